@@ -1,0 +1,121 @@
+"""Chebyshev graph convolutions on a mesh (Defferrard et al. 2016), with pooling to a coarse set of vertices.
+
+Legend: b batch, v vertices, p coarse vertices, c channels, f triangles.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor, nn
+
+Triangles = npt.NDArray[np.int64]
+Points = npt.NDArray[np.float32]
+
+
+def adjacency(triangles_f3: Triangles, vertices: int) -> scipy.sparse.csr_matrix:
+    """Symmetric 0/1 vertex adjacency (V, V) of a triangle mesh."""
+    a = triangles_f3[:, [0, 1, 2, 1, 2, 0]].reshape(-1)
+    b = triangles_f3[:, [1, 2, 0, 0, 1, 2]].reshape(-1)
+    matrix = scipy.sparse.coo_matrix((np.ones(len(a), np.float32), (a, b)), (vertices, vertices)).tocsr()
+    matrix.data[:] = 1.0
+    return matrix
+
+
+def scaled_laplacian(adjacency_vv: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
+    """2 L / lambda_max - I of the symmetric normalised Laplacian, with its bound lambda_max = 2: -D^-1/2 A D^-1/2."""
+    degree = np.asarray(adjacency_vv.sum(axis=1)).reshape(-1)
+    scale = scipy.sparse.diags(1.0 / np.sqrt(np.maximum(degree, 1.0)))
+    return (-(scale @ adjacency_vv @ scale)).tocsr().astype(np.float32)
+
+
+def cluster(points_v3: Points, count: int) -> npt.NDArray[np.int64]:
+    """Indices of ``count`` vertices spread by farthest-point sampling, starting at vertex 0."""
+    count = min(count, len(points_v3))
+    chosen = np.zeros(count, np.int64)
+    distance = np.full(len(points_v3), np.inf)
+    for i in range(1, count):
+        distance = np.minimum(distance, ((points_v3 - points_v3[chosen[i - 1]]) ** 2).sum(axis=1))
+        chosen[i] = int(distance.argmax())
+    return chosen
+
+
+def pooling(points_v3: Points, centres_p: npt.NDArray[np.int64]) -> scipy.sparse.csr_matrix:
+    """(P, V): the mean over the vertices that are nearest to each centre."""
+    nearest = cKDTree(points_v3[centres_p]).query(points_v3)[1]
+    ones = np.ones(len(points_v3), np.float32)
+    assign = scipy.sparse.csr_matrix((ones, (nearest, np.arange(len(points_v3)))), (len(centres_p), len(points_v3)))
+    return (scipy.sparse.diags(1.0 / np.asarray(assign.sum(axis=1)).reshape(-1)) @ assign).tocsr().astype(np.float32)
+
+
+def unpooling(points_v3: Points, centres_p: npt.NDArray[np.int64], neighbours: int = 3) -> scipy.sparse.csr_matrix:
+    """(V, P): inverse-distance interpolation from the nearest centres."""
+    neighbours = min(neighbours, len(centres_p))
+    distance, nearest = cKDTree(points_v3[centres_p]).query(points_v3, k=neighbours)
+    weight = 1.0 / (np.asarray(distance).reshape(-1, neighbours) + 1e-3)
+    weight /= weight.sum(axis=1, keepdims=True)
+    rows = np.repeat(np.arange(len(points_v3)), neighbours)
+    entries = (weight.reshape(-1).astype(np.float32), (rows, np.asarray(nearest).reshape(-1)))
+    return scipy.sparse.csr_matrix(entries, (len(points_v3), len(centres_p)))
+
+
+class _SparseMatmul(torch.autograd.Function):
+    """``matrix @ x`` whose backward is ``matrix^T @ g``: torch's own builds a dense gradient of the sparse matrix."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, matrix: Tensor, transposed: Tensor, x: Tensor) -> Tensor:
+        ctx.transposed = transposed  # type: ignore[attr-defined]
+        return torch.sparse.mm(matrix, x)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[None, None, Tensor]:
+        return None, None, torch.sparse.mm(ctx.transposed, grads[0].contiguous())  # type: ignore[attr-defined]
+
+
+class SparseLinear(nn.Module):
+    """A fixed sparse matrix (O, V) on the vertex axis of (b, v, c); follows the module's device, never trained."""
+
+    def __init__(self, matrix: scipy.sparse.csr_matrix) -> None:
+        super().__init__()
+        self._matrix = _to_torch(matrix)
+        self._transposed = _to_torch(matrix.T.tocsr())
+
+    def _apply(self, fn, recurse=True):  # type: ignore[no-untyped-def]
+        super()._apply(fn, recurse)
+        device = fn(torch.empty(0)).device
+        self._matrix, self._transposed = self._matrix.to(device), self._transposed.to(device)
+        return self
+
+    def forward(self, x_bvc: Tensor) -> Tensor:
+        b, v, c = x_bvc.shape
+        flat = x_bvc.permute(1, 0, 2).reshape(v, b * c).float()
+        out: Tensor = _SparseMatmul.apply(self._matrix, self._transposed, flat)
+        return out.reshape(-1, b, c).permute(1, 0, 2)
+
+
+class ChebConv(nn.Module):
+    """Chebyshev convolution of order K: concat(T_0(L) x, ..., T_{K-1}(L) x) through one linear layer."""
+
+    def __init__(self, laplacian: SparseLinear, channels_in: int, channels_out: int, order: int) -> None:
+        super().__init__()
+        self.laplacian = laplacian
+        self.order = order
+        self.linear = nn.Linear(order * channels_in, channels_out)
+
+    def forward(self, x_bvc: Tensor) -> Tensor:
+        terms = [x_bvc]
+        for k in range(1, self.order):
+            step = self.laplacian(terms[-1])
+            terms.append(step if k == 1 else 2 * step - terms[-2])
+        return self.linear(torch.cat(terms, dim=-1))
+
+
+def _to_torch(matrix: scipy.sparse.csr_matrix) -> Tensor:
+    with torch.sparse.check_sparse_tensor_invariants(enable=False):
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(matrix.indptr.astype(np.int64)),
+            torch.from_numpy(matrix.indices.astype(np.int64)),
+            torch.from_numpy(matrix.data.astype(np.float32)),
+            matrix.shape,
+        )
