@@ -1,0 +1,97 @@
+"""The one square crop around a face: what streams, the virtual light stage and the reconstruction all look at.
+
+A crop is an affine map from photograph pixels to crop pixels (3 x 3, axis-aligned, one scale), so that cameras,
+landmarks and masks can follow it exactly. Pixel centres are at integers + 0.5.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+MARGIN = 1.75
+"""Side of the crop over the longer side of the landmarks' box: hairline, ears and chin are inside with room."""
+RAISE = 0.09
+"""How far the crop's centre lies above the box's, in crop sides: landmarks end at the forehead, hair does not."""
+
+
+def face_crop(landmarks_px: NDArray[np.floating], size: int) -> NDArray[np.float64]:
+    """The crop around a face, as an affine map (3 x 3) from photograph pixels to pixels of a ``size`` x ``size`` crop.
+
+    ``landmarks_px``: n x 2, or n x 3 with a visibility, of which rows with 0 (not embedded) are left out. The crop may
+    reach beyond the photograph: :func:`warp` fills it.
+    """
+    points = np.asarray(landmarks_px, np.float64)
+    if points.shape[1] == 3:
+        points = points[points[:, 2] > 0]
+    low, high = points[:, :2].min(0), points[:, :2].max(0)
+    side = max(float((high - low).max()) * MARGIN, 1e-6)
+    centre = (low + high) / 2 - np.array([0.0, RAISE * side])
+    return crop_affine(centre, side, size)
+
+
+def crop_affine(centre_px: NDArray[np.floating], side_px: float, size: int) -> NDArray[np.float64]:
+    """Map (3 x 3) of the square with this centre and side to a ``size`` x ``size`` crop."""
+    scale = size / side_px
+    left, top = np.asarray(centre_px, np.float64) - side_px / 2
+    return np.array([[scale, 0, -left * scale], [0, scale, -top * scale], [0, 0, 1]])
+
+
+def resize_affine(old: int, new: int) -> NDArray[np.float64]:
+    """Map (3 x 3) of an ``old`` x ``old`` picture to a ``new`` x ``new`` one."""
+    return np.diag([new / old, new / old, 1.0])
+
+
+def transform_points(points_n: NDArray[np.floating], affine_33: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Points (n x 2, or n x 3 with a visibility that stays; rows with visibility 0 stay) moved by an affine map."""
+    moved = np.array(points_n, np.float32)
+    known = moved[:, 2] > 0 if moved.shape[1] == 3 else np.ones(len(moved), bool)
+    moved[known, :2] = points_n[known, :2] @ affine_33[:2, :2].T + affine_33[:2, 2]
+    return moved
+
+
+def warp(
+    image: NDArray[np.uint8], affine_33: NDArray[np.float64], size: int, border: int = cv2.BORDER_REFLECT_101
+) -> NDArray[np.uint8]:
+    """Crop an image (H x W or H x W x 3, uint8) to ``size`` x ``size``, anti-aliased.
+
+    Where the crop is coarser than the photograph, pixels are averaged over their area. Beyond the photograph the
+    picture is mirrored (a black border would be an edge that no face has); pass ``cv2.BORDER_CONSTANT`` for masks.
+    """
+    scale = float(affine_33[0, 0])
+    left, top = -affine_33[0, 2] / scale, -affine_33[1, 2] / scale
+    image, left, top = _window(image, left, top, size / scale)
+    if scale < 1:
+        # shrink by area to the next size whose pixels are no larger than the crop's, then interpolate
+        height, width = image.shape[:2]
+        new_height, new_width = max(1, int(np.ceil(height * scale))), max(1, int(np.ceil(width * scale)))
+        image = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_AREA).reshape(
+            new_height, new_width, *image.shape[2:]
+        )
+        ratio = np.array([new_width / width, new_height / height])
+    else:
+        ratio = np.ones(2)
+    # crop pixel centre -> shrunk photograph, in OpenCV's convention of centres at integers
+    step = ratio / scale
+    inverse = np.array(
+        [[step[0], 0, left * ratio[0] + step[0] / 2 - 0.5], [0, step[1], top * ratio[1] + step[1] / 2 - 0.5]]
+    )
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(image, inverse, (size, size), flags=flags, borderMode=border), np.uint8)
+
+
+def resize_area(image: NDArray[np.generic], size: int) -> NDArray[np.generic]:
+    """A square image at another size: area average when it shrinks, linear when it grows."""
+    if image.shape[0] == size:
+        return image
+    method = cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (size, size), interpolation=method))
+
+
+def _window(image: NDArray[np.uint8], left: float, top: float, side: float) -> tuple[NDArray[np.uint8], float, float]:
+    """The part of the image that the crop and one side of mirror can touch: shrinking the rest would be for nothing."""
+    height, width = image.shape[:2]
+    x0, y0 = max(0, int(np.floor(left - side))), max(0, int(np.floor(top - side)))
+    x1, y1 = min(width, int(np.ceil(left + 2 * side))), min(height, int(np.ceil(top + 2 * side)))
+    if x1 - x0 < 2 or y1 - y0 < 2 or (x0, y0, x1, y1) == (0, 0, width, height):
+        return image, left, top
+    return image[y0:y1, x0:x1], left - x0, top - y0

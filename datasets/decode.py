@@ -1,0 +1,102 @@
+"""From a shard's bytes to the arrays that a stage asked for (docs/architecture.md, Samples)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from mosar.datasets import crop, schema
+from mosar.datasets.augment import photometric
+from numpy.typing import NDArray
+
+from mosar.errors import DataError
+
+FIELDS = (
+    "mesh", "neutral", "expression", "diffuse", "specular", "ao", "translucency", "normal",
+    "image", "mask", "intrinsics", "rotation", "translation", "light", "landmarks", "blendshapes",
+)  # fmt: skip
+JITTER = 0.04
+"""Largest change of scale, and shift in crop sides, that augmentation makes to a crop."""
+
+
+@dataclass(frozen=True)
+class Want:
+    """What to decode: field names, side of the maps and of the crop in pixels, whether to augment the photograph."""
+
+    fields: tuple[str, ...]
+    map_size: int
+    crop_size: int
+    augment: bool = False
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.fields) - set(FIELDS))
+        if unknown:
+            raise DataError(f"field {unknown[0]!r} is not in a sample; expected some of {', '.join(FIELDS)}")
+
+
+def decode(members: Mapping[str, bytes], want: Want, seed: int) -> dict[str, NDArray[Any]]:
+    """The wanted fields of one sample; shapes and encodings are those of the contract.
+
+    With ``want.augment`` the crop is moved and scaled a little, intrinsics, mask and landmarks with it, and the image
+    is changed photometrically; ``seed`` alone decides how.
+
+    Raises:
+        DataError: a member is missing or unreadable.
+    """
+    found = {name: _direct(members, name, want.map_size) for name in want.fields if name in _DIRECT}
+    if set(want.fields) & {"image", "mask", "landmarks", "intrinsics", "rotation", "translation"}:
+        found |= _view(members, want, seed)
+    return {name: found[name] for name in want.fields}
+
+
+_DIRECT = {*schema.MAPS, "mesh", "neutral", "light", "blendshapes", "expression"}
+
+
+def _direct(members: Mapping[str, bytes], name: str, map_size: int) -> NDArray[Any]:
+    """Fields that no crop touches."""
+    if name == "expression":
+        capture = schema.decode_member(members, "capture")
+        return np.fromiter(capture["expression"].values(), np.float32)
+    value = schema.decode_member(members, name)
+    if name not in schema.MAPS:
+        return np.asarray(value)
+    value = crop.resize_area(value, map_size)
+    if name == "normal":
+        value = value / np.maximum(np.linalg.norm(value, axis=-1, keepdims=True), 1e-6)
+    channels_last = value.reshape(map_size, map_size, -1)
+    return np.ascontiguousarray(channels_last.transpose(2, 0, 1))
+
+
+def _view(members: Mapping[str, bytes], want: Want, seed: int) -> dict[str, NDArray[Any]]:
+    """Fields of the rendered view or photograph, in the ``crop_size`` crop."""
+    size = want.crop_size
+    camera = schema.decode_member(members, "camera")
+    stored = int(camera["size"])
+    affine = crop.resize_affine(stored, size)
+    if want.augment:
+        affine = _jitter(np.random.default_rng(seed), size) @ affine
+    found: dict[str, NDArray[Any]] = {}
+    if "image" in want.fields:
+        image = crop.warp(schema.decode_member(members, "image"), affine, size)
+        if want.augment:
+            image = photometric(image, seed)
+        found["image"] = np.ascontiguousarray(image.transpose(2, 0, 1))
+    if "mask" in want.fields:
+        found["mask"] = crop.warp(schema.decode_member(members, "mask"), affine, size, cv2.BORDER_CONSTANT)[None]
+    if "landmarks" in want.fields:
+        found["landmarks"] = crop.transform_points(schema.decode_member(members, "landmarks"), affine)
+    found["intrinsics"] = (affine @ np.asarray(camera["intrinsics"])).astype(np.float32)
+    for name, key in (("rotation", "rotation"), ("translation", "translation_mm")):
+        if name in want.fields:
+            if key not in camera:
+                raise DataError(f"member camera.json: no key {key!r}; only a light stage sample has it")
+            found[name] = np.asarray(camera[key], np.float32)
+    return found
+
+
+def _jitter(generator: np.random.Generator, size: int) -> NDArray[np.float64]:
+    """A small zoom about the centre and a shift."""
+    scale = 1 + generator.uniform(-JITTER, JITTER)
+    shift = generator.uniform(-JITTER, JITTER, 2) * size + (1 - scale) * size / 2
+    return np.array([[scale, 0, shift[0]], [0, scale, shift[1]], [0, 0, 1]])

@@ -1,0 +1,123 @@
+"""Environment lights: the committed maps, their spherical harmonics, and random mixtures of them.
+
+The maps are equirectangular, linear RGB, in the head frame's convention for environment maps (docs/architecture.md).
+"""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from mosar.models.shading import sh
+from mosar.models.shading.irradiance import irradiance
+from numpy.typing import NDArray
+
+ASSET = Path(__file__).parent / "assets" / "lights.npz"
+HEIGHT = 128
+TRAIN_LIGHTS = ("city", "forest", "interior", "sunrise", "sunset")
+HELD_OUT_LIGHTS = ("courtyard", "night", "studio")
+"""Never seen by any training: validation and test captures are rendered under these only."""
+
+
+@dataclass(frozen=True)
+class Light:
+    """A light in the head frame.
+
+    ``sh_l3``: 81 x 3 coefficients of the radiance. ``name``: the environment map it was made of. ``rotation_33`` and
+    ``gain_3``: the map's direction d is the head's ``rotation @ d`` and its radiance is multiplied by the gain, so that
+    a background can be drawn that agrees with the light (lamps are not in it).
+    """
+
+    name: str
+    sh_l3: NDArray[np.float32]
+    rotation_33: NDArray[np.float64]
+    gain_3: NDArray[np.float64]
+
+
+@functools.cache
+def load_lights() -> dict[str, NDArray[np.float32]]:
+    """The committed environment maps by name, each 128 x 256 x 3 linear RGB radiance."""
+    with np.load(ASSET, allow_pickle=False) as file:
+        return {name: file[name].astype(np.float32) for name in sorted(file.files)}
+
+
+@functools.cache
+def light_sh(name: str) -> NDArray[np.float32]:
+    """Coefficients (81 x 3) of a committed light in the map's own frame, scaled so that its mean luminance is one."""
+    light = sh.from_environment(torch.from_numpy(load_lights()[name]).double()).numpy()
+    mean = light[0] @ _LUMINANCE * 0.28209479177387814  # band 0 is the mean radiance over Y_00
+    return (light / mean).astype(np.float32)
+
+
+def random_light(generator: np.random.Generator, names: Sequence[str], exposure: float = 1.0, lamps: int = 3) -> Light:
+    """One of ``names``, turned, tinted, mixed with up to ``lamps`` directional lamps, and exposed for the face.
+
+    ``exposure``: what the mean of irradiance / pi over the normals that look at +z is brought to, in luminance, as a
+    camera's metering does; 1 makes an 18 % grey ball look 18 % grey.
+    """
+    name = str(generator.choice(list(names)))
+    turn, tilt, roll = generator.uniform(-np.pi, np.pi), generator.normal(0, 0.15), generator.normal(0, 0.1)
+    rotation = _rotation(0, tilt) @ _rotation(2, roll) @ _rotation(1, turn)
+    tint = np.exp(generator.normal(0, 0.06, 3) + generator.normal(0, 0.08) * np.array([1.0, 0.0, -1.0]))
+    light = sh.rotate(torch.from_numpy(light_sh(name))[None].double(), torch.from_numpy(rotation)[None])
+    light = light * torch.from_numpy(tint)
+    gain = tint / (load_lights()[name].reshape(-1, 3) @ _LUMINANCE * _solid_angles()).sum()
+    for _ in range(generator.integers(0, lamps + 1)):
+        around, height = generator.uniform(-1.9, 1.9), generator.normal(0.35, 0.35)
+        direction = np.array([np.sin(around) * np.cos(height), np.sin(height), np.cos(around) * np.cos(height)])
+        warm = generator.normal(0, 0.15)
+        power = generator.uniform(0.2, 1.5) * np.exp(np.array([warm, 0.0, -warm]))
+        light = light + sh.directional(torch.from_numpy(direction)[None], torch.from_numpy(power)[None])
+    # a back-lit face is metered on what little it gets: bounded, so that a contre-jour stays one
+    scale = exposure / max(_frontal(light), 0.15)
+    return Light(name, (light[0] * scale).numpy().astype(np.float32), rotation, gain * scale)
+
+
+def radiance(light: Light, directions_n3: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Radiance (n x 3) that comes from unit directions of the head frame, bilinear in the environment map."""
+    import cv2
+
+    x, y, z = (directions_n3 @ light.rotation_33).T  # R^T d
+    image = load_lights()[light.name]
+    height, width = image.shape[:2]
+    column = (np.arctan2(x, -z) / (2 * np.pi) % 1) * width - 0.5
+    row = np.arccos(np.clip(y, -1, 1)) / np.pi * height - 0.5
+    padded = np.concatenate([image[:, -1:], image, image[:, :1]], 1)
+    grid = (column + 1).astype(np.float32)[None], row.astype(np.float32)[None]
+    found = cv2.remap(padded, *grid, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+    return (found * light.gain_3).astype(np.float32)
+
+
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
+
+
+@functools.cache
+def _solid_angles() -> NDArray[np.float64]:
+    """Share of the sphere that each pixel of a committed map covers, flat."""
+    sines = np.sin((np.arange(HEIGHT) + 0.5) / HEIGHT * np.pi)
+    return np.repeat(sines / sines.sum() / (2 * HEIGHT), 2 * HEIGHT)
+
+
+@functools.cache
+def _front(count: int = 200) -> torch.Tensor:
+    """Normals spread evenly over the hemisphere around +z, seen foreshortened: a ball in front of the camera."""
+    index = np.arange(count) + 0.5
+    radius, angle = np.sqrt(index / count), index * np.pi * (3 - np.sqrt(5))
+    return torch.from_numpy(np.stack([radius * np.cos(angle), radius * np.sin(angle), np.sqrt(1 - index / count)], -1))
+
+
+def _frontal(light_1lc: torch.Tensor) -> float:
+    """Mean luminance of irradiance / pi over a ball seen from +z."""
+    lit = irradiance(light_1lc, _front()[None])[0] / np.pi
+    return float((lit.clamp(min=0) @ torch.from_numpy(_LUMINANCE)).mean())
+
+
+def _rotation(axis: int, angle: float) -> NDArray[np.float64]:
+    """Right-handed rotation about a coordinate axis."""
+    i, j = (axis + 1) % 3, (axis + 2) % 3
+    rotation = np.eye(3)
+    rotation[[i, j], [i, j]] = np.cos(angle)
+    rotation[i, j], rotation[j, i] = -np.sin(angle), np.sin(angle)
+    return rotation

@@ -1,0 +1,55 @@
+"""Rebuild ``assets/lights.npz`` from a folder of equirectangular OpenEXR maps.
+
+    python -m mosar.datasets.pack_lights FOLDER
+
+Needed only to change the committed lights.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from mosar.datasets.lights import ASSET, HEIGHT
+from numpy.typing import NDArray
+
+from mosar.errors import ConfigError
+
+
+def read_exr(path: Path) -> NDArray[np.float32]:
+    """Linear RGB radiance, H x W x 3, as stored."""
+    import OpenEXR
+
+    with OpenEXR.File(str(path)) as file:
+        channels = file.channels()
+        if "RGB" in channels:
+            pixels = channels["RGB"].pixels
+        elif all(c in channels for c in "RGB"):
+            pixels = np.stack([channels[c].pixels for c in "RGB"], -1)
+        else:
+            raise ConfigError(f"{path}: channels {', '.join(sorted(channels))}, expected R, G and B")
+        return np.asarray(pixels, np.float32)
+
+
+def shrink(image_hw3: NDArray[np.float32], height: int) -> NDArray[np.float32]:
+    """Area average of a map to ``height`` x 2 ``height``; negative lobes of earlier resampling are clipped."""
+    h, w = image_hw3.shape[:2]
+    if w != 2 * h or h % height:
+        raise ConfigError(f"light of {w} x {h} pixels: expected 2:1, the height a multiple of {height}")
+    factor = h // height
+    blocks = np.maximum(image_hw3, 0).reshape(height, factor, 2 * height, factor, 3)
+    return blocks.mean((1, 3), dtype=np.float64).astype(np.float32)
+
+
+def main(folder: str) -> None:
+    """Pack every ``*.exr`` of ``folder``."""
+    paths = sorted(Path(folder).glob("*.exr"))
+    if not paths:
+        raise ConfigError(f"{folder}: no *.exr in it")
+    maps = {path.stem: shrink(read_exr(path), HEIGHT).astype(np.float16) for path in paths}
+    if not all(np.isfinite(m).all() for m in maps.values()):
+        raise ConfigError(f"{folder}: a light is brighter than half precision can hold (65504)")
+    np.savez_compressed(ASSET, **maps)  # type: ignore[arg-type]  # numpy's stub takes the flag's type for every keyword
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

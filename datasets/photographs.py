@@ -1,0 +1,85 @@
+"""Photographs from outside: bytes to upright sRGB pixels, with every way to fail named."""
+
+import io
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from mosar.errors import PhotographError
+
+MAX_PIXELS = 50_000_000
+MIN_SIDE = 32
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "JPEG2000")
+"""What is opened, whatever the file is called. Others (EPS runs an interpreter) have no business here."""
+
+
+def read_photograph(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """An image file's pixels, H x W x 3 uint8 sRGB, after EXIF rotation; transparency lies on white.
+
+    Grey, palette, 16-bit, CMYK and colour-managed files are converted. The size is checked before any pixel is decoded.
+
+    Raises:
+        PhotographError: not an image, cut short, smaller than 32 pixels, or more than ``max_pixels``.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's own limit: ours is the one below
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                _check_size(image, max_pixels)
+                image.load()
+                return _srgb(ImageOps.exif_transpose(image))
+    except Image.DecompressionBombError as error:
+        raise PhotographError(f"the photograph is too large: more than {max_pixels} pixels; make it smaller") from error
+    except PhotographError:
+        raise
+    except UnidentifiedImageError as error:
+        raise PhotographError(f"not an image: {len(data)} bytes that no decoder knows; give a JPEG or PNG") from error
+    except Exception as error:  # decoders of broken files raise nearly anything; all of it means the same
+        raise PhotographError(f"the image is damaged or cut short ({error}); save it anew") from error
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise PhotographError(
+            f"the photograph is too large: {width} x {height}, at most {max_pixels / 1e6:g} megapixels; make it smaller"
+        )
+    if min(width, height) < MIN_SIDE:
+        raise PhotographError(f"the photograph is too small: {width} x {height}, at least {MIN_SIDE} pixels a side")
+
+
+def _srgb(image: Image.Image) -> NDArray[np.uint8]:
+    image = _eight_bit(image)
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
+        image = image.convert("RGBA")
+        flat = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        flat.alpha_composite(image)
+        profile, image = image.info.get("icc_profile"), flat.convert("RGB")
+        image.info["icc_profile"] = profile
+    return np.array(_managed(image), np.uint8)
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Modes of more than eight bits, which Pillow's own conversion would clip instead of scale."""
+    if not image.mode.startswith(("I", "F")):
+        return image
+    values = np.asarray(image, np.float64)
+    top = 65535.0 if image.mode.startswith("I") else max(1.0, float(np.nanmax(values)))
+    scaled = np.clip(np.nan_to_num(values) / top * 255 + 0.5, 0, 255).astype(np.uint8)
+    return Image.fromarray(scaled)
+
+
+def _managed(image: Image.Image) -> Image.Image:
+    """To sRGB through the embedded profile, if there is a usable one."""
+    profile = image.info.get("icc_profile")
+    if profile and image.mode in ("RGB", "CMYK", "L"):
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        except ImageCms.PyCMSError:  # a broken profile says nothing about the pixels
+            return image.convert("RGB")
+        if converted is not None:
+            return converted
+    return image.convert("RGB")

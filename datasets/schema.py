@@ -1,0 +1,209 @@
+"""What a sample is: its members, their encodings and what must hold, schema version 1.
+
+A sample in memory maps a member's stem to its value (``{"mesh": V x 3 array, "capture": {...}}``); in a shard it maps
+the member's name to bytes (``{"mesh.npy": b"...", "capture.json": b"..."}``). The table ``MEMBERS`` is the one place
+that says which stem is which file.
+"""
+
+import io
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mosar.errors import DataError
+
+VERSION = 1
+LANDMARKS = 478
+SH = 81
+
+Kind = Literal["stage", "wild"]
+Codec = Literal["npy", "rgb", "grey", "normal", "jpeg", "json"]
+
+MEMBERS: dict[str, tuple[str, Codec]] = {
+    "mesh": ("mesh.npy", "npy"),
+    "neutral": ("neutral.npy", "npy"),
+    "diffuse": ("diffuse.png", "rgb"),
+    "specular": ("specular.png", "grey"),
+    "ao": ("ao.png", "grey"),
+    "translucency": ("translucency.png", "grey"),
+    "normal": ("normal.png", "normal"),
+    "image": ("image.jpg", "jpeg"),
+    "mask": ("mask.png", "grey"),
+    "landmarks": ("landmarks.npy", "npy"),
+    "light": ("light.npy", "npy"),
+    "blendshapes": ("blendshapes.npy", "npy"),
+    "camera": ("camera.json", "json"),
+    "capture": ("capture.json", "json"),
+}
+"""Stem: file name, encoding."""
+
+KINDS: dict[Kind, tuple[str, ...]] = {
+    "stage": ("mesh", "neutral", "diffuse", "specular", "ao", "translucency", "normal", "image", "mask", "landmarks",
+              "light", "camera", "capture"),
+    "wild": ("image", "mask", "landmarks", "blendshapes", "camera", "capture"),
+}  # fmt: skip
+"""Which members a light stage sample and an in-the-wild sample have."""
+
+MAPS = ("diffuse", "specular", "ao", "translucency", "normal")
+
+
+def kind_of(members: Mapping[str, bytes]) -> Kind:
+    """Whether encoded members are of a light stage or an in-the-wild sample."""
+    return "stage" if "mesh.npy" in members else "wild"
+
+
+def encode(sample: Mapping[str, Any]) -> dict[str, bytes]:
+    """Members' bytes of a sample in memory; the same sample gives the same bytes.
+
+    Arrays: ``rgb`` H W 3 uint8 sRGB, ``grey`` H W uint8, ``jpeg`` H W 3 uint8 sRGB, ``normal`` H W 3 float unit
+    tangent-space vectors, ``npy`` any float array (stored as float32); ``json`` a plain mapping, whose order is kept:
+    ``capture["expression"]`` names weights in the head's order.
+    """
+    return {MEMBERS[stem][0]: _ENCODERS[MEMBERS[stem][1]](value) for stem, value in sample.items()}
+
+
+def decode_member(members: Mapping[str, bytes], stem: str) -> Any:
+    """One member's value in memory, as :func:`encode` takes it (normals float32).
+
+    Raises:
+        DataError: it is absent or unreadable; the message names it.
+    """
+    name, codec = MEMBERS[stem]
+    if name not in members:
+        raise DataError(f"member {name} is missing; there are {', '.join(sorted(members))}")
+    try:
+        return _DECODERS[codec](bytes(members[name]))
+    except (ValueError, EOFError, cv2.error) as error:
+        raise DataError(f"member {name} cannot be read as {codec}: {error}") from error
+
+
+def validate(members: Mapping[str, bytes], kind: Kind | None = None) -> None:
+    """Check that encoded members are a whole, consistent sample.
+
+    Raises:
+        DataError: a member is missing, unknown, unreadable, of the wrong shape or holds impossible numbers.
+    """
+    kind = kind or kind_of(members)
+    names = {MEMBERS[stem][0] for stem in KINDS[kind]}
+    unknown = sorted(set(members) - names)
+    if unknown:
+        raise DataError(f"member {unknown[0]} does not belong to a {kind} sample; expected {', '.join(sorted(names))}")
+    sample = {stem: decode_member(members, stem) for stem in KINDS[kind]}
+    image, mask = sample["image"], sample["mask"]
+    _expect("image.jpg", image.shape[0] == image.shape[1], f"shape {image.shape}, expected a square")
+    _expect("mask.png", mask.shape == image.shape[:2], f"shape {mask.shape}, expected {image.shape[:2]} as image.jpg")
+    _check_landmarks(sample["landmarks"], image.shape[0])
+    _check_camera(sample["camera"], image.shape[0], pose=kind == "stage")
+    _expect("capture.json", "subject" in sample["capture"], "no key 'subject'")
+    if kind == "wild":
+        _numbers("blendshapes.npy", sample["blendshapes"], (52,))
+        return
+    _numbers("light.npy", sample["light"], (SH, 3))
+    _numbers("mesh.npy", sample["mesh"], (None, 3), 1000)
+    _numbers("neutral.npy", sample["neutral"], sample["mesh"].shape, 1000)
+    sizes = {stem: sample[stem].shape[:2] for stem in MAPS}
+    wrong = [stem for stem in MAPS if sizes[stem] != (sizes["diffuse"][0],) * 2]
+    _expect(f"{(wrong or MAPS)[0]}.png", not wrong, f"maps must be square and of one size, got {sizes}")
+    expression = sample["capture"].get("expression")
+    _expect("capture.json", isinstance(expression, dict), "no mapping 'expression'")
+
+
+def npy_bytes(array: NDArray[Any]) -> bytes:
+    """``.npy`` file of an array, float64 narrowed to float32."""
+    buffer = io.BytesIO()
+    narrow = array.astype(np.float32) if array.dtype == np.float64 else array
+    np.lib.format.write_array(buffer, np.ascontiguousarray(narrow), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _expect(member: str, held: bool, what: str) -> None:
+    if not held:
+        raise DataError(f"member {member}: {what}")
+
+
+def _numbers(member: str, array: NDArray[Any], shape: tuple[int | None, ...], largest: float = np.inf) -> None:
+    fits = array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape, strict=True))
+    _expect(member, fits, f"shape {array.shape}, expected {shape}")
+    _expect(member, array.dtype == np.float32, f"type {array.dtype}, expected float32")
+    _expect(member, bool(np.isfinite(array).all()), "holds a number that is not finite")
+    _expect(member, bool((np.abs(array) <= largest).all()), f"holds a number beyond {largest}")
+
+
+def _check_landmarks(landmarks: NDArray[np.float32], size: int) -> None:
+    _numbers("landmarks.npy", landmarks, (LANDMARKS, 3))
+    shown = landmarks[landmarks[:, 2] > 0, :2]
+    _expect("landmarks.npy", len(shown) > 0, "no landmark is embedded")
+    inside = bool(((shown > -size) & (shown < 2 * size)).all())
+    _expect("landmarks.npy", inside, f"a landmark lies further than one crop ({size} px) outside of it")
+    _expect("landmarks.npy", bool(np.isin(landmarks[:, 2], (0, 0.5, 1)).all()), "visibility must be 0, 0.5 or 1")
+
+
+def _check_camera(camera: Mapping[str, Any], size: int, pose: bool) -> None:
+    wanted = {"intrinsics": (3, 3), **({"rotation": (3, 3), "translation_mm": (3,)} if pose else {})}
+    _expect("camera.json", camera.get("size") == size, f"size {camera.get('size')}, expected {size} as image.jpg")
+    for key, shape in wanted.items():
+        _expect("camera.json", key in camera, f"no key {key!r}")
+        array = np.asarray(camera[key], np.float32)
+        _expect("camera.json", array.shape == shape, f"{key} of shape {array.shape}, expected {shape}")
+        _expect("camera.json", bool(np.isfinite(array).all()), f"{key} holds a number that is not finite")
+
+
+def _encode_image(extension: str, flags: tuple[int, ...]) -> Any:
+    def encode_array(array: NDArray[Any]) -> bytes:
+        pixels = array[..., ::-1] if array.ndim == 3 else array
+        done, data = cv2.imencode(extension, np.ascontiguousarray(pixels), flags)
+        if not done:
+            raise ValueError(f"array of shape {array.shape} and type {array.dtype} cannot be written as {extension}")
+        return data.tobytes()
+
+    return encode_array
+
+
+def _decode_image(flags: int, dtype: type, channels: int) -> Any:
+    def decode_bytes(data: bytes) -> NDArray[Any]:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+        if pixels is None:
+            raise ValueError("not an image, or cut short")
+        if pixels.dtype != dtype or (pixels.shape[2] if pixels.ndim == 3 else 1) != channels:
+            raise ValueError(f"{pixels.dtype} pixels of shape {pixels.shape}, expected {channels} channels of {dtype}")
+        return np.ascontiguousarray(pixels[..., ::-1]) if channels == 3 else pixels
+
+    return decode_bytes
+
+
+_png = _encode_image(".png", (cv2.IMWRITE_PNG_COMPRESSION, 3))
+_unchanged = cv2.IMREAD_UNCHANGED
+_rgb16 = _decode_image(_unchanged, np.uint16, 3)
+
+
+def _encode_normal(normal_hw3: NDArray[Any]) -> bytes:
+    """16 bits a component, zero at 32768: the only value that both halves of the range can share exactly."""
+    return _png(np.clip(np.rint(normal_hw3 * 32767.0) + 32768, 1, 65535).astype(np.uint16))
+
+
+def _decode_normal(data: bytes) -> NDArray[np.float32]:
+    normal = (_rgb16(data).astype(np.float32) - 32768) / 32767
+    length = np.sqrt(np.einsum("hwc,hwc->hw", normal, normal))[..., None]
+    return normal / np.maximum(length, 1e-6)
+
+
+_ENCODERS: dict[Codec, Any] = {
+    "npy": npy_bytes,
+    "rgb": _png,
+    "grey": _png,
+    "normal": _encode_normal,
+    "jpeg": _encode_image(".jpg", (cv2.IMWRITE_JPEG_QUALITY, 92)),
+    "json": lambda value: json.dumps(value, allow_nan=False).encode(),
+}
+_DECODERS: dict[Codec, Any] = {
+    "npy": lambda data: np.lib.format.read_array(io.BytesIO(data), allow_pickle=False),
+    "rgb": _decode_image(_unchanged, np.uint8, 3),
+    "grey": _decode_image(_unchanged, np.uint8, 1),
+    "normal": _decode_normal,
+    "jpeg": _decode_image(cv2.IMREAD_COLOR, np.uint8, 3),
+    "json": json.loads,
+}

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mosar.datasets import schema
+from mosar.datasets.decode import FIELDS, Want, decode
+
+from mosar.errors import DataError
+
+STAGE = tuple(f for f in FIELDS if f != "blendshapes")
+
+
+@pytest.mark.parametrize(("map_size", "crop_size"), [(64, 96), (32, 48), (100, 130)])
+def test_fields_have_the_shapes_of_the_contract(stage_sample, map_size, crop_size):
+    found = decode(schema.encode(stage_sample), Want(STAGE, map_size, crop_size, augment=True), seed=1)
+    s, c = map_size, crop_size
+    shapes = {
+        "mesh": (100, 3), "neutral": (100, 3), "expression": (2,), "diffuse": (3, s, s), "specular": (1, s, s),
+        "ao": (1, s, s), "translucency": (1, s, s), "normal": (3, s, s), "image": (3, c, c), "mask": (1, c, c),
+        "intrinsics": (3, 3), "rotation": (3, 3), "translation": (3,), "light": (81, 3), "landmarks": (478, 3),
+    }  # fmt: skip
+    assert {k: v.shape for k, v in found.items()} == shapes
+    small = ("diffuse", "specular", "ao", "translucency", "image", "mask")
+    kinds = {k: np.uint8 if k in small else np.float32 for k in shapes}
+    assert {k: v.dtype for k, v in found.items()} == kinds
+    np.testing.assert_allclose(np.linalg.norm(found["normal"], axis=0), 1, atol=1e-5)
+    assert np.array_equal(found["expression"], np.float32([0.5, 0.1]))
+
+
+def test_nothing_changes_at_the_stored_size(stage_sample):
+    members = schema.encode(stage_sample)
+    found = decode(members, Want(STAGE, 64, 96), seed=0)
+    assert np.array_equal(found["diffuse"], stage_sample["diffuse"].transpose(2, 0, 1))
+    assert np.array_equal(found["image"], schema.decode_member(members, "image").transpose(2, 0, 1))
+    assert np.array_equal(found["mask"][0], stage_sample["mask"])
+    assert np.array_equal(found["landmarks"], stage_sample["landmarks"])
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**63 - 1), size=st.integers(32, 200))
+def test_camera_and_landmarks_move_together(stage_sample, seed, size):
+    """A point that projects onto a landmark in the stored crop does so in every crop."""
+    members = schema.encode(stage_sample)
+    want = Want(("landmarks", "intrinsics"), 64, size, augment=True)
+    found = decode(members, want, seed)
+    stored = stage_sample["landmarks"]
+    rays = np.linalg.solve(np.asarray(stage_sample["camera"]["intrinsics"]), np.c_[stored[:, :2], np.ones(478)].T)
+    projected = (found["intrinsics"] @ rays)[:2].T
+    known = stored[:, 2] > 0
+    np.testing.assert_allclose(found["landmarks"][known, :2], projected[known], atol=1e-2)
+    assert np.array_equal(found["landmarks"][:, 2], stored[:, 2])
+    assert (found["landmarks"][~known] == 0).all()
+
+
+def test_the_seed_alone_decides(stage_sample):
+    members = schema.encode(stage_sample)
+    want = Want(("image", "landmarks"), 64, 96, augment=True)
+    first, again, other = decode(members, want, 3), decode(members, want, 3), decode(members, want, 4)
+    assert np.array_equal(first["image"], again["image"])
+    assert not np.array_equal(first["image"], other["image"])
+
+
+def test_wild_samples_have_no_pose(wild_sample):
+    members = schema.encode(wild_sample)
+    found = decode(members, Want(("image", "mask", "landmarks", "intrinsics", "blendshapes"), 64, 96), seed=0)
+    assert found["blendshapes"].shape == (52,)
+    with pytest.raises(DataError, match="rotation"):
+        decode(members, Want(("rotation",), 64, 96), seed=0)
+
+
+def test_unknown_fields_are_named():
+    with pytest.raises(DataError, match="'depth'"):
+        Want(("depth",), 64, 96)
