@@ -1,0 +1,183 @@
+"""The manifest of a data set: ``shards.parquet`` (a row a shard) and ``samples.parquet`` (a row a sample).
+
+Sample rows are in shard order. Planning needs only the shard rows; sample rows are read by the row group, when a shard is. So a data set of 100 million
+samples is opened as quickly as a small one.
+"""
+
+import dataclasses
+import io
+import json
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mosar.errors import DataError
+from mosar.platform import digest, storage
+from mosar.platform.shards import Extent
+
+SHARDS, SAMPLES = "shards.parquet", "samples.parquet"
+_ROWS_PER_GROUP = 1 << 15
+_GROUPS_KEPT = 4
+_ABOUT = b"mosar"
+
+_SHARD_SCHEMA = pa.schema(
+    [
+        ("name", pa.string()),
+        ("split", pa.string()),
+        ("samples", pa.int64()),
+        ("bytes", pa.int64()),
+        ("sha256", pa.string()),
+        ("schema_version", pa.int32()),
+    ]
+)
+SAMPLE_SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("shard", pa.string()),
+        ("offset", pa.int64()),
+        ("size", pa.int64()),
+        ("crc32", pa.uint32()),
+        ("split", pa.string()),
+        ("subject", pa.string()),
+        ("flags", pa.list_(pa.string())),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ShardRow:
+    """One shard: its file name, split, counts, and the sha256 of the file."""
+
+    name: str
+    split: str
+    samples: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """The shards of one split: ``shard_n`` are row numbers in the manifest, ``samples_n`` their sample counts."""
+
+    shard_n: npt.NDArray[np.int64]
+    samples_n: npt.NDArray[np.int64]
+
+    @property
+    def samples(self) -> int:
+        return int(self.samples_n.sum())
+
+
+class Manifest:
+    """A data set that was written completely. Cheap to open; see :func:`open_manifest` for the shared, cached one."""
+
+    def __init__(self, location: str) -> None:
+        """Raises DataError where ``location`` holds no manifest."""
+        self.location = location
+        if not storage.exists(storage.join(location, SHARDS)):
+            raise DataError(f"{location}: no data set here ({SHARDS} is missing); make one with jobs/make_shards.py")
+        try:
+            with storage.open_read(storage.join(location, SHARDS)) as file:
+                self._shards = pq.read_table(file, columns=["name", "split", "samples", "schema_version"])
+        except pa.ArrowInvalid as error:
+            raise DataError(f"{location}: {SHARDS} cannot be read ({error}); write the data set again") from error
+        self.about: dict[str, Any] = json.loads((self._shards.schema.metadata or {}).get(_ABOUT, b"{}"))
+        """What the writer recorded: recipe, schema version, digest of the sample rows."""
+        counts = self._shards["samples"].to_numpy()
+        self._first_row = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        self._groups: OrderedDict[int, tuple[Any, ...]] = OrderedDict()
+
+    @cached_property
+    def digest(self) -> str:
+        """Identifies the data: sha256 of ``shards.parquet``, which holds those of everything else."""
+        return digest.of_file(storage.join(self.location, SHARDS))
+
+    @property
+    def samples(self) -> int:
+        return int(self._first_row[-1])
+
+    @property
+    def splits(self) -> list[str]:
+        return sorted(self._shards["split"].unique().to_pylist())
+
+    def split(self, name: str) -> Split:
+        """Shards of one split, empty ones left out.
+
+        Raises:
+            DataError: the split has no samples.
+        """
+        counts = self._shards["samples"].to_numpy()
+        mask = pc.equal(self._shards["split"], name).to_numpy() & (counts > 0)
+        if not mask.any():
+            raise DataError(f"{self.location}: no samples in split {name!r}; it has {', '.join(self.splits) or 'none'}")
+        shard_n = np.flatnonzero(mask).astype(np.int64)
+        return Split(shard_n, counts[shard_n].astype(np.int64))
+
+    def shard_location(self, shard: int) -> str:
+        return storage.join(self.location, str(self._shards["name"][shard]))
+
+    def extents(self, shard: int, indices: Sequence[int]) -> list[Extent]:
+        """Where the samples with these numbers lie in a shard."""
+        return [self._extent(int(self._first_row[shard]) + int(index)) for index in indices]
+
+    def shards(self) -> list[ShardRow]:
+        """All shard rows; for tools that walk the whole data set."""
+        with storage.open_read(storage.join(self.location, SHARDS)) as file:
+            table = pq.read_table(file, columns=["name", "split", "samples", "bytes", "sha256"])
+        return [ShardRow(**row) for row in table.to_pylist()]
+
+    def _extent(self, row: int) -> Extent:
+        group, place = divmod(row, _ROWS_PER_GROUP)
+        if group not in self._groups:
+            with storage.open_read(storage.join(self.location, SAMPLES)) as file:
+                parquet = pq.ParquetFile(file, metadata=self._samples_metadata)
+                columns = parquet.read_row_group(group, columns=["key", "offset", "size", "crc32"])
+            self._groups[group] = tuple(columns[name].combine_chunks() for name in columns.column_names)
+            while len(self._groups) > _GROUPS_KEPT:
+                self._groups.popitem(last=False)
+        self._groups.move_to_end(group)
+        return Extent(*(column[place].as_py() for column in self._groups[group]))
+
+    @cached_property
+    def _samples_metadata(self) -> pq.FileMetaData:
+        with storage.open_read(storage.join(self.location, SAMPLES)) as file:
+            return pq.read_metadata(file)
+
+
+@lru_cache(maxsize=8)
+def open_manifest(location: str, expected_digest: str | None = None) -> Manifest:
+    """The manifest, opened once a process.
+
+    Raises:
+        DataError: no data set there, or not the one with ``expected_digest``.
+    """
+    manifest = Manifest(location)
+    if expected_digest is not None and manifest.digest != expected_digest:
+        raise DataError(f"{location}: the data set changed while it was in use (other {SHARDS}); start again")
+    return manifest
+
+
+def write(location: str, shards: Sequence[ShardRow], samples: Iterable[pa.Table], about: Mapping[str, Any]) -> None:
+    """Write both tables, the shard rows last: they make the data set valid.
+
+    ``samples`` are tables of :data:`SAMPLE_SCHEMA`, together in shard order. ``about`` is JSON-ready and kept.
+    """
+    buffer = io.BytesIO()
+    with pq.ParquetWriter(buffer, SAMPLE_SCHEMA, compression="zstd") as writer:
+        for table in samples:
+            writer.write_table(table, row_group_size=_ROWS_PER_GROUP)
+    content = buffer.getvalue()
+    storage.write_bytes(storage.join(location, SAMPLES), content)
+    metadata = {_ABOUT: json.dumps({**about, "samples_sha256": digest.of_bytes(content)}, sort_keys=True).encode()}
+    version = int(about["schema_version"])
+    rows = [{**dataclasses.asdict(row), "schema_version": version} for row in shards]
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=_SHARD_SCHEMA.with_metadata(metadata)), buffer, compression="zstd")
+    storage.write_bytes(storage.join(location, SHARDS), buffer.getvalue())

@@ -1,0 +1,160 @@
+"""Where everything that lasts lives: an absolute folder or an fsspec URI, and the few operations we ask of it.
+
+A location is a string: an absolute path, or a URI such as ``s3://bucket/mosar``. Writes are atomic: a reader sees the
+old content or the new, never a part (on a file system by renaming a temporary file, in an object store by nature).
+"""
+
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import IO, Any
+
+from mosar.errors import ConfigError, DataError
+
+
+def root(storage: str | None = None) -> str:
+    """The storage root: ``storage``, else ``MOSAR_STORAGE``, else ``~/.mosar``.
+
+    Raises:
+        ConfigError: a relative path. A submitted job's folder is an unpacked copy that is thrown away.
+    """
+    given = storage or os.environ.get("MOSAR_STORAGE") or "~/.mosar"
+    if is_uri(given):
+        return given.rstrip("/")
+    path = Path(given).expanduser()
+    if not path.is_absolute():
+        raise ConfigError(f"storage: got the relative path {given!r}, expected an absolute path or a URI (s3://...)")
+    return str(path)
+
+
+def is_uri(location: str) -> bool:
+    return "://" in location
+
+
+def join(base: str, *parts: str) -> str:
+    return "/".join([base.rstrip("/"), *parts])
+
+
+def exists(location: str) -> bool:
+    if not is_uri(location):
+        return Path(location).exists()
+    fs, path = _filesystem(location)
+    return bool(fs.exists(path))
+
+
+def names(location: str) -> list[str]:
+    """Sorted names of what a folder holds; empty where there is no such folder. Temporary files are left out."""
+    if not is_uri(location):
+        folder = Path(location)
+        found = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    else:
+        fs, path = _filesystem(location)
+        found = [p.rstrip("/").rsplit("/", 1)[-1] for p in fs.ls(path, detail=False)] if fs.exists(path) else []
+    return sorted(name for name in found if not name.startswith("."))
+
+
+def size(location: str) -> int:
+    if not is_uri(location):
+        return Path(location).stat().st_size
+    fs, path = _filesystem(location)
+    return int(fs.size(path))
+
+
+def open_read(location: str) -> IO[bytes]:
+    """Open for reading in binary, seekable.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    try:
+        if not is_uri(location):
+            return Path(location).open("rb")
+        fs, path = _filesystem(location)
+        return fs.open(path, "rb")
+    except FileNotFoundError as error:
+        raise DataError(f"{location}: there is no such file") from error
+
+
+def read_bytes(location: str) -> bytes:
+    with open_read(location) as file:
+        return file.read()
+
+
+def read_json(location: str) -> Any:
+    """Raises DataError where the file is missing or is not JSON."""
+    try:
+        return json.loads(read_bytes(location))
+    except ValueError as error:
+        raise DataError(f"{location}: not JSON ({error})") from error
+
+
+def write_bytes(location: str, content: bytes) -> None:
+    """Write atomically and durably; folders are made as needed."""
+    if is_uri(location):
+        fs, key = _filesystem(location)
+        fs.makedirs(key.rsplit("/", 1)[0], exist_ok=True)
+        fs.pipe_file(key, content)
+        return
+    path = Path(location)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def write_json(location: str, value: Any) -> None:
+    """Write as indented JSON with sorted keys, atomically."""
+    write_bytes(location, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
+
+
+def append_text(location: str, text: str) -> None:
+    """Append to a log. An object store has no append: there the object is written anew."""
+    if is_uri(location):
+        before = read_bytes(location) if exists(location) else b""
+        write_bytes(location, before + text.encode())
+        return
+    path = Path(location)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
+def remove(location: str) -> None:
+    """Remove a file or a whole folder; nothing happens where there is none."""
+    if is_uri(location):
+        fs, key = _filesystem(location)
+        if fs.exists(key):
+            fs.rm(key, recursive=True)
+        return
+    path = Path(location)
+    if path.is_dir():
+        import shutil
+
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _filesystem(uri: str) -> tuple[Any, str]:
+    import fsspec
+
+    fs, path = fsspec.core.url_to_fs(uri)
+    return fs, path
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the renames in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
