@@ -1,7 +1,7 @@
 """The manifest of a data set: ``shards.parquet`` (a row a shard) and ``samples.parquet`` (a row a sample).
 
-Sample rows are in shard order. Planning needs only the shard rows; sample rows are read by the row group, when a shard is. So a data set of 100 million
-samples is opened as quickly as a small one.
+Sample rows are in shard order. Planning needs only the shard rows; sample rows are read by the row group, when a shard
+is. So a data set of 100 million samples is opened as quickly as a small one.
 """
 
 import dataclasses

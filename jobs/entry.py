@@ -1,0 +1,118 @@
+"""What every job shares: Hydra composes its configuration, mistakes become one line and an exit code.
+
+A job is ``python jobs/<name>.py key=value ...``; its defaults are ``jobs/config/<name>.yaml`` and those of its frozen
+dataclass. Any key of the dataclass may be set, whether or not the file mentions it. For jobs on stages the file's
+defaults list says ``recipe@_global_: ${stage}/${preset}``, which picks ``jobs/config/recipe/<stage>/<preset>.yaml``.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mosar import config as configs
+from mosar.errors import ConfigError, InputError, RunError
+
+Config = TypeVar("Config")
+
+CONFIG_FOLDER = Path(__file__).resolve().parent / "config"
+RECIPES = CONFIG_FOLDER / "recipe"
+
+BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+
+
+def run(
+    main: Callable[[Config], object], config_class: type[Config], config_name: str, argv: Sequence[str] | None = None
+) -> int:
+    """Compose, parse, call ``main``; returns the exit code: 0, 2 for what the user gave, 1 for a run that failed.
+
+    ``--help`` prints the configuration with its defaults instead. ``argv`` is without the program's name.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        if {"-h", "--help"} & set(arguments):
+            print(_help(config_class, config_name, [a for a in arguments if a not in {"-h", "--help"}]))
+            return 0
+        main(configs.parse(config_class, compose(config_name, arguments), config_name))
+    except InputError as error:
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        return BAD_INPUT
+    except RunError as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def compose(config_name: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """The configuration as plain containers, overrides applied.
+
+    Raises:
+        ConfigError: an override that Hydra cannot read, an option that does not exist, a value that is missing.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    _register_groups()
+    try:
+        with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+            composed = hydra_compose(config_name, overrides=[_settable(o) for o in overrides])
+        values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        message = re.split(r"Config search path:|See https://hydra", _one_line(error))[0].strip()
+        raise ConfigError(message) from error
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def stage_names() -> list[str]:
+    """Stages that have recipes."""
+    return sorted(folder.name for folder in RECIPES.iterdir() if folder.is_dir())
+
+
+def presets(stage: str) -> list[str]:
+    """Presets that a stage has a recipe for."""
+    return sorted(path.stem for path in (RECIPES / stage).glob("*.yaml"))
+
+
+def _register_groups() -> None:
+    """The groups ``stage`` and ``preset``, one option for each recipe there is."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    for stage in stage_names():
+        store.store(name=stage, group="stage", package="_global_", node={"stage": stage})
+        for preset in presets(stage):
+            store.store(name=preset, group="preset", package="_global_", node={"preset": preset})
+
+
+def _settable(override: str) -> str:
+    """Let a plain ``key=value`` set keys that the files leave to the dataclass, which refuses unknown ones by name."""
+    key, equals, _ = override.partition("=")
+    is_group = key.split("@")[0] in {"stage", "preset", "recipe"}
+    return override if is_group or not equals or key[:1] in {"+", "~", ""} else f"++{override}"
+
+
+def _help(config_class: type[Any], config_name: str, overrides: Sequence[str]) -> str:
+    from omegaconf import OmegaConf
+
+    about = (sys.modules[config_class.__module__].__doc__ or "").strip()
+    usage = f"python jobs/{config_name}.py [key=value ...]"
+    try:
+        config = configs.to_mapping(configs.parse(config_class, compose(config_name, overrides), config_name))
+    except ConfigError as error:
+        return f"{about}\n\nusage: {usage}\n{_one_line(error)}"
+    return f"{about}\n\nusage: {usage}\n\n{OmegaConf.to_yaml(OmegaConf.create(config))}"
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
