@@ -1,0 +1,110 @@
+"""Pinhole cameras, OpenCV convention: x right, y down, z forward; ``x_cam = R x_head + t``, millimetres.
+
+An upright frontal head has ``R = diag(1, -1, -1)`` and ``t_z > 0``. Pixel centres are at integers + 0.5, origin top
+left.
+Shapes: b batch, n points.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from pytorch3d.renderer import PerspectiveCameras
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A batch of pinhole cameras.
+
+    Attributes:
+        intrinsics_b33: pixels; upper triangular, last row (0, 0, 1).
+        rotation_b33: head frame to camera frame.
+        translation_b3: mm, camera frame.
+
+    Raises:
+        ValueError: shapes that do not belong together.
+    """
+
+    intrinsics_b33: Tensor
+    rotation_b33: Tensor
+    translation_b3: Tensor
+
+    def __post_init__(self) -> None:
+        shapes = [tuple(x.shape) for x in (self.intrinsics_b33, self.rotation_b33, self.translation_b3)]
+        batch = shapes[0][:1]
+        if shapes != [(*batch, 3, 3), (*batch, 3, 3), (*batch, 3)] or not batch:
+            raise ValueError(
+                f"Camera: got intrinsics {shapes[0]}, rotation {shapes[1]}, translation {shapes[2]}; "
+                "expected (B, 3, 3), (B, 3, 3), (B, 3) with one B"
+            )
+
+    def __len__(self) -> int:
+        return self.intrinsics_b33.shape[0]
+
+    def __getitem__(self, image: int) -> "Camera":
+        """The camera of one image, as a batch of one."""
+        kept = slice(image, image + 1)
+        return Camera(self.intrinsics_b33[kept], self.rotation_b33[kept], self.translation_b3[kept])
+
+    def to(self, target: torch.device | torch.dtype) -> "Camera":
+        """The same cameras on another device or in another dtype, as ``Tensor.to``."""
+        return Camera(*(x.to(target) for x in (self.intrinsics_b33, self.rotation_b33, self.translation_b3)))
+
+
+def to_camera(camera: Camera, points_bn3: Tensor) -> Tensor:
+    """Points of the head frame (B, N, 3), mm, in the camera frame (B, N, 3), mm. Points (1, N, 3) are shared."""
+    if points_bn3.ndim != 3 or points_bn3.shape[-1] != 3 or points_bn3.shape[0] not in (1, len(camera)):
+        raise ValueError(
+            f"to_camera: got points {tuple(points_bn3.shape)} for {len(camera)} cameras; expected (B, N, 3)"
+        )
+    return points_bn3 @ camera.rotation_b33.mT + camera.translation_b3[:, None]
+
+
+def project(camera: Camera, points_bn3: Tensor) -> Tensor:
+    """Points of the head frame (B, N, 3), mm, in pixels (B, N, 2). Points in the camera's plane give inf or nan."""
+    homogeneous_bn3 = to_camera(camera, points_bn3) @ camera.intrinsics_b33.mT
+    return homogeneous_bn3[..., :2] / homogeneous_bn3[..., 2:]
+
+
+def position(camera: Camera) -> Tensor:
+    """The centres of projection (B, 3) in the head frame, mm."""
+    return -(camera.rotation_b33.mT @ camera.translation_b3[..., None])[..., 0]
+
+
+def views(camera: Camera, points_bn3: Tensor) -> Tensor:
+    """Unit directions (B, N, 3), head frame, from points of the head frame (B, N, 3) to the camera."""
+    return torch.nn.functional.normalize(position(camera)[:, None] - points_bn3, dim=-1)
+
+
+def transform_image(camera: Camera, affine_b33: Tensor) -> Camera:
+    """The cameras of the images after a crop or a change of scale: ``px' = A px`` with homogeneous pixels.
+
+    ``affine_b33`` (B, 3, 3) or (3, 3): last row (0, 0, 1) and no rotation, so that intrinsics stay upper triangular.
+    """
+    if affine_b33.shape not in ((3, 3), (1, 3, 3), (len(camera), 3, 3)):
+        raise ValueError(
+            f"transform_image: got {tuple(affine_b33.shape)} for {len(camera)} cameras; expected (B, 3, 3)"
+        )
+    return Camera(affine_b33 @ camera.intrinsics_b33, camera.rotation_b33, camera.translation_b3)
+
+
+def pytorch3d_cameras(camera: Camera, height: int, width: int) -> "PerspectiveCameras":
+    """The same cameras as pytorch3d's, in screen space. Skew must be zero; pytorch3d has none."""
+    from pytorch3d.renderer import PerspectiveCameras
+
+    k = camera.intrinsics_b33
+    if bool((k[:, 0, 1] != 0).any()):
+        raise ValueError(f"pytorch3d_cameras: got skew {k[:, 0, 1].tolist()}; expected 0")
+    flip = k.new_tensor([-1.0, -1.0, 1.0])  # pytorch3d: +x left, +y up, and points are rows
+    return PerspectiveCameras(
+        focal_length=torch.stack([k[:, 0, 0], k[:, 1, 1]], -1),
+        principal_point=k[:, :2, 2],
+        R=camera.rotation_b33.mT * flip,
+        T=camera.translation_b3 * flip,
+        in_ndc=False,
+        image_size=((height, width),),
+        device=k.device,
+    )

@@ -1,0 +1,202 @@
+"""Which triangle a pixel sees: scan conversion in numba on the CPU, pytorch3d's kernel on CUDA. No gradients here.
+
+Homogeneous edge functions (Olano and Greer 1997): with camera-space corners a, b, c and the ray d = K^-1 (x, y, 1) of a
+pixel centre, ``d . (b x c)``, ``d . (c x a)`` and ``d . (a x b)`` are the barycentrics times a common factor. They need
+no division by depth, so triangles that cross the camera's plane are right pixel by pixel, without being cut.
+Shapes: p packed vertices, q packed triangles, b images, h w rows and columns.
+"""
+
+import itertools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+NEAR = 1.0
+"""Nearest depth that is drawn, mm."""
+
+
+def visible(
+    points_p3: Tensor,
+    triangles_q3: Tensor,
+    first_b: list[int],
+    intrinsics_b33: Tensor,
+    size: tuple[int, int],
+    cull_backfaces: bool = True,
+) -> Tensor:
+    """The packed index of the triangle that each pixel centre sees, int64 (B, H, W), -1 for none.
+
+    Args:
+        points_p3: corners in the camera frame of their image, mm.
+        triangles_q3: packed; counter-clockwise seen from outside.
+        first_b: B + 1 offsets; image b draws the triangles ``first_b[b]:first_b[b + 1]``.
+        intrinsics_b33: pixels.
+        size: height and width.
+
+    Of equally near triangles the one with the lowest index is seen; a centre on a shared edge sees one of the two.
+    """
+    arguments = (points_p3.detach(), triangles_q3, first_b, intrinsics_b33.detach(), size, cull_backfaces)
+    return _visible_cuda(*arguments) if points_p3.is_cuda else _visible_cpu(*arguments)
+
+
+def _visible_cpu(
+    points_p3: Tensor,
+    triangles_q3: Tensor,
+    first_b: list[int],
+    intrinsics_b33: Tensor,
+    size: tuple[int, int],
+    cull: bool,
+) -> Tensor:
+    height, width = size
+    points = np.ascontiguousarray(points_p3.numpy(), np.float64)
+    triangles = np.ascontiguousarray(triangles_q3.numpy(), np.int64)
+    intrinsics = intrinsics_b33.numpy().astype(np.float64)
+    inverses = np.linalg.inv(intrinsics)
+    seen = np.full((len(first_b) - 1, height, width), -1, np.int64)
+    threads = max(1, torch.get_num_threads())
+    bands = 1 if threads == 1 else min(height, -(-2 * threads // len(seen)))
+    rows = [height * i // bands for i in range(bands + 1)]
+
+    def scan(image: int, band: int) -> None:
+        _scan(
+            points, triangles, first_b[image], first_b[image + 1], intrinsics[image], inverses[image], cull, NEAR,
+            rows[band], rows[band + 1], seen[image],
+        )  # fmt: skip
+
+    tasks = [(image, band) for image in range(len(seen)) for band in range(bands)]
+    if threads == 1 or len(tasks) == 1:
+        for task in tasks:
+            scan(*task)
+    else:
+        list(_pool(os.getpid(), threads).map(scan, *zip(*tasks, strict=True)))
+    return torch.from_numpy(seen)
+
+
+@lru_cache(maxsize=1)
+def _pool(process: int, threads: int) -> ThreadPoolExecutor:
+    """Threads of this process; a forked child has another id and makes its own."""
+    return ThreadPoolExecutor(threads, thread_name_prefix=f"rasterizer-{process}")
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    # Python threads around kernels that release the interpreter, not numba's own: those abort the process when two
+    # threads call them at once, or after a fork.
+    try:
+        return numba.njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # nowhere to write the cache: a read-only installation without a home
+        return numba.njit(nogil=True)(function)
+
+
+@_compiled
+def _scan(points, triangles, first, last, k, inverse, cull, near, row_first, row_last, seen):  # type: ignore[no-untyped-def]
+    width = seen.shape[1]
+    nearness = np.zeros((row_last - row_first, width))  # 1 / depth, affine in the pixel; 0 is infinitely far
+    for q in range(first, last):
+        x_min, x_max, y_min, y_max = np.inf, -np.inf, np.inf, -np.inf
+        for i in range(3):
+            a = triangles[q, i]
+            x, y, z = points[a, 0], points[a, 1], points[a, 2]
+            b = triangles[q, (i + 1) % 3]
+            x_next, y_next, z_next = points[b, 0], points[b, 1], points[b, 2]
+            for corner in range(2):
+                if corner == 0:
+                    if z < near:
+                        continue
+                else:
+                    if (z < near) == (z_next < near):
+                        continue
+                    t = (near - z) / (z_next - z)
+                    x, y, z = x + t * (x_next - x), y + t * (y_next - y), near
+                column = (k[0, 0] * x + k[0, 1] * y) / z + k[0, 2]
+                row = k[1, 1] * y / z + k[1, 2]
+                x_min, x_max = min(x_min, column), max(x_max, column)
+                y_min, y_max = min(y_min, row), max(y_max, row)
+        # Centres are at + 0.5. A hundredth of a pixel more, for the box is rounded otherwise than the edge functions.
+        r0, r1 = max(y_min - 0.51, row_first - 1.0), min(y_max - 0.49, row_last - 1.0)
+        c0, c1 = max(x_min - 0.51, -1.0), min(x_max - 0.49, width - 1.0)
+        if not (r0 <= r1 and c0 <= c1):
+            continue
+        row_0, row_1 = max(row_first, int(np.ceil(r0))), int(np.floor(r1))
+        column_0, column_1 = max(0, int(np.ceil(c0))), int(np.floor(c1))
+        if row_0 > row_1 or column_0 > column_1:
+            continue
+        a, b, c = triangles[q, 0], triangles[q, 1], triangles[q, 2]
+        ax, ay, az = points[a, 0], points[a, 1], points[a, 2]
+        bx, by, bz = points[b, 0], points[b, 1], points[b, 2]
+        cx, cy, cz = points[c, 0], points[c, 1], points[c, 2]
+        # The edge functions of a shared edge are exact negatives in its two triangles: no pixel falls between.
+        e00, e01, e02 = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
+        e10, e11, e12 = cy * az - cz * ay, cz * ax - cx * az, cx * ay - cy * ax
+        e20, e21, e22 = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+        volume = ax * e00 + ay * e01 + az * e02  # negative: the outside faces the camera
+        if volume == 0.0 or (cull and volume > 0.0):
+            continue
+        sign = -1.0 if volume < 0.0 else 1.0
+        # As functions of the pixel: E = K^-T e; K is upper triangular.
+        x0, y0, z0 = _in_pixels(e00, e01, e02, inverse)
+        x1, y1, z1 = _in_pixels(e10, e11, e12, inverse)
+        x2, y2, z2 = _in_pixels(e20, e21, e22, inverse)
+        for row in range(row_0, row_1 + 1):
+            s0, s1, s2 = y0 * (row + 0.5) + z0, y1 * (row + 0.5) + z1, y2 * (row + 0.5) + z2
+            for column in range(column_0, column_1 + 1):
+                w0 = sign * (x0 * (column + 0.5) + s0)
+                w1 = sign * (x1 * (column + 0.5) + s1)
+                w2 = sign * (x2 * (column + 0.5) + s2)
+                if w0 >= 0.0 and w1 >= 0.0 and w2 >= 0.0:
+                    n = (w0 + w1 + w2) / (sign * volume)
+                    if n > nearness[row - row_first, column] and n * near <= 1.0:
+                        nearness[row - row_first, column] = n
+                        seen[row, column] = q
+
+
+@_compiled
+def _in_pixels(x, y, z, inverse):  # type: ignore[no-untyped-def]
+    return (
+        inverse[0, 0] * x,
+        inverse[0, 1] * x + inverse[1, 1] * y,
+        inverse[0, 2] * x + inverse[1, 2] * y + z,
+    )
+
+
+def _visible_cuda(
+    points_p3: Tensor,
+    triangles_q3: Tensor,
+    first_b: list[int],
+    intrinsics_b33: Tensor,
+    size: tuple[int, int],
+    cull: bool,
+) -> Tensor:
+    from pytorch3d.renderer.mesh.rasterize_meshes import rasterize_meshes
+    from pytorch3d.structures import Meshes
+
+    height, width = size
+    counts = [last - first for first, last in itertools.pairwise(first_b)]
+    image_q = torch.repeat_interleave(torch.tensor(counts, device=points_p3.device))
+    # Each triangle brings its own corners, so that images may share vertices.
+    corners_q33 = points_p3[triangles_q3]
+    homogeneous_q33 = corners_q33 @ intrinsics_b33[image_q].mT
+    depth_q31 = homogeneous_q33[..., 2:]
+    away_q31 = torch.where(depth_q31.abs() < 1e-6, 1e-6, depth_q31)
+    pixels_q32 = homogeneous_q33[..., :2] / away_q31
+    # pytorch3d: +x left, +y up, the shorter side of the image is [-1, 1].
+    centre = pixels_q32.new_tensor([width / 2, height / 2])
+    ndc_q33 = torch.cat([(centre - pixels_q32) * (2 / min(size)), depth_q31], -1)
+    meshes = Meshes(
+        [c.reshape(-1, 3) for c in ndc_q33.split(counts)],
+        [torch.arange(3 * n, device=points_p3.device).view(-1, 3) for n in counts],
+    )
+    return rasterize_meshes(
+        meshes,
+        size,
+        blur_radius=0.0,
+        faces_per_pixel=1,
+        perspective_correct=True,
+        cull_backfaces=cull,
+        z_clip_value=NEAR,
+    )[0][..., 0]

@@ -1,0 +1,11 @@
+"""Shading in linear RGB under nine bands of spherical harmonics: diffuse, translucent, specular, occluded.
+
+Every function takes points as images or texels, (B, N, 3) under lights (B, 81, 3), and as packed covered pixels, (N, 3)
+with ``image_n`` (N), the ascending index of each point's light; a light (1, 81, 3) serves all points without it.
+"""
+
+from mosar.models.shading import sh
+from mosar.models.shading.light import irradiance, negative_lobes, reflection
+from mosar.models.shading.material import Material, shade
+
+__all__ = ["Material", "irradiance", "negative_lobes", "reflection", "sh", "shade"]

@@ -1,0 +1,95 @@
+"""What light does at a surface: irradiance, blurred by translucency, and the prefiltered reflection.
+
+Linear RGB. Shapes as in the package: points (B, N, 3), or packed (N, 3) with ``image_n``; l coefficients, c channels.
+"""
+
+import math
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from mosar.models.shading import sh
+
+SCATTERING = (0.05, 0.0125, 0.004375)
+"""tau of R, G, B: the width of the heat kernel at translucency 1; channel ratios after d'Eon 2007."""
+
+COSINE = (1.0, 2 / 3, 1 / 4, 0.0, -1 / 24, 0.0, 1 / 64, 0.0, -1 / 128)
+"""``A_l / pi`` of the clamped cosine (Ramamoorthi and Hanrahan 2001)."""
+
+
+def irradiance(
+    light_blc: Tensor, normals: Tensor, translucency: Tensor | None = None, image_n: Tensor | None = None
+) -> Tensor:
+    """Irradiance ``E^T_c(n) = sum A_l exp(-l (l + 1) tau_c T) L_lm,c Y_lm(n)`` of unit normals.
+
+    Args:
+        light_blc: (B, 81, 3), head frame.
+        normals: (B, N, 3) or packed (N, 3), unit, head frame.
+        translucency: (B, N, 1) or (N, 1) in [0, 1]; 0 is Lambert. None is 0 everywhere, and cheaper.
+        image_n: each packed point's light, ascending.
+
+    Returns:
+        (B, N, 3) or (N, 3). It can be negative where nine bands ring.
+    """
+    _check_bands(light_blc)
+    if translucency is None:
+        return sh.series(light_blc * _cosine(light_blc)[:, None], normals, image_n)
+    if translucency.shape != (*normals.shape[:-1], 1) or light_blc.shape[-1] != 3:
+        raise ValueError(
+            f"irradiance: got light {tuple(light_blc.shape)}, normals {tuple(normals.shape)}, translucency "
+            f"{tuple(translucency.shape)}; expected (B, 81, 3), (..., 3), (..., 1)"
+        )
+    used = [degree for degree, factor in enumerate(COSINE) if factor]
+    # One channel for each used band and colour: the sum over m first, then the band's own blur.
+    apart = light_blc.new_zeros(*light_blc.shape[:2], len(used), 3)
+    cosine_l = _cosine(light_blc)
+    for i, degree in enumerate(used):
+        rows = slice(degree * degree, (degree + 1) ** 2)
+        apart[:, rows, i] = light_blc[:, rows] * cosine_l[rows, None]
+    bands_n = sh.series(apart.flatten(2), normals, image_n).unflatten(-1, (len(used), 3))
+    order = light_blc.new_tensor([float(degree * (degree + 1)) for degree in used])
+    blur = torch.exp(-translucency[..., None] * order[:, None] * light_blc.new_tensor(SCATTERING))
+    return (bands_n * blur).sum(-2)
+
+
+def reflection(light_blc: Tensor, directions: Tensor, sharpness: float = 32.0, image_n: Tensor | None = None) -> Tensor:
+    """Radiance filtered by the normalised Phong lobe: ``R_c(r) = sum Lam_l(s) L_lm,c Y_lm(r)``.
+
+    ``directions`` (B, N, 3) or packed (N, 3) are mirror directions, unit, head frame. Nine bands cannot show a lobe
+    sharper than 40; of a light with small bright sources, give ``sh.window(light)``.
+    """
+    _check_bands(light_blc)
+    lobe_l = sh.per_coefficient(torch.tensor(_phong(float(sharpness)), dtype=torch.float64)).to(light_blc)
+    return sh.series(light_blc * lobe_l[:, None], directions, image_n)
+
+
+def negative_lobes(light_blc: Tensor, sharpness: float = 32.0) -> Tensor:
+    """Mean negative part of irradiance and reflection over all directions (B): a penalty for predicted light."""
+    directions_n3 = sh.environment_directions(12, 24, light_blc.device)
+    weight_n = torch.sin(torch.acos(directions_n3[..., 1])).flatten().to(light_blc)
+    directions_bn3 = directions_n3.reshape(1, -1, 3).to(light_blc).expand(len(light_blc), -1, -1)
+    both = torch.relu(-irradiance(light_blc, directions_bn3)) + torch.relu(
+        -reflection(sh.window(light_blc), directions_bn3, sharpness)
+    )
+    return (both.mean(-1) * weight_n).sum(-1) / weight_n.sum()
+
+
+def _check_bands(light_blc: Tensor) -> None:
+    if light_blc.ndim != 3 or light_blc.shape[1] != sh.BANDS**2:
+        raise ValueError(f"light: got {tuple(light_blc.shape)}; expected (B, {sh.BANDS**2}, channels)")
+
+
+def _cosine(light_blc: Tensor) -> Tensor:
+    return sh.per_coefficient(math.pi * torch.tensor(COSINE, dtype=torch.float64)).to(light_blc)
+
+
+@lru_cache
+def _phong(sharpness: float) -> tuple[float, ...]:
+    """Coefficients of ``(s + 1) / (2 pi) max(cos, 0) ** s``, exact, by band."""
+    if not sharpness > 0:
+        raise ValueError(f"reflection: got sharpness {sharpness}; expected more than 0")
+    lobe = [1.0, (sharpness + 1) / (sharpness + 2)]
+    for degree in range(2, sh.BANDS):
+        lobe.append((sharpness - degree + 2) / (sharpness + degree + 1) * lobe[degree - 2])
+    return tuple(lobe)
