@@ -1,6 +1,5 @@
 """Making a data set: one task a shard, as a Ray Data pipeline; finished shards are not made again."""
 
-import contextlib
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,7 +8,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from mosar.errors import ConfigError, DataError
-from mosar.platform import compare, digest, manifest, shards, storage
+from mosar.platform import compare, digest, manifest, pipeline, shards, storage
 from mosar.platform.shards import Record
 
 Task = TypeVar("Task")
@@ -82,23 +81,11 @@ def _make(
             _make_shard(location, int(index), produce(ray.get(tasks_ref)[int(index)]))
         return batch
 
-    rows = ray.data.from_items([{"index": index} for index in todo], override_num_blocks=len(todo))
-    made = rows.map_batches(make, batch_size=1, num_cpus=1, concurrency=concurrency)
-    with _quiet(ray):
-        for row in made.iter_rows():
-            yield int(row["index"])
-
-
-@contextlib.contextmanager
-def _quiet(ray: Any) -> Iterator[None]:
-    """Ray Data's own progress bars off: the caller shows progress."""
-    context = ray.data.DataContext.get_current()
-    before = context.enable_progress_bars
-    context.enable_progress_bars = False
-    try:
-        yield
-    finally:
-        context.enable_progress_bars = before
+    with pipeline.settings():
+        rows = ray.data.from_items([{"index": index} for index in todo], override_num_blocks=len(todo))
+        made = rows.map_batches(make, batch_size=1, num_cpus=1, compute=ray.data.TaskPoolStrategy(size=concurrency))
+    for row in made.iter_rows():
+        yield int(row["index"])
 
 
 def _make_shard(location: str, index: int, records: Iterable[Record]) -> None:

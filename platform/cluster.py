@@ -1,0 +1,183 @@
+"""The Ray cluster that a job runs on: the one it is told of, or one on this machine that lives as long as needed."""
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mosar.errors import RunError
+
+LOGICAL_CPUS = 16
+"""Of a cluster on this machine. Logical: training workers that hold every CPU would starve their own readers."""
+
+_START_S, _STOP_S = 60.0, 15.0
+_ADDRESS, _MODE, _TOKEN = "RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
+
+
+@contextlib.contextmanager
+def connect(logical_cpus: int = LOGICAL_CPUS) -> Iterator[None]:
+    """Connect to the cluster at ``RAY_ADDRESS`` (as in a submitted job), else to a new one on this machine's loopback.
+
+    A new one asks for a token of its own and ends with the block, or with this process however it ends.
+    """
+    given = os.environ.get(_ADDRESS)
+    with _environment({} if given else _credentials()):
+        import ray
+
+        options: dict[str, Any] = {"log_to_driver": bool(os.environ.get("MOSAR_RAY_LOGS"))}
+        if not given:
+            options |= {"num_cpus": logical_cpus, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        ray.init(address=given or "local", configure_logging=True, logging_level="ERROR", **options)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@dataclass(frozen=True)
+class LocalCluster:
+    """A running cluster on this machine: addresses, the environment that lets a process use it, its group leader."""
+
+    address: str
+    dashboard: str | None
+    environment: Mapping[str, str]
+    process: int
+
+
+@contextlib.contextmanager
+def local_cluster(logical_cpus: int = LOGICAL_CPUS, dashboard: bool = False) -> Iterator[LocalCluster]:
+    """Start a cluster for several processes: loopback, ports, token and temporary folder of its own.
+
+    ``dashboard`` is needed to submit jobs. Give ``environment`` to each process that shall use the cluster. Only this
+    cluster is ended afterwards: ``ray stop`` would end every Ray on the machine.
+
+    Raises:
+        RunError: it did not start.
+    """
+    credentials = _credentials()
+    gcs, web, agent, client = _free_ports(4)
+    folder = Path(tempfile.mkdtemp(prefix="mosar-ray-"))
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
+    command += ["--node-ip-address=127.0.0.1", f"--port={gcs}", f"--num-cpus={logical_cpus}", f"--temp-dir={folder}"]
+    command += [f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}"]
+    command += [f"--include-dashboard={dashboard}", "--dashboard-host=127.0.0.1", f"--dashboard-port={web}"]
+    environment = {k: v for k, v in os.environ.items() if k != _ADDRESS} | credentials
+    with (folder / "start.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    url = f"http://127.0.0.1:{web}" if dashboard else None
+    try:
+        _wait_until_up(process, gcs, url, credentials[_TOKEN], folder / "start.log")
+        yield LocalCluster(
+            address=f"127.0.0.1:{gcs}",
+            dashboard=url,
+            environment=credentials | {_ADDRESS: f"127.0.0.1:{gcs}"},
+            process=process.pid,
+        )
+    finally:
+        _end(process)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def using(cluster: LocalCluster) -> Iterator[None]:
+    """Connect this process to ``cluster``."""
+    with _environment(dict(cluster.environment)), connect():
+        yield
+
+
+def cpus() -> int:
+    """Shards worth making at once on the connected cluster: real cores where it is this machine, else its CPUs."""
+    import ray
+
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if len(nodes) == 1:
+        return os.cpu_count() or 1
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def _credentials() -> dict[str, str]:
+    if os.environ.get(_MODE) == "token" and os.environ.get(_TOKEN):
+        return {_MODE: "token", _TOKEN: os.environ[_TOKEN]}
+    return {_MODE: "token", _TOKEN: secrets.token_hex(32)}
+
+
+@contextlib.contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """Change this process's environment for a while, also for a Ray that is imported already."""
+    before = {key: os.environ.get(key) for key in changes}
+    os.environ.update(changes)
+    _reload_ray_settings()
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+        _reload_ray_settings()
+
+
+def _reload_ray_settings() -> None:
+    """Ray reads its mode and token once, on import; it offers no public way to read them again."""
+    if "ray" in sys.modules:
+        from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
+        from ray._raylet import Config as RayConfig  # type: ignore[attr-defined]
+
+        RayConfig.initialize("")
+        AuthenticationTokenLoader.instance().reset_cache()
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _wait_until_up(process: subprocess.Popen[bytes], port: int, url: str | None, token: str, log: Path) -> None:
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RunError(f"Ray did not start: {log.read_text(errors='replace')[-2000:]}")
+        if (_answers(url, token) if url else _listens(port)) and "Ray runtime started" in log.read_text(
+            errors="replace"
+        ):
+            return
+        time.sleep(0.1)
+    raise RunError(f"Ray did not start within {_START_S:.0f} s: {log.read_text(errors='replace')[-2000:]}")
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def _answers(url: str, token: str) -> bool:
+    request = urllib.request.Request(f"{url}/api/version", headers={"Authorization": f"Bearer {token}"})  # noqa: S310
+    with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=2) as answer:  # noqa: S310
+        return answer.status == 200
+    return False
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask the leader, which takes its node down in order; then make sure of the group."""
+    process.send_signal(signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_STOP_S)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

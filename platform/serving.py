@@ -1,0 +1,166 @@
+"""An HTTP endpoint on Ray Serve around one function: a request's body in, a file out. Knows nothing of what they are.
+
+The body's size is enforced while it arrives, the work runs off the event loop, the queue is bounded, and every mistake
+of the client's is a JSON object ``{"error": ...}`` with a 4xx status.
+"""
+
+import asyncio
+import hmac
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from mosar.errors import ConfigError, InputError
+
+log = logging.getLogger(__name__)
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True)
+class ServingConfig:
+    """Where the endpoint listens and how much it takes on."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    replicas: int = 1
+    cpus: float = 1.0  # logical CPUs a replica
+    gpus: float = 0.0
+    threads: int = 2  # of torch, a replica
+    max_body_mb: float = 32.0
+    max_queued: int = 32  # beyond it: 503
+    key_file: str = ""  # a file with the key that clients send as `Authorization: Bearer KEY`
+
+    def __post_init__(self) -> None:
+        if not 0 < self.port < 65536:
+            raise ConfigError(f"serving.port: got {self.port}, expected 1 to 65535")
+        if min(self.replicas, self.threads, self.max_queued) < 1 or self.max_body_mb <= 0:
+            raise ConfigError("serving: replicas, threads, max_queued and max_body_mb must be positive")
+        if self.key_file and not Path(self.key_file).is_absolute():
+            raise ConfigError(f"serving.key_file: got {self.key_file!r}, expected an absolute path")
+        if self.key_file and not Path(self.key_file).is_file():
+            raise ConfigError(f"serving.key_file: there is no file {self.key_file}")
+        if self.host not in _LOOPBACK and not self.key_file:
+            raise ConfigError(f"serving.host: {self.host} is not loopback; set serving.key_file as well")
+
+
+class Handler(Protocol):
+    """What a replica does with a request."""
+
+    def respond(self, body: bytes, media_type: str) -> bytes:
+        """The answer in the wanted media type.
+
+        Raises:
+            InputError: the client's mistake, answered with 422.
+        """
+
+    def health(self) -> Mapping[str, Any]:
+        """JSON-ready facts for ``GET /healthz``."""
+
+
+def start(
+    config: ServingConfig, build: Callable[[], Handler], path: str, media_types: tuple[str, ...], page: str
+) -> None:
+    """Deploy on the connected Ray cluster and return when the endpoint answers.
+
+    Args:
+        config: limits and address.
+        build: makes the handler inside each replica.
+        path: route of the POST, such as ``/v1/things``.
+        media_types: what ``respond`` can answer with, the default first; chosen by the Accept header.
+        page: HTML at ``/``.
+    """
+    from ray import serve
+
+    key = Path(config.key_file).read_text(encoding="utf-8").strip() if config.key_file else ""
+    app = _routes(path, media_types, page, int(config.max_body_mb * 1e6), key)
+    deployment = serve.deployment(
+        name="Endpoint",
+        num_replicas=config.replicas,
+        max_ongoing_requests=4,
+        max_queued_requests=config.max_queued,
+        ray_actor_options={"num_cpus": config.cpus, "num_gpus": config.gpus},
+    )(serve.ingress(app)(_Replica))
+    serve.start(http_options={"host": config.host, "port": config.port})
+    serve.run(deployment.bind(build, config.threads), name="mosar", route_prefix="/")
+
+
+class _Replica:
+    """Holds the handler; one request at a time computes, the others wait off the event loop."""
+
+    def __init__(self, build: Callable[[], Handler], threads: int) -> None:
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+        import torch
+
+        torch.set_num_threads(threads)
+        self.handler = build()
+        self.busy = asyncio.Lock()
+
+    async def respond(self, body: bytes, media_type: str) -> bytes:
+        async with self.busy:
+            return await asyncio.to_thread(self.handler.respond, body, media_type)
+
+
+def _routes(path: str, media_types: tuple[str, ...], page: str, max_bytes: int, key: str) -> Any:
+    """The ASGI application; its routes run inside a :class:`_Replica`."""
+    from fastapi import FastAPI, Request
+    from fastapi.responses import HTMLResponse, JSONResponse, Response
+    from ray import serve
+
+    app = FastAPI(title="mosar", docs_url=None, redoc_url=None)
+
+    def error(status: int, text: str) -> Response:
+        return JSONResponse({"error": text}, status_code=status)
+
+    def replica() -> Any:
+        return serve.get_replica_context().servable_object
+
+    @app.get("/", response_class=HTMLResponse)
+    async def index() -> HTMLResponse:
+        policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src blob: data:; "
+        return HTMLResponse(page, headers={"Content-Security-Policy": policy + "connect-src 'self'"})
+
+    @app.get("/healthz")
+    async def health() -> JSONResponse:
+        return JSONResponse({"status": "ok", **replica().handler.health()})
+
+    @app.post(path)
+    async def post(request: Request) -> Response:
+        given = request.headers.get("authorization", "")
+        if key and not hmac.compare_digest(given.encode(), f"Bearer {key}".encode()):
+            return error(401, "the key is missing or wrong; send it as `Authorization: Bearer KEY`")
+        if request.headers.get("content-type", "").startswith("multipart/"):
+            return error(415, "got a form; send the file itself as the body (curl --data-binary @FILE)")
+        media_type = _negotiate(request.headers.get("accept", ""), media_types)
+        if media_type is None:
+            return error(406, f"expected Accept to allow one of {', '.join(media_types)}")
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > max_bytes:
+                return error(413, f"the body is larger than {max_bytes / 1e6:g} MB")
+        try:
+            return Response(await replica().respond(bytes(body), media_type), media_type=media_type)
+        except InputError as problem:
+            return error(422, str(problem))
+
+    return app
+
+
+def _negotiate(accept: str, media_types: tuple[str, ...]) -> str | None:
+    """The first media type of the Accept header, in its order, that we have."""
+    for item in accept.split(",") if accept.strip() else ["*/*"]:
+        wanted = item.split(";")[0].strip().lower()
+        for media_type in media_types:
+            if wanted in {"*/*", media_type, media_type.split("/")[0] + "/*"}:
+                return media_type
+    return None
+
+
+def stop() -> None:
+    """Take the endpoint down; the cluster stays."""
+    from ray import serve
+
+    serve.shutdown()

@@ -1,0 +1,162 @@
+"""Streams: what each worker reads, step by step, through Ray Data.
+
+A step's batch holds samples of several streams in fixed shares. Share ``b`` of a stream at step ``t`` are the places
+``[t b, (t + 1) b)`` of its order. The batch is cut into ``slices`` (as many as there can be workers) and a worker takes
+some of them: which samples, with which augmentation, does not depend on how many workers there are. So a position is a
+step, and nothing else.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mosar.errors import ConfigError, DataError
+from mosar.platform import digest, pipeline, shards
+from mosar.platform.manifest import open_manifest
+from mosar.platform.order import Order
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Arrays = dict[str, npt.NDArray[Any]]
+Decode = Callable[[Mapping[str, bytes], int], Arrays]
+"""(members of a sample, seed of its augmentation) -> named arrays, of the same shapes for every sample."""
+
+_SAMPLES_PER_TASK, _STEPS_PER_TASK, _TASKS_PER_PIPELINE = 128, 16, 256
+
+
+@dataclass(frozen=True)
+class Source:
+    """One stream of a run: which data, how many samples a step, how they are decoded."""
+
+    name: str
+    location: str
+    digest: str
+    split: str
+    share: int
+    seed: int
+    decode: Decode
+
+
+def shares(proportions: Mapping[str, float], batch: int, slices: int) -> dict[str, int]:
+    """Samples a step of each stream.
+
+    Raises:
+        ConfigError: the proportions do not add up to 1, or ``batch`` cannot be cut so that every slice is the same.
+    """
+    if abs(sum(proportions.values()) - 1) > 1e-6:
+        raise ConfigError(f"streams: the proportions {dict(proportions)} add up to {sum(proportions.values())}, not 1")
+    found = {name: round(batch * proportion) for name, proportion in proportions.items()}
+    for name, proportion in proportions.items():
+        if abs(found[name] - batch * proportion) > 1e-6 or found[name] % slices or not found[name]:
+            raise ConfigError(
+                f"batch: {batch} x {proportion} of stream {name!r} is no multiple of {slices} worker(s); "
+                "choose another batch or number of workers"
+            )
+    return found
+
+
+def read_step(sources: Sequence[Source], step: int, slice_: int, slices: int) -> Arrays:
+    """One slice of one step: arrays named ``<stream>/<field>`` with a leading sample axis.
+
+    Raises:
+        DataError: a shard that cannot be read, or samples that decode to different fields or shapes.
+    """
+    found: Arrays = {}
+    for source in sources:
+        count = source.share // slices
+        start = step * source.share + slice_ * count
+        samples = list(_read(source, start, start + count))
+        for name, first in samples[0].items():
+            values = [sample[name] for sample in samples]
+            if any(value.shape != first.shape for value in values):
+                shapes = sorted({value.shape for value in values})
+                raise DataError(f"{source.location}: field {name!r} has different shapes in one batch: {shapes}")
+            found[f"{source.name}/{name}"] = np.stack(values)
+    return found
+
+
+def batches(
+    sources: Sequence[Source], steps: range, mine: Sequence[int], slices: int, *, readers: int = 1, prefetch: int = 2
+) -> Iterator[tuple[int, list[dict[str, dict[str, "Tensor"]]]]]:
+    """The steps' batches in order: (step, one batch for each slice number in ``mine``), read through Ray Data.
+
+    Tensors are views of Ray's object store, which is read-only: they must not be changed in place.
+
+    Args:
+        readers: reading tasks at once for this worker, a quarter of a logical CPU each.
+        prefetch: batches fetched ahead in this process.
+
+    Raises:
+        DataError: as :func:`read_step`.
+    """
+    import ray
+
+    per_step = sum(source.share for source in sources) * len(mine) // slices
+    per_task = max(1, min(_STEPS_PER_TASK, _SAMPLES_PER_TASK // per_step))
+    per_pipeline = per_task * _TASKS_PER_PIPELINE
+    shared = ray.put((list(sources), list(mine), slices))
+
+    def read(row: dict[str, npt.NDArray[np.int64]]) -> Iterator[Arrays]:
+        sources, mine, slices = ray.get(shared)
+        for step in range(int(row["first"][0]), int(row["stop"][0])):
+            for slice_ in mine:
+                yield {name: value[None] for name, value in read_step(sources, step, slice_, slices).items()}
+
+    for first in range(steps.start, steps.stop, per_pipeline):
+        segment = range(first, min(first + per_pipeline, steps.stop))
+        rows = [{"first": s, "stop": min(s + per_task, segment.stop)} for s in segment[::per_task]]
+        with pipeline.settings():
+            plan = ray.data.from_items(rows, override_num_blocks=len(rows))
+            pool = ray.data.TaskPoolStrategy(size=readers)
+            reading = plan.map_batches(read, batch_size=1, num_cpus=0.25, compute=pool)
+        read_slices = iter(reading.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=prefetch))
+        for step in segment:
+            yield step, [_tensors(next(read_slices)) for _ in mine]
+
+
+def local_batches(sources: Sequence[Source], steps: range) -> Iterator[dict[str, dict[str, "Tensor"]]]:
+    """Whole batches read in this process; for short reads such as calibration and evaluation."""
+    for step in steps:
+        yield _tensors({name: value[None] for name, value in read_step(sources, step, 0, 1).items()})
+
+
+def _read(source: Source, start: int, stop: int) -> Iterator[Arrays]:
+    """Decoded samples at places ``[start, stop)``, in that order; each shard is opened once."""
+    manifest = open_manifest(source.location, source.digest)
+    split, order = _order(source.location, source.digest, source.split, source.seed)
+    shard, index = order.places(start, stop)
+    members: list[dict[str, bytes]] = [{}] * len(shard)
+    for number in np.unique(shard):
+        row = int(split[number])
+        place = np.flatnonzero(shard == number)
+        place = place[np.argsort(index[place])]
+        extents = manifest.extents(row, index[place].tolist())
+        for at, found in zip(place, shards.read(manifest.shard_location(row), extents), strict=True):
+            members[at] = found
+    for offset, found in enumerate(members):
+        yield source.decode(found, digest.seed("sample", source.name, source.seed, start + offset))
+
+
+@lru_cache(maxsize=16)
+def _order(location: str, expected_digest: str, split: str, seed: int) -> tuple[npt.NDArray[np.int64], Order]:
+    found = open_manifest(location, expected_digest).split(split)
+    return found.shard_n, Order(found.samples_n, seed)
+
+
+def _tensors(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, dict[str, "Tensor"]]:
+    """``<stream>/<field>`` arrays with a leading axis of one -> stream -> field -> tensor without it."""
+    import torch
+
+    found: dict[str, dict[str, Tensor]] = {}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        for name, value in arrays.items():
+            stream, _, field = name.partition("/")
+            found.setdefault(stream, {})[field] = torch.from_numpy(value[0])
+    return found
