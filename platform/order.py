@@ -1,8 +1,8 @@
 """The order of a stream: a pure function of (sample counts of the shards, seed, epoch).
 
 Places count on for ever: place ``p`` lies in epoch ``p // samples``. In an epoch the shards are permuted, consecutive
-ones make a window, and the samples of a window are permuted together. So shuffling reaches across shards, a sample occurs
-once an epoch, and finding any place costs a look-up, whatever came before it. Workers play no part.
+ones make a window, and the samples of a window are permuted together. So shuffling reaches across shards, a sample
+occurs once an epoch, and finding any place costs a look-up, whatever came before it. Workers play no part.
 """
 
 from functools import lru_cache

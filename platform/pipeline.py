@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def settings() -> Iterator[None]:
-    """For a pipeline built in this block: order kept, each row handed on at once, silent (the caller shows progress)."""
+    """For a pipeline built in this block: order kept, each row handed on at once, silent."""
     from ray.data import DataContext
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -136,9 +136,9 @@ def _check_recipe(location: str, recipe: Mapping[str, Any]) -> None:
         return
     before = storage.read_json(where)
     if digest.of_json(before) != digest.of_json(recipe):
-        lines = compare.differences(before, json.loads(json.dumps(recipe)))
+        changes = "; ".join(f"{k}: {v}" for k, v in compare.differences(before, json.loads(json.dumps(recipe))))
         raise ConfigError(
-            f"{location}: begun with another recipe ({'; '.join(lines)}); choose another name or remove the folder"
+            f"{location}: begun with another recipe ({changes}); choose another name or remove the folder"
         )
 
 

@@ -1,0 +1,96 @@
+"""Train one stage on Ray Train: stage=NAME preset=tiny|cpu|paper. The same command again continues or is done."""
+
+import functools
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mosar.errors import ConfigError
+from mosar.jobs import entry, stages
+from mosar.platform import cluster, run, storage, trainer
+from mosar.platform.progress import Row, following
+from mosar.platform.train_config import TrainConfig
+
+
+@dataclass(frozen=True)
+class TrainStage:
+    """Attributes:
+
+    stage, preset: choose the recipe, ``jobs/config/recipe/<stage>/<preset>.yaml``.
+    train: how it is trained.
+    model: the stage's own configuration.
+    storage: root of data and runs; else MOSAR_STORAGE, else ~/.mosar.
+    run: name of the run.
+    head: another head file than the default.
+    data: stream -> name of its data set.
+    parents: required stage -> name of its finished run; by default ``<stage>-<preset>``.
+    """
+
+    stage: str
+    preset: str
+    train: TrainConfig
+    model: Mapping[str, Any] = field(default_factory=dict)
+    storage: str | None = None
+    run: str = ""
+    head: str | None = None
+    data: Mapping[str, str] = field(default_factory=dict)
+    parents: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = {"run": self.run, **self.data, **self.parents}
+        for key, name in names.items():
+            if not name or "/" in name or name.startswith("."):
+                raise ConfigError(f"{key}: got {name!r}, expected the name of a folder")
+
+
+def main(config: TrainStage) -> None:
+    spec = prepare(config)
+    if run.summary(spec.location) is None:
+        with cluster.connect(), following({config.run: Row(spec.location, config.train.steps, "training")}):
+            trainer.fit(spec)
+    finished = run.summary(spec.location)
+    assert finished is not None
+    held_out = finished["heldout"]
+    print(f"{spec.location}: {finished['steps']} steps, held-out loss {held_out['start']:.4g} -> {held_out['end']:.4g}")
+
+
+def prepare(config: TrainStage) -> trainer.RunSpec:
+    """Check the configuration and make or take up its run.
+
+    Raises:
+        InputError: whatever of it cannot be used, before anything was started.
+    """
+    root = storage.root(config.storage)
+    stage = stages.make(config.stage, config.model, config.head)
+    unknown = sorted(set(config.parents) - set(stage.requires))
+    if unknown:
+        raise ConfigError(f"parents: stage {config.stage!r} does not require {unknown[0]!r}")
+    names = {parent: config.parents.get(parent, f"{parent}-{config.preset}") for parent in stage.requires}
+    parents = {parent: storage.join(root, "runs", name) for parent, name in names.items()}
+    identity = {
+        "stage": config.stage,
+        "model": stages.model_config(config.stage, config.model),
+        "head": {"path": config.head, "digest": stages.head_digest(config.head)},
+        "parents": {parent: _parent(parent, location) for parent, location in parents.items()},
+    }
+    return trainer.prepare(
+        location=storage.join(root, "runs", config.run),
+        stage=stage,
+        build=functools.partial(stages.build, config.stage, config.model, config.head, parents),
+        data={name: storage.join(root, "data", config.data[name]) for name in config.data if name in stage.streams},
+        decoder=stages.decoder,
+        config=config.train,
+        identity=identity,
+    )
+
+
+def _parent(stage: str, location: str) -> dict[str, str]:
+    finished = run.summary(location)
+    if finished is None:
+        raise ConfigError(f"parents: the run {location} of stage {stage!r} is not finished; train it first")
+    return {"location": location, "weights_sha256": finished["weights_sha256"]}
+
+
+if __name__ == "__main__":
+    sys.exit(entry.run(main, TrainStage, "train_stage"))

@@ -1,0 +1,141 @@
+"""A live table of runs, read from their metrics: step, rate, time left, losses. Also where stdout is no terminal."""
+
+import contextlib
+import json
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+from mosar.platform import run, storage
+
+_POLL_S, _PRINT_S = 1.0, 10.0
+
+
+@dataclass
+class Row:
+    """What is known of one run."""
+
+    location: str
+    steps: int
+    state: str = "waiting"
+    step: int = 0
+    rate: float = 0.0
+    loss: float = float("nan")
+    start: float = float("nan")
+    held_out: float = float("nan")
+    warnings: list[str] = field(default_factory=list)
+    offset: int = 0
+
+    def update(self) -> None:
+        """Read the lines that were added; start over where the run was rewound."""
+        where = storage.join(self.location, run.METRICS)
+        if not storage.exists(where):
+            return
+        if storage.size(where) < self.offset:
+            self.offset = 0
+        with storage.open_read(where) as file:
+            file.seek(self.offset)
+            content = file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        self.offset += len(whole)
+        for line in whole.splitlines():
+            with contextlib.suppress(ValueError):
+                self._take(json.loads(line))
+
+    def _take(self, line: Mapping[str, Any]) -> None:
+        self.step = int(line["step"])
+        if "warning" in line:
+            self.warnings.append(str(line["warning"]))
+        self.loss = float(line.get("loss", self.loss))
+        self.rate = float(line.get("steps_per_s", self.rate))
+        if "heldout" in line:
+            self.held_out = float(line["heldout"]["loss"])
+            if self.step == 0:
+                self.start = self.held_out
+
+
+class Progress:
+    """The rows by name; :func:`following` keeps them fresh and shown."""
+
+    def __init__(self, rows: Mapping[str, Row], out: TextIO | None = None) -> None:
+        self.rows = dict(rows)
+        self._out = out or sys.stdout
+        self._drawn = 0
+        self._printed: dict[str, tuple[str, int]] = {}
+
+    def set_state(self, name: str, state: str) -> None:
+        self.rows[name].state = state
+
+    def table(self) -> list[str]:
+        width = max([len(name) for name in self.rows] + [3])
+        head = f"{'run':<{width}}  {'state':<8}  {'step':>15}  {'':<20}  {'steps/s':>7}  {'left':>8}  {'loss':>9}  "
+        return [head + f"{'held-out':>9}  {'of start':>8}", *(self._line(name, width) for name in self.rows)]
+
+    def _line(self, name: str, width: int) -> str:
+        row = self.rows[name]
+        filled = round(20 * row.step / row.steps)
+        left = _clock((row.steps - row.step) / row.rate) if row.rate > 0 and row.state == "training" else ""
+        share = row.held_out / row.start if row.start else float("nan")
+        return (
+            f"{name:<{width}}  {row.state:<8}  {f'{row.step}/{row.steps}':>15}  {'#' * filled:.<20}  {row.rate:>7.2f}  "
+            f"{left:>8}  {row.loss:>9.4g}  {row.held_out:>9.4g}  {share:>8.3f}"
+        )
+
+    def show(self, final: bool = False) -> None:
+        """Draw the table anew on a terminal; elsewhere print the lines that changed."""
+        for row in self.rows.values():
+            row.update()
+            for warning in row.warnings:
+                print(f"\nwarning: {warning}", file=sys.stderr, flush=True)
+                self._drawn = 0
+            row.warnings.clear()
+        lines = self.table()
+        if self._out.isatty():
+            columns = shutil.get_terminal_size().columns
+            up = f"\x1b[{self._drawn}F" if self._drawn else ""
+            self._out.write(up + "".join(f"\x1b[2K{line[:columns]}\n" for line in lines))
+            self._drawn = len(lines)
+        else:
+            changed = [
+                line
+                for name, line in zip(self.rows, lines[1:], strict=True)
+                if final or self._printed.get(name) != (self.rows[name].state, self.rows[name].step)
+            ]
+            self._printed = {name: (row.state, row.step) for name, row in self.rows.items()}
+            if changed:
+                self._out.write("\n".join([lines[0], *changed]) + "\n")
+        self._out.flush()
+
+
+@contextlib.contextmanager
+def following(rows: Mapping[str, Row], out: TextIO | None = None) -> Iterator[Progress]:
+    """Show the runs' progress until the block ends."""
+    progress = Progress(rows, out)
+    stop = threading.Event()
+
+    def follow() -> None:
+        shown = -_PRINT_S
+        pause = _POLL_S if progress._out.isatty() else _PRINT_S
+        while not stop.wait(min(pause, _POLL_S)):
+            if time.monotonic() - shown >= pause:
+                progress.show()
+                shown = time.monotonic()
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield progress
+    finally:
+        stop.set()
+        thread.join()
+        progress.show(final=True)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"

@@ -1,0 +1,130 @@
+"""A run: a folder with a stable name that holds all there is to know of one training, and can be taken up again.
+
+identity.json   what decides the result: configuration, digests of the data and of the parents' weights
+record.json     what it ran on: revision of the code, package versions, when begun
+metrics.jsonl   a line every few steps
+previews/       pictures
+checkpoints/    see :mod:`mosar.platform.checkpoint`
+weights.safetensors, summary.json   the result; the summary is written last and means that the run is finished
+"""
+
+import importlib.metadata
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mosar.errors import ConfigError, DataError
+from mosar.platform import checkpoint, compare, digest, storage
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_PACKAGES = ("ray", "torch", "numpy", "pyarrow", "numba", "easypytorch3d", "safetensors")
+METRICS = "metrics.jsonl"
+_IDENTITY, _RECORD, _SUMMARY, _WEIGHTS = "identity.json", "record.json", "summary.json", "weights.safetensors"
+_PLACES = ("location", "path")
+
+
+def begin(location: str, identity: Mapping[str, Any], without_effect: Sequence[str] = ()) -> bool:
+    """Make the run's folder, or check that the one there is of the same identity; True where it was there.
+
+    ``without_effect`` names dotted keys that may differ; so may every ``location`` and ``path``, which say where things
+    are and not what they are.
+
+    Raises:
+        ConfigError: another identity; the message shows what differs.
+    """
+    where = storage.join(location, _IDENTITY)
+    now = json.loads(json.dumps(identity))
+    if not storage.exists(where):
+        storage.write_json(storage.join(location, _RECORD), _record())
+        storage.write_json(where, now)
+        return False
+    differences = compare.differences(storage.read_json(where), now)
+    free = {*without_effect}
+    lines = [f"{key}: {change}" for key, change in differences if key not in free and key.split(".")[-1] not in _PLACES]
+    if lines:
+        raise ConfigError(
+            f"run {location} was begun with another configuration ({'; '.join(lines)}); "
+            "give it another name (run=...) or go back to the old configuration"
+        )
+    return True
+
+
+def identity(location: str) -> dict[str, Any]:
+    """Raises DataError where there is no such run."""
+    found = storage.read_json(storage.join(location, _IDENTITY))
+    assert isinstance(found, dict)
+    return found
+
+
+def summary(location: str) -> dict[str, Any] | None:
+    """The summary of a finished run, None of one that is not finished."""
+    where = storage.join(location, _SUMMARY)
+    return storage.read_json(where) if storage.exists(where) else None
+
+
+def finish(location: str, weights: Mapping[str, "Tensor"], result: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the weights and the summary: ``result`` with ``weights_sha256``."""
+    content = checkpoint.to_bytes(weights)
+    storage.write_bytes(storage.join(location, _WEIGHTS), content)
+    found = {**result, "weights_sha256": digest.of_bytes(content)}
+    storage.write_json(storage.join(location, _SUMMARY), found)
+    return found
+
+
+def weights(location: str) -> dict[str, "Tensor"]:
+    """The weights of a finished run, verified.
+
+    Raises:
+        DataError: the run is not finished, or its weights were altered.
+    """
+    found = summary(location)
+    if found is None:
+        raise DataError(f"{location}: no finished run here; train it first")
+    content = storage.read_bytes(storage.join(location, _WEIGHTS))
+    if digest.of_bytes(content) != found["weights_sha256"]:
+        raise DataError(f"{location}: {_WEIGHTS} was altered (its sha256 is not the summary's); train it again")
+    return checkpoint.from_bytes(content, location)
+
+
+def log(location: str, line: Mapping[str, Any]) -> None:
+    """Append a line to the metrics."""
+    storage.append_text(storage.join(location, METRICS), json.dumps(line, sort_keys=True) + "\n")
+
+
+def metrics(location: str) -> list[dict[str, Any]]:
+    """All whole lines of the metrics so far."""
+    where = storage.join(location, METRICS)
+    text = storage.read_bytes(where).decode() if storage.exists(where) else ""
+    return [json.loads(line) for line in text.split("\n")[:-1]]
+
+
+def rewind_metrics(location: str, step: int) -> None:
+    """Drop the lines after ``step``: a run that goes on from there will write them again."""
+    lines = [line for line in metrics(location) if line["step"] <= step]
+    text = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)
+    storage.write_bytes(storage.join(location, METRICS), text.encode())
+
+
+def _record() -> dict[str, Any]:
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "absent"
+    return {"begun": datetime.now(UTC).isoformat(timespec="seconds"), "revision": _revision(), "packages": versions}
+
+
+def _revision() -> str:
+    """Git revision of the code, with ``+`` where it was changed; "unknown" outside a checkout."""
+    folder = Path(__file__).resolve().parent.parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty=+"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"

@@ -1,0 +1,79 @@
+"""How a stage is trained, whatever it learns."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from mosar.errors import ConfigError
+
+WITHOUT_EFFECT = ("min_workers", "readers", "keep", "retries", "log_every")
+"""Keys that do not change the weights that come out: a run may go on with others."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Attributes:
+
+    steps: optimiser steps in all.
+    batch: samples a step, over all workers and streams.
+    lr, warmup, decay, final_lr: learning rate; steps of its linear rise; its shape after; its end, relative.
+    weight_decay: of AdamW.
+    clip: largest norm of the gradient; 0 for none.
+    ema: decay of the moving average of the weights that is evaluated and exported; 0 for none.
+    precision: of the forward pass.
+    seed: of weights, order, augmentation and everything random.
+    workers: the most workers; also the number of slices that a batch is cut into, so that fewer give the same result.
+    min_workers: the fewest; by default as many as ``workers``.
+    threads: of torch, a worker.
+    readers: reading tasks at once, a worker.
+    checkpoint_every, keep: steps between checkpoints; how many are kept.
+    evaluate_every, evaluate_batches: steps between evaluations (always at the start and the end); held-out batches.
+    calibrate_batches: training batches that the stage's statistics are taken from; 0 for none.
+    log_every: steps between lines of the metrics.
+    retries: how often a run is taken up again after a worker fails.
+    """
+
+    steps: int
+    batch: int
+    lr: float = 1e-3
+    warmup: int = 0
+    decay: Literal["cosine", "constant"] = "cosine"
+    final_lr: float = 0.05
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    ema: float = 0.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    seed: int = 0
+    workers: int = 1
+    min_workers: int | None = None
+    threads: int = 1
+    readers: int = 1
+    checkpoint_every: int = 100
+    keep: int = 2
+    evaluate_every: int = 100
+    evaluate_batches: int = 4
+    calibrate_batches: int = 8
+    log_every: int = 10
+    retries: int = 3
+
+    def __post_init__(self) -> None:
+        positive = ("steps", "batch", "lr", "workers", "threads", "readers", "checkpoint_every", "keep")
+        for name in (*positive, "evaluate_every", "evaluate_batches", "log_every"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"train.{name}: got {getattr(self, name)}, expected more than 0")
+        for name in ("warmup", "weight_decay", "clip", "seed", "calibrate_batches", "retries", "final_lr"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"train.{name}: got {getattr(self, name)}, expected 0 or more")
+        if not 0 <= self.ema < 1:
+            raise ConfigError(f"train.ema: got {self.ema}, expected a decay in [0, 1)")
+        if self.min_workers is not None and not 1 <= self.min_workers <= self.workers:
+            raise ConfigError(f"train.min_workers: got {self.min_workers}, expected 1 to workers ({self.workers})")
+
+    def lr_at(self, step: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        if step < self.warmup:
+            return self.lr * (step + 1) / self.warmup
+        if self.decay == "constant":
+            return self.lr
+        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.lr * (self.final_lr + (1 - self.final_lr) * 0.5 * (1 + math.cos(math.pi * done)))

@@ -1,0 +1,158 @@
+"""Training a stage: checks, then a Ray Train run whose workers execute :func:`mosar.platform.worker.work`."""
+
+import logging
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mosar import errors
+from mosar.config import to_mapping
+from mosar.errors import ConfigError, RunError
+from mosar.platform import checkpoint, run, storage, stream
+from mosar.platform.manifest import open_manifest
+from mosar.platform.stage import Stage, StreamSpec
+from mosar.platform.stream import Decode, Source
+from mosar.platform.train_config import WITHOUT_EFFECT, TrainConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Decoder = Callable[[StreamSpec, bool], Decode]
+"""(what a stage wants of a stream, whether to augment) -> how to decode its samples; must be picklable."""
+
+_FAILURE = "failure.json"
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """All that a worker is told. ``build`` makes the stage and its module, parents' weights loaded."""
+
+    location: str
+    build: Callable[[], "tuple[Stage, nn.Module]"]
+    training: tuple[Source, ...]
+    validation: tuple[Source, ...]
+    config: TrainConfig
+    submission: str
+
+
+def prepare(
+    location: str,
+    stage: Stage,
+    build: Callable[[], "tuple[Stage, nn.Module]"],
+    data: Mapping[str, str],
+    decoder: Decoder,
+    config: TrainConfig,
+    identity: Mapping[str, Any],
+) -> RunSpec:
+    """Check everything that can be checked before anything starts, and make or take up the run's folder.
+
+    Args:
+        location: the run's folder.
+        data: stream name -> location of its data set.
+        identity: JSON-ready: what else decides the result (model, parents); ``train`` and ``data`` are added.
+
+    Raises:
+        ConfigError: a stream without data, a batch that cannot be shared out, a run begun with another configuration.
+        DataError: a data set that is not there or lacks a split.
+    """
+    missing = sorted(set(stage.streams) - set(data))
+    if missing:
+        raise ConfigError(f"data: stage {stage.name!r} also needs data for the stream {missing[0]!r}")
+    share = stream.shares({name: spec.proportion for name, spec in stage.streams.items()}, config.batch, config.workers)
+
+    def sources(split: str, seed: int, training: bool) -> tuple[Source, ...]:
+        found = []
+        for name, spec in sorted(stage.streams.items()):
+            manifest = open_manifest(data[name])
+            manifest.split(split)
+            decode = decoder(spec, training and spec.augment)
+            found.append(Source(name, data[name], manifest.digest, split, share[name], seed, decode))
+        return tuple(found)
+
+    training, validation = sources("train", config.seed, True), sources("validation", 0, False)
+    digests = {source.name: {"location": source.location, "digest": source.digest} for source in training}
+    full = {**identity, "stage": stage.name, "train": to_mapping(config), "data": digests}
+    run.begin(location, full, [f"train.{name}" for name in WITHOUT_EFFECT])
+    return RunSpec(location, build, training, validation, config, uuid.uuid4().hex)
+
+
+def fit(spec: RunSpec) -> dict[str, Any]:
+    """Train to the end on the connected cluster, or go on where the run was left; its summary.
+
+    Raises:
+        DataError, ConfigError: a worker found what it was given unusable.
+        RunError: workers failed more often than ``config.retries``.
+    """
+    finished = run.summary(spec.location)
+    if finished is not None:
+        return finished
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
+    import ray
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+    from ray.train.v2.api.exceptions import TrainingFailedError
+
+    from mosar.platform.worker import work
+
+    logging.getLogger("ray.train").setLevel(logging.ERROR)
+    config = spec.config
+    fewest = config.min_workers or config.workers
+    trainer = TorchTrainer(
+        work,
+        train_loop_config={"spec": spec},
+        scaling_config=ScalingConfig(
+            num_workers=config.workers if fewest == config.workers else (fewest, config.workers),
+            use_gpu=ray.cluster_resources().get("GPU", 0) >= config.workers,
+        ),
+        run_config=RunConfig(
+            name=spec.submission,
+            storage_path=storage.join(spec.location, "ray"),
+            failure_config=FailureConfig(max_failures=config.retries),
+        ),
+    )
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
+        _raise_failure(spec)
+        raise RunError(f"{spec.location}: training stopped: {_reason(error)}") from error
+    finally:
+        storage.remove(storage.join(spec.location, "ray"))
+    _raise_failure(spec)
+    finished = run.summary(spec.location)
+    if finished is None:
+        raise RunError(f"{spec.location}: training ended without a result")
+    return finished
+
+
+def note_failure(spec: RunSpec, error: errors.MosarError) -> None:
+    """From a worker: this cannot be mended by trying again."""
+    note = {"submission": spec.submission, "kind": type(error).__name__, "message": str(error)}
+    storage.write_json(storage.join(spec.location, _FAILURE), note)
+
+
+def failed(spec: RunSpec) -> dict[str, str] | None:
+    """What a worker of this submission noted."""
+    where = storage.join(spec.location, _FAILURE)
+    note = storage.read_json(where) if storage.exists(where) else {}
+    return note if note.get("submission") == spec.submission else None
+
+
+def _raise_failure(spec: RunSpec) -> None:
+    note = failed(spec)
+    if note is not None:
+        storage.remove(storage.join(spec.location, _FAILURE))
+        raise getattr(errors, note["kind"])(note["message"])
+
+
+def position(location: str) -> int:
+    """The step that a run would go on from."""
+    return max(checkpoint.steps(location), default=0)
+
+
+def _reason(error: BaseException) -> str:
+    """The last line of the first worker's error: the exception itself."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else repr(error)

@@ -1,0 +1,326 @@
+"""What each worker of a Ray Train run does.
+
+Nothing random outlives a step: weights, order, augmentation and every step's noise follow from the seed and the step's
+number. The batch is cut into as many slices as there can be workers, and a slice's noise belongs to the slice. So a run
+that was killed, or went on with fewer workers, computes what an undisturbed one computes.
+"""
+
+import contextlib
+import copy
+import os
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from mosar.errors import MosarError, RunError
+from mosar.platform import checkpoint, digest, run, storage, stream, trainer
+from mosar.platform.stage import Batch, Stage
+from mosar.platform.train_config import TrainConfig
+
+if TYPE_CHECKING:
+    from mosar.platform.trainer import RunSpec
+
+
+def work(config: dict[str, Any]) -> None:
+    """The train function of Ray Train; ``config["spec"]`` is the :class:`~mosar.platform.trainer.RunSpec`."""
+    spec: RunSpec = config["spec"]
+    if trainer.failed(spec) is not None:
+        return
+    try:
+        _Training(spec).run()
+    except Exception as error:
+        cause = _our_error(error)
+        if cause is not None:
+            trainer.note_failure(spec, cause)
+        raise
+
+
+class Objective(nn.Module):
+    """A stage's losses as the forward pass of a module, so that DistributedDataParallel sees all of it."""
+
+    def __init__(self, stage: Stage, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self.stage = stage
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """(sum of the losses, each of them detached)."""
+        losses = self.stage.losses(self.module, batch, generator)
+        return torch.stack(list(losses.values())).sum(), {name: loss.detach() for name, loss in losses.items()}
+
+
+class _Training:
+    """One worker's part of a run."""
+
+    def __init__(self, spec: "RunSpec") -> None:
+        import ray.train
+        import ray.train.torch
+
+        self.spec, self.config = spec, spec.config
+        context = ray.train.get_context()
+        self.rank, self.world = context.get_world_rank(), context.get_world_size()
+        self.device = ray.train.torch.get_device()
+        make_deterministic(self.config, self.device)
+        self.stage, module = spec.build()
+        self.module = module.to(self.device).train()
+        self.average = copy.deepcopy(self.module).eval() if self.config.ema else None
+        self.optimizer = torch.optim.AdamW(self.module.parameters(), lr=0.0, weight_decay=self.config.weight_decay)
+        slices = self.config.workers
+        self.mine = range(self.rank * slices // self.world, (self.rank + 1) * slices // self.world)
+        self.generator = torch.Generator(self.device)
+        self.held_out: list[Batch] = []
+        self.notes: dict[str, Any] = {}
+        """What of the run's history the checkpoint carries: held-out loss at the start, the best step."""
+
+    def run(self) -> None:
+        step = self._restore()
+        if step == 0:
+            self._calibrate()
+            if self.rank == 0:
+                self._evaluate(0)
+        objective = Objective(self.stage, self.module)
+        model: nn.Module = objective
+        if self.world > 1:
+            # Finding unused parameters also keeps the buckets, and so the order of summation, as they are at the start.
+            model = nn.parallel.DistributedDataParallel(
+                objective, broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
+            )
+        self._train(model, step)
+        if self.rank == 0:
+            self._finish()
+
+    def _train(self, model: nn.Module, done: int) -> None:
+        config = self.config
+        waited, since, since_step = 0.0, time.monotonic(), done
+        before = time.monotonic()
+        sources, slices = self.spec.training, config.workers
+        for step, batches in stream.batches(
+            sources, range(done, config.steps), self.mine, slices, readers=config.readers
+        ):
+            waited += time.monotonic() - before
+            total, parts, norm = self._step(model, step, batches)
+            reached = step + 1
+            if reached % config.log_every == 0 or reached == config.steps:
+                total, parts = self._mean(total, parts)
+                if not torch.isfinite(total):
+                    raise RunError(f"{self.spec.location}: the loss is {total.item()} at step {reached}")
+                if self.rank == 0:
+                    took = max(time.monotonic() - since, 1e-9)
+                    run.log(
+                        self.spec.location,
+                        {
+                            "step": reached,
+                            "loss": total.item(),
+                            "losses": {name: value.item() for name, value in parts.items()},
+                            "lr": config.lr_at(step),
+                            "gradient_norm": float(norm),
+                            "steps_per_s": (reached - since_step) / took,
+                            "wait_share": waited / took,
+                            "workers": self.world,
+                        },
+                    )
+                waited, since, since_step = 0.0, time.monotonic(), reached
+            if self.rank == 0 and (reached % config.evaluate_every == 0 or reached == config.steps):
+                self._evaluate(reached)
+            if reached % config.checkpoint_every == 0 or reached == config.steps:
+                self._checkpoint(reached)
+            before = time.monotonic()
+
+    def _step(self, model: nn.Module, step: int, batches: Sequence[Batch]) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """One optimiser step over this worker's slices; mean loss over them, its parts, and the gradient's norm."""
+        config = self.config
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.lr_at(step)
+        self.optimizer.zero_grad(set_to_none=True)
+        totals: list[Tensor] = []
+        parts: list[dict[str, Tensor]] = []
+        for slice_, batch in zip(self.mine, batches, strict=True):
+            self._seed("step", step, slice_)
+            last = slice_ == self.mine[-1]
+            held = model.no_sync() if self.world > 1 and not last else contextlib.nullcontext()  # type: ignore[operator]
+            with held:
+                with self._autocast():
+                    total, named = model(self._on_device(batch), self.generator)
+                (total * (self.world / config.workers)).backward()
+            totals.append(total.detach())
+            parts.append(named)
+        norm = torch.nn.utils.clip_grad_norm_(self.module.parameters(), config.clip or float("inf"))
+        self.optimizer.step()
+        if self.average is not None:
+            with torch.no_grad():
+                for mean, value in zip(self.average.parameters(), self.module.parameters(), strict=True):
+                    mean.lerp_(value, 1 - config.ema)
+        return torch.stack(totals).mean(), {k: torch.stack([p[k] for p in parts]).mean() for k in parts[0]}, norm
+
+    def _mean(self, total: Tensor, parts: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Means over the workers."""
+        if self.world == 1:
+            return total, parts
+        values = torch.stack([total, *parts.values()])
+        torch.distributed.all_reduce(values)
+        values = values / self.world
+        return values[0], dict(zip(parts, values[1:], strict=True))
+
+    def _calibrate(self) -> None:
+        """Rank 0 takes the statistics; the others get its module."""
+        if self.rank == 0 and self.config.calibrate_batches:
+            read = stream.batches(self.spec.training, range(self.config.calibrate_batches), [0], 1)
+            self._seed("calibrate")
+            self.module.eval()
+            self.stage.calibrate(self.module, (self._on_device(batch) for _, [batch] in read))
+            self.module.train()
+        if self.world > 1:
+            with torch.no_grad():
+                for value in self.module.state_dict().values():
+                    torch.distributed.broadcast(value, src=0)
+        if self.average is not None:
+            self.average.load_state_dict(self.module.state_dict())
+
+    def _evaluate(self, step: int) -> None:
+        """Held-out metrics and a picture, on rank 0."""
+        module = self._evaluated()
+        found: dict[str, float] = {}
+        for name, value in self._over_held_out(lambda batch: self.stage.metrics(module, batch, self.generator)).items():
+            found[name] = value
+        run.log(self.spec.location, {"step": step, "heldout": found})
+        if step == 0:
+            self.notes["start"] = found["loss"]
+        if "best" not in self.notes or found["loss"] < self.notes["best"][1]:
+            self.notes["best"] = [step, found["loss"]]
+        self.notes["last"] = found
+        self._seed("preview")
+        picture = self.stage.preview(module, self._held_out()[0], self.generator)
+        storage.write_bytes(storage.join(self.spec.location, "previews", f"{step:09d}.png"), png(picture))
+        self.module.train()
+
+    def _finish(self) -> None:
+        module = self._evaluated()
+        blind = self._over_held_out(lambda batch: {"loss": self.stage.blind(module, batch, self.generator)})["loss"]
+        held_out = {"start": self.notes["start"], "end": self.notes["last"]["loss"], "blind": blind}
+        result = {"heldout": held_out, "metrics": self.notes["last"], "steps": self.config.steps}
+        run.finish(self.spec.location, dict(module.state_dict()), result)
+
+    def _over_held_out(self, function: Any) -> dict[str, float]:
+        """Means over the held-out batches of the named scalars that ``function`` gives."""
+        sums: dict[str, float] = {}
+        batches = self._held_out()
+        for number, batch in enumerate(batches):
+            self._seed("evaluate", number)
+            with torch.no_grad(), self._autocast():
+                for name, value in function(batch).items():
+                    sums[name] = sums.get(name, 0.0) + float(value) / len(batches)
+        return sums
+
+    def _held_out(self) -> list[Batch]:
+        if not self.held_out:
+            read = stream.batches(self.spec.validation, range(self.config.evaluate_batches), [0], 1)
+            self.held_out = [self._on_device(batch) for _, [batch] in read]
+        return self.held_out
+
+    def _evaluated(self) -> nn.Module:
+        """The module that counts: the average where there is one."""
+        if self.average is None:
+            return self.module.eval()
+        for mean, value in zip(self.average.buffers(), self.module.buffers(), strict=True):
+            mean.copy_(value)
+        return self.average
+
+    def _checkpoint(self, step: int) -> None:
+        """Rank 0 writes; the report to Ray Train is a barrier, so no worker runs ahead of a checkpoint."""
+        import ray.train
+
+        if self.rank == 0:
+            tensors = {f"model/{name}": value for name, value in self.module.state_dict().items()}
+            if self.average is not None:
+                tensors |= {f"average/{name}": value for name, value in self.average.state_dict().items()}
+            for name, parameter in self.module.named_parameters():
+                for key, value in self.optimizer.state.get(parameter, {}).items():
+                    tensors[f"optimizer/{key}/{name}"] = value
+            best = self.notes.get("best", [step])[0]
+            saved = checkpoint.Checkpoint(step, tensors, {"notes": self.notes})
+            checkpoint.save(self.spec.location, saved, self.config.keep, protect=(best,))
+        ray.train.report({"step": step})
+
+    def _restore(self) -> int:
+        """Load the newest valid checkpoint, the same on every worker; the step to go on from, 0 for a fresh start."""
+        found = None
+        if self.rank == 0:
+            found, problems = checkpoint.newest(self.spec.location)
+            for problem in problems:
+                run.log(self.spec.location, {"step": found.step if found else 0, "warning": problem})
+        step = torch.tensor(found.step if found else 0, device=self.device)
+        if self.world > 1:
+            torch.distributed.broadcast(step, src=0)
+        if int(step) == 0:
+            if self.rank == 0:
+                run.rewind_metrics(self.spec.location, -1)
+            return 0
+        found = found or checkpoint.load(self.spec.location, int(step))
+        self.module.load_state_dict(_group(found.tensors, "model"))
+        if self.average is not None:
+            self.average.load_state_dict(_group(found.tensors, "average"))
+        for name, parameter in self.module.named_parameters():
+            for key in ("step", "exp_avg", "exp_avg_sq"):
+                value = found.tensors.get(f"optimizer/{key}/{name}")
+                if value is not None:
+                    like = torch.zeros_like(parameter) if key != "step" else torch.zeros_like(value)
+                    self.optimizer.state[parameter][key] = like.copy_(value)
+        self.notes = dict(found.state["notes"])
+        if self.rank == 0:
+            run.rewind_metrics(self.spec.location, found.step)
+        return found.step
+
+    def _seed(self, *parts: int | str) -> None:
+        """Seed the stage's generator and torch's own (dropout) from the run's seed and ``parts``."""
+        value = digest.seed(*parts, self.config.seed)
+        self.generator.manual_seed(value)
+        torch.manual_seed(value)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
+
+    def _on_device(self, batch: Batch) -> Batch:
+        """A copy on the device: what the stream hands on is read-only, and a stage may work in place."""
+        return {
+            name: {field: value.to(self.device, copy=True) for field, value in fields.items()}
+            for name, fields in batch.items()
+        }
+
+
+def make_deterministic(config: TrainConfig, device: torch.device) -> None:
+    """Seed, fixed threads, deterministic algorithms (where CUDA has none, torch warns)."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(config.threads)
+    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.manual_seed(digest.seed("weights", config.seed))
+
+
+def png(picture_3hw: Tensor) -> bytes:
+    """A display-encoded picture in [0, 1] as PNG."""
+    import io
+
+    from PIL import Image
+
+    pixels = (picture_3hw.detach().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _group(tensors: Any, prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{prefix}/"): value for name, value in tensors.items() if name.startswith(f"{prefix}/")}
+
+
+def _our_error(error: BaseException | None) -> MosarError | None:
+    """The error of ours that caused ``error``, through Ray's wrappings."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, MosarError) and type(error).__module__ == MosarError.__module__:
+            return error
+        error = getattr(error, "cause", None) or error.__cause__ or error.__context__
+    return None
