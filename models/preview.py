@@ -27,7 +27,7 @@ def frontal_camera(count: int, size: int, device: torch.device, head_height_mm: 
 def grey_heads(head: Head, vertices_bv3: Tensor, size: int) -> Tensor:
     """Heads (b, v, 3) in mm as grey pictures (b, 3, size, size), sRGB-encoded in [0, 1], lit from the camera."""
     count = len(vertices_bv3)
-    triangles = torch.from_numpy(head.triangles_f3).to(vertices_bv3.device)
+    triangles = torch.tensor(head.triangles_f3, device=vertices_bv3.device)
     camera = frontal_camera(count, size, vertices_bv3.device)
     visible = covered(rasterize(vertices_bv3, triangles, camera, (size, size)), len(triangles))
     normals = gather(visible, triangles, vertex_normals(vertices_bv3, triangles))

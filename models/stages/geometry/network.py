@@ -120,6 +120,6 @@ class Geometry(nn.Module):
 
     def average(self, count: int) -> Parameters:
         """The answer that ignores the photograph: average codes, light and place, seen from the front."""
-        zeros = [self.mean_place.new_zeros(count, n) for n in self._sizes[:3]]
+        z_s, z_e, z_r = (self.mean_place.new_zeros(count, n) for n in self._sizes[:3])
         light, place = self.mean_light_lc.expand(count, -1, -1), self.mean_place.expand(count, -1)
-        return Parameters(*zeros, light, rotation_from_six(self.frontal.expand(count, -1)), place)
+        return Parameters(z_s, z_e, z_r, light, rotation_from_six(self.frontal.expand(count, -1)), place)

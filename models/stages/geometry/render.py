@@ -1,15 +1,15 @@
 """The model's own skin in a small picture, for the photometric loss."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize, relu
 
-from mosar.models.camera import Camera
+from mosar.models.camera import Camera, position
 from mosar.models.head import Head
 from mosar.models.head.morph import vertex_normals
-from mosar.models.rasterizer import covered, gather, rasterize, scatter
+from mosar.models.rasterizer import Covered, covered, gather, rasterize, scatter
 from mosar.models.shading import Material, irradiance, shade
 from mosar.models.uv import sample
 
@@ -40,25 +40,25 @@ def render_skin(
 ) -> SkinPicture:
     """Shade without occlusion and translucency at ``size`` x ``size``; the camera's pixels are those of the picture."""
     device, count = vertices_bv3.device, len(vertices_bv3)
-    triangles = torch.from_numpy(head.triangles_f3).to(device)
+    triangles = torch.tensor(head.triangles_f3, device=device)
     visible = covered(rasterize(vertices_bv3, triangles, camera, (size, size)), len(triangles))
-    uv_bw2 = torch.from_numpy(head.uv_w2).to(device).expand(count, -1, -1)
-    eye_b3 = -(camera.rotation_b33.transpose(1, 2) @ camera.translation_b3[:, :, None])[:, :, 0]
-    attributes = [
-        gather(visible, torch.from_numpy(head.uv_triangles_f3).to(device), uv_bw2),
-        gather(visible, triangles, vertex_normals(vertices_bv3, triangles)),
-        eye_b3[visible.image_n] - gather(visible, triangles, vertices_bv3),
-        torch.from_numpy(head.material_f == 0).to(vertices_bv3)[visible.triangle_n, None],
+    visible = _keep(visible, torch.from_numpy(head.material_f == 0).to(device)[visible.triangle_n])
+    image_n = visible.image_n
+    uv_1w2 = torch.tensor(head.uv_w2, device=device)[None]
+    uv_n2 = gather(visible, torch.tensor(head.uv_triangles_f3, device=device), uv_1w2)
+    uv_bp2 = scatter(visible, uv_n2, (count, size, size)).flatten(2).mT
+    texel_n4 = sample(torch.cat([diffuse_b3hw, specular_b1hw], dim=1), uv_bp2)[
+        image_n, visible.row_n * size + visible.column_n
     ]
-    pixels = scatter(visible, torch.cat(attributes, dim=1), (count, size, size)).flatten(2).transpose(1, 2)
-    uv, normal, view, skin = pixels.split([2, 3, 3, 1], dim=2)
-    normal, view = normalize(normal, dim=-1), normalize(view, dim=-1)
-    texel = sample(torch.cat([diffuse_b3hw, specular_b1hw], dim=1), uv)
-    material = Material(texel[..., :3], texel[..., 3:], torch.ones_like(skin), torch.zeros_like(skin))
-    colour = shade(material, normal, view, light_b81c)
-    negative = (relu(-irradiance(light_b81c, normal)) * skin).sum() / (3.0 * skin.sum()).clamp_min(1.0)
+    normal = normalize(gather(visible, triangles, vertex_normals(vertices_bv3, triangles)), dim=-1)
+    view = normalize(position(camera)[image_n] - gather(visible, triangles, vertices_bv3), dim=-1)
+    one = torch.ones_like(texel_n4[:, :1])
+    material = Material(texel_n4[:, :3], texel_n4[:, 3:], one, torch.zeros_like(one))
+    picture = torch.cat([shade(material, normal, view, light_b81c, image_n), one], dim=1)
+    picture_b4hw = scatter(visible, picture, (count, size, size))
+    negative = relu(-irradiance(light_b81c, normal, None, image_n)).sum() / max(3 * len(image_n), 1)
+    return SkinPicture(picture_b4hw[:, :3], picture_b4hw[:, 3:] > 0.5, negative)
 
-    def picture(values: Tensor) -> Tensor:
-        return values.transpose(1, 2).reshape(count, -1, size, size)
 
-    return SkinPicture(picture(colour * skin), picture(skin) > 0.5, negative)
+def _keep(visible: Covered, keep_n: Tensor) -> Covered:
+    return Covered(*(getattr(visible, field.name)[keep_n] for field in fields(visible)))

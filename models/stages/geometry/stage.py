@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from mosar.models.camera import Camera, project, transform_image
-from mosar.models.colour import linear_to_srgb
+from mosar.models.colour import to_srgb
 from mosar.models.head import Head
 from mosar.models.head.morph import landmarks, vertex_normals
 from mosar.models.stages.geometry.config import Config
@@ -48,7 +48,7 @@ class Stage:
             "lightstage": StreamSpec(config.labelled, labelled, crop_size=config.crop_size, augment=True),
             "wild": StreamSpec(1.0 - config.labelled, wild, crop_size=config.crop_size, augment=True),
         }
-        self._triangles = torch.from_numpy(head.triangles_f3)
+        self._triangles = torch.tensor(head.triangles_f3)
         self._weight_l = torch.from_numpy(head.landmark_weight_l * (head.landmark_triangle_l >= 0)).float()
         self._laplacian = SparseLinear(scaled_laplacian(adjacency(head.triangles_f3, len(head.template_v3))))
 
@@ -102,7 +102,7 @@ class Stage:
             few = {name: value[:4] for name, value in sample.items()}
             render = self._render(module, self._explain(module, few), self.config.crop_size)
             image = few["image"] / 255.0
-            drawn = torch.where(render.mask_b1hw, linear_to_srgb(render.colour_b3hw.clamp(0.0, 1.0)), image)
+            drawn = torch.where(render.mask_b1hw, to_srgb(render.colour_b3hw.clamp(0.0, 1.0)), image)
             pictures += [torch.cat(pair, dim=1) for pair in zip(image, drawn, strict=True)]
         return torch.cat(pictures, dim=2)
 
@@ -148,7 +148,7 @@ class Stage:
         size = (c.render_size, c.render_size)
         image = interpolate(sample["image"] / 255.0, size=size, mode="area")
         skin = interpolate((sample["mask"] > 0).float(), size=size, mode="area") > 0.75
-        residual = (linear_to_srgb(render.colour_b3hw.clamp_min(1e-4)) - image).abs().mean(dim=1, keepdim=True)
+        residual = (to_srgb(render.colour_b3hw.clamp_min(1e-4)) - image).abs().mean(dim=1, keepdim=True)
         residual = residual[render.mask_b1hw & skin].sort().values
         kept = residual[: round((1.0 - c.trim) * len(residual))]
         offset = found.mesh_bv3 - module.morphable.mean_neutral_v3

@@ -3,6 +3,8 @@
 Legend: b batch, v vertices, p coarse vertices, c channels, f triangles.
 """
 
+import warnings
+
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse
@@ -112,10 +114,13 @@ class ChebConv(nn.Module):
 
 
 def _to_torch(matrix: scipy.sparse.csr_matrix) -> Tensor:
-    with torch.sparse.check_sparse_tensor_invariants(enable=False):
+    matrix = matrix.sorted_indices()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse")  # "in beta", and of checks that are asked for below
         return torch.sparse_csr_tensor(
             torch.from_numpy(matrix.indptr.astype(np.int64)),
             torch.from_numpy(matrix.indices.astype(np.int64)),
             torch.from_numpy(matrix.data.astype(np.float32)),
             matrix.shape,
+            check_invariants=True,
         )

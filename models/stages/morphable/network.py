@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import elu
 
-from mosar.models.colour import linear_to_srgb, srgb_to_linear
+from mosar.models.colour import to_linear, to_srgb
 from mosar.models.head import Head
 from mosar.models.stages.morphable.config import Config
 from mosar.models.stages.morphable.graph import (
@@ -145,7 +145,7 @@ class Morphable(nn.Module):
         size = self.config.texture_size
         flat = self.reflectance_mean + codes_bk @ self.reflectance_basis
         maps = flat.reshape(-1, 4, size, size).clamp(0.0, 1.0)
-        return srgb_to_linear(maps[:, :3]), maps[:, 3:]
+        return to_linear(maps[:, :3]), maps[:, 3:]
 
     def reflectance_code(self, diffuse_b3hw: Tensor, specular_b1hw: Tensor) -> Tensor:
         """Least-squares code of linear diffuse and specular maps; rows of the basis are orthogonal."""
@@ -165,5 +165,5 @@ class Morphable(nn.Module):
 
 def _reflectance_vector(diffuse_b3hw: Tensor, specular_b1hw: Tensor, size: int) -> Tensor:
     # Albedo is compared as the eye sees it (sRGB), so that dark skin is not lost in the least squares.
-    maps = torch.cat([linear_to_srgb(diffuse_b3hw), specular_b1hw], dim=1)
+    maps = torch.cat([to_srgb(diffuse_b3hw), specular_b1hw], dim=1)
     return torch.nn.functional.interpolate(maps, size=(size, size), mode="area").flatten(1)

@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from mosar.models.colour import srgb_to_linear
+from mosar.models.colour import to_linear
 from mosar.models.head import Head
 from mosar.models.preview import grey_heads
 from mosar.models.stages.morphable.config import Config
@@ -41,7 +41,7 @@ class Stage:
         module.mean_expression_v3.copy_(expression.mean(dim=0))
         spread = (neutral - neutral.mean(dim=0)).square().mean().sqrt(), expression.square().mean().sqrt()
         module.offset_mm.copy_(torch.stack(spread).clamp_min(1e-3))
-        diffuse = torch.cat([srgb_to_linear(s["diffuse"] / 255.0) for s in samples])
+        diffuse = torch.cat([to_linear(s["diffuse"] / 255.0) for s in samples])
         module.fit_reflectance(diffuse, torch.cat([s["specular"] / 255.0 for s in samples]))
 
     def losses(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:

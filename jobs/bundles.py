@@ -1,0 +1,100 @@
+"""Bundles of this project: the head, every stage's weights and configuration, and a model card; written and opened."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mosar import config as configs
+from mosar.errors import BundleError
+from mosar.platform import bundle, storage
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from mosar.models.head import Head
+
+HEAD = "head.npz"
+CARD = "MODEL_CARD.md"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A verified bundle: its digest, head, and trained modules by stage name, in evaluation mode."""
+
+    digest: str
+    head: "Head"
+    modules: Mapping[str, "nn.Module"]
+    about: Mapping[str, Any]
+
+
+def locate(bundle: str, root: str | None) -> str:
+    """The location of a bundle given by name, folder or URI."""
+    if storage.is_uri(bundle) or Path(bundle).is_absolute():
+        return bundle
+    return storage.join(storage.root(root), "bundles", bundle)
+
+
+def write(
+    location: str,
+    head: bytes,
+    weights: Mapping[str, bytes],
+    stages: Mapping[str, Mapping[str, Any]],
+    card: str,
+    about: Mapping[str, Any],
+) -> str:
+    """Write a bundle and return its digest.
+
+    Args:
+        location: folder or URI.
+        head: content of the head file.
+        weights: stage -> safetensors file.
+        stages: stage -> configuration of its module.
+        card: the model card, Markdown.
+        about: further facts for the manifest.
+    """
+    files = {HEAD: head, CARD: card.encode()} | {f"{name}.safetensors": content for name, content in weights.items()}
+    return bundle.write(location, files, {**about, "stages": {k: dict(v) for k, v in stages.items()}})
+
+
+def open_bundle(location: str, device: str = "cpu") -> Opened:
+    """Verify and load.
+
+    Raises:
+        BundleError: missing, incomplete or altered, or made by an incompatible version.
+    """
+    from safetensors.torch import load
+
+    from mosar.models.head import load_head
+
+    files, about = bundle.read(location)
+    if HEAD not in files or not about.get("stages"):
+        raise BundleError(f"{location}: holds no head or no stages; make it anew with jobs/assemble.py")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / HEAD
+        path.write_bytes(files[HEAD])
+        head = load_head(path)
+    modules: dict[str, nn.Module] = {}
+    waiting = {name: _stage(name, values, head, location) for name, values in about["stages"].items()}
+    while waiting:
+        ready = [name for name, stage in waiting.items() if set(stage.requires) <= set(modules)]
+        if not ready:
+            raise BundleError(f"{location}: {', '.join(waiting)} need stages that the bundle lacks")
+        for name in ready:
+            module = waiting.pop(name).build(modules)
+            try:
+                module.load_state_dict(load(files[f"{name}.safetensors"]))
+            except (KeyError, RuntimeError) as error:
+                raise BundleError(f"{location}: weights of {name} do not fit this version ({error})") from error
+            modules[name] = module.eval().requires_grad_(False).to(device)
+    return Opened(bundle.digest_of(location), head, modules, about)
+
+
+def _stage(name: str, values: Mapping[str, Any], head: "Head", location: str) -> Any:
+    try:
+        package = import_module(f"mosar.models.stages.{name}")
+    except ImportError as error:
+        raise BundleError(f"{location}: stage {name!r} is unknown to this version") from error
+    return package.Stage(configs.parse(package.Config, values, f"{location}: {name}"), head)

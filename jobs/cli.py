@@ -1,0 +1,75 @@
+"""The command line: ``mosar reconstruct PHOTO -o DIR``. No cluster is needed."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mosar import __version__
+from mosar.errors import InputError, RunError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code: 0, 2 for what the user gave, 1 for what failed later."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    parser = argparse.ArgumentParser(prog="mosar", description="Relightable 3D head avatars from one photograph.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("reconstruct", help="one photograph to an avatar")
+    command.add_argument("photo", type=Path, help="an image file with exactly one face")
+    command.add_argument("-o", "--output", type=Path, required=True, help="folder for the avatar; made if needed")
+    command.add_argument("--bundle", default="default", help="name below bundles/ of the storage root, folder or URI")
+    command.add_argument("--storage", help="storage root (default: MOSAR_STORAGE, else ~/.mosar)")
+    command.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    command.add_argument("--refine-steps", type=int, default=80, help="landmark refinement steps, 0 for none")
+    command.set_defaults(run=_reconstruct)
+    arguments = parser.parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except RunError as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _reconstruct(arguments: argparse.Namespace) -> None:
+    from mosar.errors import PhotographError
+    from mosar.jobs.bundles import locate
+    from mosar.jobs.reconstruction import Reconstruction
+
+    try:
+        data = arguments.photo.read_bytes()
+    except OSError as error:
+        raise PhotographError(f"{arguments.photo}: {error.strerror}; give an image file") from error
+    bundle = locate(arguments.bundle, arguments.storage)
+    with Reconstruction(bundle, arguments.device, arguments.refine_steps) as reconstruction:
+        try:
+            files = reconstruction.files(data)
+        except PhotographError as error:
+            raise PhotographError(f"{arguments.photo}: {error}") from error
+    write_files(arguments.output, files)
+    print(f"{arguments.output / 'sheet.png'}: the avatar at a glance")
+    print(f"{arguments.output / 'avatar.glb'}: the head, for any glTF viewer")
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> None:
+    """Write every file below ``folder``, each atomically."""
+    from mosar.errors import ConfigError
+    from mosar.platform import storage
+
+    try:
+        for name, content in files.items():
+            storage.write_bytes(str(folder.absolute() / name), content)
+    except OSError as error:
+        raise ConfigError(f"{folder}: {error.strerror}; give a folder that can be written") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""The whole path on this machine, small: shards, training of all stages side by side, bundle, endpoint, an avatar.
+
+    make demo                     # ends with out/demo/avatar/sheet.png
+
+Everything is made below ``out``; running it again continues what is unfinished. The networks are tiny and learn for
+a few minutes from synthetic captures: this shows that the system works, not how good its avatars get.
+"""
+
+import io
+import os
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mosar.errors import ConfigError, RunError
+from mosar.jobs import entry
+from mosar.platform.cluster import free_port, local_cluster
+
+JOBS = Path(__file__).resolve().parent
+_START_S = 180.0
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Where to work, what to train, whose photograph."""
+
+    out: str = str(JOBS.parent / "out" / "demo")
+    preset: str = "tiny"
+    photo: str = ""  # an image file; scikit-image's astronaut if empty
+
+    def __post_init__(self) -> None:
+        if self.photo and not Path(self.photo).is_file():
+            raise ConfigError(f"photo: there is no file {self.photo}")
+
+
+def main(config: Demo) -> None:
+    """Run every step; each is a job that a person could run alone."""
+    began = time.monotonic()
+    out = Path(config.out).expanduser().absolute()
+    data = photograph(config.photo)
+    common = [f"preset={config.preset}", f"storage={out / 'storage'}"]
+    with local_cluster() as cluster:
+        environment = {**os.environ, **cluster.environment}
+        step("Capturing people on the virtual light stage", "make_shards", ["source=virtual", *common], environment)
+        step("Training all stages side by side", "train_all", common, environment)
+        step("Assembling the bundle", "assemble", [*common, "bundle=demo"], environment)
+        port = free_port()
+        serve = ["bundle=demo", f"storage={out / 'storage'}", f"serving.port={port}"]
+        with serving(serve, environment, out / "serve.log"):
+            headline("Posting the photograph to the endpoint")
+            files = unzip(post(f"http://127.0.0.1:{port}/v1/avatars", data))
+    avatar = out / "avatar"
+    for name, content in {"photo.png": data, **files}.items():
+        (avatar / name).parent.mkdir(parents=True, exist_ok=True)
+        (avatar / name).write_bytes(content)
+    print(f"\nDone in {(time.monotonic() - began) / 60:.1f} minutes.")
+    print(f"The avatar:  {avatar}/\n  sheet.png   the photograph, the overlay, the maps, other lights")
+    print("  avatar.glb  the head, for any glTF viewer")
+    print(f"The runs:    {out / 'storage' / 'runs'}/")
+
+
+def photograph(path: str) -> bytes:
+    """The image file, or the astronaut as PNG."""
+    if path:
+        return Path(path).read_bytes()
+    from PIL import Image
+    from skimage.data import astronaut
+
+    buffer = io.BytesIO()
+    Image.fromarray(astronaut()).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def headline(title: str) -> None:
+    """Print the title of a step."""
+    print(f"\n== {title}", flush=True)
+
+
+def step(title: str, job: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Run a job to its end.
+
+    Raises:
+        RunError: it failed.
+    """
+    headline(title)
+    command = [sys.executable, str(JOBS / f"{job}.py"), *arguments]
+    code = subprocess.run(command, env=dict(environment), check=False).returncode
+    if code:
+        raise RunError(f"jobs/{job}.py {' '.join(arguments)} ended with exit code {code}")
+
+
+@contextmanager
+def serving(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[None]:
+    """``jobs/serve.py`` for as long as the block lasts.
+
+    Raises:
+        RunError: it did not come up.
+    """
+    headline("Serving the bundle")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as file:
+        command = [sys.executable, str(JOBS / "serve.py"), *arguments]
+        process = subprocess.Popen(command, env=dict(environment), stdout=file, stderr=file)
+    try:
+        deadline = time.monotonic() + _START_S
+        while b"serving on" not in log.read_bytes():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RunError(f"the endpoint did not come up: {log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.2)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def post(url: str, data: bytes) -> bytes:
+    """The zip that the endpoint answers a photograph with.
+
+    Raises:
+        RunError: another status than 200.
+    """
+    import httpx
+
+    answer = httpx.post(url, content=data, headers={"Accept": "application/zip"}, timeout=600.0)
+    if answer.status_code != httpx.codes.OK:
+        raise RunError(f"the endpoint answered {answer.status_code}: {answer.text[:500]}")
+    return answer.content
+
+
+def unzip(data: bytes) -> dict[str, bytes]:
+    """Files of a zip by name."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+if __name__ == "__main__":
+    sys.exit(entry.run(main, Demo, "demo"))

@@ -1,0 +1,67 @@
+"""Serve a bundle on Ray Serve: ``POST /v1/avatars`` (a photograph in; GLB, zip or sheet out), ``/healthz``, a page.
+
+python jobs/serve.py bundle=default
+curl --data-binary @portrait.jpg -H 'Accept: application/zip' http://127.0.0.1:8000/v1/avatars -o avatar.zip
+"""
+
+import signal
+import sys
+import threading
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from mosar.errors import ConfigError
+from mosar.jobs import entry
+from mosar.jobs.bundles import locate
+from mosar.platform import bundle as bundles
+from mosar.platform import serving
+from mosar.platform.serving import ServingConfig
+
+PAGE = Path(__file__).parent / "page" / "index.html"
+ROUTE = "/v1/avatars"
+
+
+@dataclass(frozen=True)
+class Serve:
+    """What to serve and where."""
+
+    bundle: str = "default"  # a name below <storage>/bundles, an absolute folder, or a URI
+    storage: str | None = None
+    device: str = "cpu"
+    refine_steps: int = 80
+    serving: ServingConfig = field(default_factory=ServingConfig)
+
+    def __post_init__(self) -> None:
+        if self.device not in {"cpu", "cuda"}:
+            raise ConfigError(f"device: got {self.device!r}, expected cpu or cuda")
+        if self.refine_steps < 0:
+            raise ConfigError(f"refine_steps: got {self.refine_steps}, expected 0 or more")
+
+
+def main(config: Serve) -> None:
+    """Deploy on the cluster and stay until interrupted."""
+    location = locate(config.bundle, config.storage)
+    bundles.read_manifest(location)
+    from mosar.jobs.reconstruction import GLB, PNG, ZIP
+    from mosar.platform.cluster import connect
+
+    with connect():
+        build = partial(_build, location, config.device, config.refine_steps)
+        serving.start(config.serving, build, ROUTE, (GLB, ZIP, PNG), PAGE.read_text(encoding="utf-8"))
+        print(f"serving on http://{config.serving.host}:{config.serving.port}/", flush=True)
+        stop = threading.Event()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, lambda *_: stop.set())
+        stop.wait()
+        serving.stop()
+
+
+def _build(location: str, device: str, refine_steps: int) -> serving.Handler:
+    from mosar.jobs.reconstruction import Reconstruction
+
+    return Reconstruction(location, device, refine_steps)
+
+
+if __name__ == "__main__":
+    sys.exit(entry.run(main, Serve, "serve"))
