@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +85,7 @@ class Manifest:
             raise DataError(f"{location}: no data set here ({SHARDS} is missing); make one with jobs/make_shards.py")
         try:
             with storage.open_read(storage.join(location, SHARDS)) as file:
-                self._shards = pq.read_table(file, columns=["name", "split", "samples", "schema_version"])
+                self._shards = _read(file, ["name", "split", "samples", "schema_version"])
         except pa.ArrowInvalid as error:
             raise DataError(f"{location}: {SHARDS} cannot be read ({error}); write the data set again") from error
         self.about: dict[str, Any] = json.loads((self._shards.schema.metadata or {}).get(_ABOUT, b"{}"))
@@ -130,7 +130,7 @@ class Manifest:
     def shards(self) -> list[ShardRow]:
         """All shard rows; for tools that walk the whole data set."""
         with storage.open_read(storage.join(self.location, SHARDS)) as file:
-            table = pq.read_table(file, columns=["name", "split", "samples", "bytes", "sha256"])
+            table = _read(file, ["name", "split", "samples", "bytes", "sha256"])
         return [ShardRow(**row) for row in table.to_pylist()]
 
     def _extent(self, row: int) -> Extent:
@@ -138,7 +138,7 @@ class Manifest:
         if group not in self._groups:
             with storage.open_read(storage.join(self.location, SAMPLES)) as file:
                 parquet = pq.ParquetFile(file, metadata=self._samples_metadata)
-                columns = parquet.read_row_group(group, columns=["key", "offset", "size", "crc32"])
+                columns = parquet.read_row_group(group, columns=["key", "offset", "size", "crc32"], use_threads=False)
             self._groups[group] = tuple(columns[name].combine_chunks() for name in columns.column_names)
             while len(self._groups) > _GROUPS_KEPT:
                 self._groups.popitem(last=False)
@@ -181,3 +181,8 @@ def write(location: str, shards: Sequence[ShardRow], samples: Iterable[pa.Table]
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=_SHARD_SCHEMA.with_metadata(metadata)), buffer, compression="zstd")
     storage.write_bytes(storage.join(location, SHARDS), buffer.getvalue())
+
+
+def _read(file: IO[bytes], columns: list[str]) -> pa.Table:
+    """One thread: pyarrow 26 aborts processes that end soon after its thread pools were used."""
+    return pq.ParquetFile(file).read(columns=columns, use_threads=False)
