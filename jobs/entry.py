@@ -8,7 +8,7 @@ defaults list says ``recipe@_global_: ${stage}/${preset}``, which picks ``jobs/c
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,9 +63,10 @@ def compose(config_name: str, overrides: Sequence[str]) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
 
     _register_groups()
+    groups = _groups(config_name)
     try:
         with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
-            composed = hydra_compose(config_name, overrides=[_settable(o) for o in overrides])
+            composed = hydra_compose(config_name, overrides=[_settable(o, groups) for o in overrides])
         values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
         message = re.split(r"Config search path:|See https://hydra", _one_line(error))[0].strip()
@@ -95,11 +96,18 @@ def _register_groups() -> None:
             store.store(name=preset, group="preset", package="_global_", node={"preset": preset})
 
 
-def _settable(override: str) -> str:
+def _settable(override: str, groups: Collection[str]) -> str:
     """Let a plain ``key=value`` set keys that the files leave to the dataclass, which refuses unknown ones by name."""
     key, equals, _ = override.partition("=")
-    is_group = key.split("@")[0] in {"stage", "preset", "recipe"}
-    return override if is_group or not equals or key[:1] in {"+", "~", ""} else f"++{override}"
+    return override if key in groups or not equals or key[:1] in {"+", "~", ""} else f"++{override}"
+
+
+def _groups(config_name: str) -> set[str]:
+    """Groups that the defaults list of a configuration chooses from."""
+    from omegaconf import OmegaConf
+
+    defaults = OmegaConf.load(CONFIG_FOLDER / f"{config_name}.yaml").get("defaults", [])
+    return {str(key) for entry in defaults if not isinstance(entry, str) for key in entry}
 
 
 def _help(config_class: type[Any], config_name: str, overrides: Sequence[str]) -> str:

@@ -47,8 +47,10 @@ class TrainStage:
 def main(config: TrainStage) -> None:
     spec = prepare(config)
     if run.summary(spec.location) is None:
-        with cluster.connect(), following({config.run: Row(spec.location, config.train.steps, "training")}):
+        row = Row(spec.location, config.train.steps, "training")
+        with cluster.connect(), following({config.run: row}):
             trainer.fit(spec)
+            row.state = "done"
     finished = run.summary(spec.location)
     assert finished is not None
     held_out = finished["heldout"]

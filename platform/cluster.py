@@ -106,6 +106,15 @@ def cpus() -> int:
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
+def room() -> float:
+    """CPUs that the connected cluster has, or can grow to."""
+    import ray
+    from ray._private.state import get_max_resources_from_cluster_config
+
+    most = get_max_resources_from_cluster_config() or {}
+    return max(float(ray.cluster_resources().get("CPU", 0)), float(most.get("CPU", 0)))
+
+
 def _credentials() -> dict[str, str]:
     if os.environ.get(_MODE) == "token" and os.environ.get(_TOKEN):
         return {_MODE: "token", _TOKEN: os.environ[_TOKEN]}

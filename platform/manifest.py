@@ -137,7 +137,7 @@ class Manifest:
         group, place = divmod(row, _ROWS_PER_GROUP)
         if group not in self._groups:
             with storage.open_read(storage.join(self.location, SAMPLES)) as file:
-                parquet = pq.ParquetFile(file, metadata=self._samples_metadata)
+                parquet = pq.ParquetFile(file, metadata=self._samples_metadata, pre_buffer=False)
                 columns = parquet.read_row_group(group, columns=["key", "offset", "size", "crc32"], use_threads=False)
             self._groups[group] = tuple(columns[name].combine_chunks() for name in columns.column_names)
             while len(self._groups) > _GROUPS_KEPT:
@@ -185,4 +185,4 @@ def write(location: str, shards: Sequence[ShardRow], samples: Iterable[pa.Table]
 
 def _read(file: IO[bytes], columns: list[str]) -> pa.Table:
     """One thread: pyarrow 26 aborts processes that end soon after its thread pools were used."""
-    return pq.ParquetFile(file).read(columns=columns, use_threads=False)
+    return pq.ParquetFile(file, pre_buffer=False).read(columns=columns, use_threads=False)

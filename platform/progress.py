@@ -67,9 +67,6 @@ class Progress:
         self._drawn = 0
         self._printed: dict[str, tuple[str, int]] = {}
 
-    def set_state(self, name: str, state: str) -> None:
-        self.rows[name].state = state
-
     def table(self) -> list[str]:
         width = max([len(name) for name in self.rows] + [3])
         head = f"{'run':<{width}}  {'state':<8}  {'step':>15}  {'':<20}  {'steps/s':>7}  {'left':>8}  {'loss':>9}  "

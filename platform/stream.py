@@ -27,6 +27,9 @@ Arrays = dict[str, npt.NDArray[Any]]
 Decode = Callable[[Mapping[str, bytes], int], Arrays]
 """(members of a sample, seed of its augmentation) -> named arrays, of the same shapes for every sample."""
 
+READER_CPUS = 0.25
+"""Logical CPUs of a reading task."""
+
 _SAMPLES_PER_TASK, _STEPS_PER_TASK, _TASKS_PER_PIPELINE = 128, 16, 256
 
 
@@ -114,7 +117,7 @@ def batches(
         with pipeline.settings():
             plan = ray.data.from_items(rows, override_num_blocks=len(rows))
             pool = ray.data.TaskPoolStrategy(size=readers)
-            reading = plan.map_batches(read, batch_size=1, num_cpus=0.25, compute=pool)
+            reading = plan.map_batches(read, batch_size=1, num_cpus=READER_CPUS, compute=pool)
         read_slices = iter(reading.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=prefetch))
         for step in segment:
             yield step, [_tensors(next(read_slices)) for _ in mine]

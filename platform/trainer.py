@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from mosar import errors
 from mosar.config import to_mapping
 from mosar.errors import ConfigError, RunError
-from mosar.platform import checkpoint, run, storage, stream
+from mosar.platform import checkpoint, cluster, run, storage, stream
 from mosar.platform.manifest import open_manifest
 from mosar.platform.stage import Stage, StreamSpec
-from mosar.platform.stream import Decode, Source
+from mosar.platform.stream import READER_CPUS, Decode, Source
 from mosar.platform.train_config import WITHOUT_EFFECT, TrainConfig
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ def fit(spec: RunSpec) -> dict[str, Any]:
 
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     config = spec.config
+    check_room(config, cluster.room())
     fewest = config.min_workers or config.workers
     trainer = TorchTrainer(
         work,
@@ -125,6 +126,21 @@ def fit(spec: RunSpec) -> dict[str, Any]:
     if finished is None:
         raise RunError(f"{spec.location}: training ended without a result")
     return finished
+
+
+def cpus(config: TrainConfig) -> float:
+    """Logical CPUs that a run holds: its workers', and a quarter for each of their readers."""
+    return config.workers * (1 + READER_CPUS * config.readers)
+
+
+def check_room(config: TrainConfig, room: float) -> None:
+    """Raises ConfigError where a run's workers would leave no CPU for a reader, and so wait for ever."""
+    fewest = config.min_workers or config.workers
+    if fewest + READER_CPUS > room:
+        raise ConfigError(
+            f"train.workers: {fewest} worker(s) need {fewest} CPUs and a reader {READER_CPUS} beside them, the cluster "
+            f"has {room:g}; CPUs are logical: start Ray with a larger --num-cpus, or train with fewer workers"
+        )
 
 
 def note_failure(spec: RunSpec, error: errors.MosarError) -> None:

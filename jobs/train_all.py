@@ -1,0 +1,92 @@
+"""Train all stages side by side on one Ray cluster. The same command again continues what is unfinished."""
+
+import dataclasses
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mosar.config import parse
+from mosar.errors import ConfigError, MosarError, RunError
+from mosar.jobs import entry, stages, train_stage
+from mosar.jobs.train_stage import TrainStage
+from mosar.platform import cluster, graph, run, storage, trainer
+from mosar.platform.progress import Row, following
+
+
+@dataclass(frozen=True)
+class TrainAll:
+    """Attributes:
+
+    preset: of every stage.
+    stages: which; by default all that have a recipe for the preset.
+    storage: root of data and runs; else MOSAR_STORAGE, else ~/.mosar.
+    head: another head file than the default.
+    data: stream -> name of its data set, where it is not the preset's.
+    train: keys of the training of every stage, over the recipes'.
+    """
+
+    preset: str
+    stages: tuple[str, ...] | None = None
+    storage: str | None = None
+    head: str | None = None
+    data: Mapping[str, str] = field(default_factory=dict)
+    train: Mapping[str, Any] = field(default_factory=dict)
+
+
+def main(config: TrainAll) -> None:
+    jobs = {name: _job(name, config) for name in config.stages or _with_recipe(config.preset)}
+    made = {name: stages.make(name, job.model, job.head) for name, job in jobs.items()}
+    requires = {name: made[name].requires for name in jobs}
+    graph.check(requires)
+    runs = {name: storage.join(storage.root(config.storage), "runs", job.run) for name, job in jobs.items()}
+    for name, job in jobs.items():
+        if not requires[name]:
+            train_stage.prepare(job)  # Mistakes in what the user gave show before anything starts.
+    if all(run.summary(location) for location in runs.values()):
+        print("every stage is trained already")
+        return
+    rows = {name: Row(runs[name], jobs[name].train.steps) for name in jobs}
+
+    def report(name: str, state: str) -> None:
+        rows[name].state = state
+
+    with cluster.connect(), following(rows):
+        room = cluster.room()
+        for job in jobs.values():
+            trainer.check_room(job.train, room)
+        failed = graph.run(
+            requires,
+            lambda name: trainer.fit(train_stage.prepare(jobs[name])),
+            {name: trainer.cpus(job.train) for name, job in jobs.items()},
+            room,
+            report,
+        )
+    for error in failed.values():
+        if not isinstance(error, MosarError):
+            raise error
+    skipped = [name for name, row in rows.items() if row.state == "skipped"]
+    if failed:
+        lines = [f"{name}: {error}" for name, error in failed.items()]
+        lines += [f"{name}: skipped, for what it requires failed" for name in skipped]
+        raise RunError(f"{len(failed)} of {len(jobs)} stages failed\n  " + "\n  ".join(lines))
+
+
+def _job(name: str, config: TrainAll) -> TrainStage:
+    """The job that ``train_stage`` would do for this stage."""
+    values = entry.compose("train_stage", [f"stage={name}", f"preset={config.preset}"])
+    values["train"] |= config.train
+    values["data"] |= config.data
+    job = parse(TrainStage, values, name)
+    return dataclasses.replace(job, storage=config.storage, head=config.head)
+
+
+def _with_recipe(preset: str) -> list[str]:
+    found = [name for name in entry.stage_names() if preset in entry.presets(name)]
+    if not found:
+        raise ConfigError(f"preset: no stage has a recipe {preset!r} in jobs/config/recipe/")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(entry.run(main, TrainAll, "train_all"))

@@ -1,0 +1,77 @@
+"""Running named things that require one another, side by side, as far as there is room."""
+
+import threading
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from mosar.errors import ConfigError
+
+Report = Callable[[str, str], None]
+"""Called with a name and its new state: waiting, training, done, failed or skipped."""
+
+
+def check(requires: Mapping[str, Collection[str]]) -> None:
+    """Raises ConfigError where something requires what is not there, or itself by a detour."""
+    for name, wanted in requires.items():
+        missing = sorted(set(wanted) - set(requires))
+        if missing:
+            raise ConfigError(f"stages: {name!r} requires {missing[0]!r}, which is not among them")
+    left = {name: set(wanted) for name, wanted in requires.items()}
+    while left:
+        ready = {name for name, wanted in left.items() if not wanted}
+        if not ready:
+            raise ConfigError(f"stages: {', '.join(sorted(left))} require one another in a circle")
+        left = {name: wanted - ready for name, wanted in left.items() if name not in ready}
+
+
+def run(
+    requires: Mapping[str, Collection[str]],
+    work: Callable[[str], object],
+    size: Mapping[str, float],
+    room: float,
+    report: Report,
+) -> dict[str, Exception]:
+    """Call ``work(name)`` for each name, in threads, once all that it requires is done; the errors by name.
+
+    One that fails takes down only those that require it: they are skipped. ``size`` of what runs at once stays within
+    ``room``, except that one alone always runs.
+    """
+    check(requires)
+    failed: dict[str, Exception] = {}
+    running: dict[str, float] = {}
+    state = dict.fromkeys(requires, "waiting")
+    changed = threading.Condition()
+
+    def ready(name: str) -> bool:
+        if any(state[parent] in {"failed", "skipped"} for parent in requires[name]):
+            return True
+        fits = not running or sum(running.values()) + size[name] <= room
+        return fits and all(state[parent] == "done" for parent in requires[name])
+
+    def set_state(name: str, now: str) -> None:
+        state[name] = now
+        report(name, now)
+        changed.notify_all()
+
+    def one(name: str) -> None:
+        with changed:
+            changed.wait_for(lambda: ready(name))
+            if any(state[parent] != "done" for parent in requires[name]):
+                set_state(name, "skipped")
+                return
+            running[name] = size[name]
+            set_state(name, "training")
+        outcome = "failed"
+        try:
+            work(name)
+            outcome = "done"
+        except Exception as error:
+            failed[name] = error
+        finally:
+            with changed:
+                del running[name]
+                set_state(name, outcome)
+
+    with ThreadPoolExecutor(max_workers=len(requires)) as pool:
+        list(pool.map(one, requires))
+    return failed
