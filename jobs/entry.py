@@ -62,8 +62,7 @@ def compose(config_name: str, overrides: Sequence[str]) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    _register_groups()
-    groups = _groups(config_name)
+    groups = _register_groups(config_name)
     try:
         with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
             composed = hydra_compose(config_name, overrides=[_settable(o, groups) for o in overrides])
@@ -85,29 +84,29 @@ def presets(stage: str) -> list[str]:
     return sorted(path.stem for path in (RECIPES / stage).glob("*.yaml"))
 
 
-def _register_groups() -> None:
-    """The groups ``stage`` and ``preset``, one option for each recipe there is."""
-    from hydra.core.config_store import ConfigStore
+def _register_groups(config_name: str) -> set[str]:
+    """Make options of the groups ``stage`` and ``preset``, one for each recipe, where the configuration chooses them.
 
+    Returns the names of all groups that it chooses from.
+    """
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
+
+    values = OmegaConf.to_container(OmegaConf.load(CONFIG_FOLDER / f"{config_name}.yaml"))
+    assert isinstance(values, dict)
+    chosen = {str(key) for item in values.get("defaults", []) if not isinstance(item, str) for key in item}
     store = ConfigStore.instance()
-    for stage in stage_names():
-        store.store(name=stage, group="stage", package="_global_", node={"stage": stage})
-        for preset in presets(stage):
-            store.store(name=preset, group="preset", package="_global_", node={"preset": preset})
+    for group, names in (("stage", stage_names()), ("preset", sorted({p for s in stage_names() for p in presets(s)}))):
+        store.repo.pop(group, None)
+        for name in names if group in chosen else ():
+            store.store(name=name, group=group, package="_global_", node={group: name})
+    return chosen
 
 
 def _settable(override: str, groups: Collection[str]) -> str:
     """Let a plain ``key=value`` set keys that the files leave to the dataclass, which refuses unknown ones by name."""
     key, equals, _ = override.partition("=")
     return override if key in groups or not equals or key[:1] in {"+", "~", ""} else f"++{override}"
-
-
-def _groups(config_name: str) -> set[str]:
-    """Groups that the defaults list of a configuration chooses from."""
-    from omegaconf import OmegaConf
-
-    defaults = OmegaConf.load(CONFIG_FOLDER / f"{config_name}.yaml").get("defaults", [])
-    return {str(key) for entry in defaults if not isinstance(entry, str) for key in entry}
 
 
 def _help(config_class: type[Any], config_name: str, overrides: Sequence[str]) -> str:

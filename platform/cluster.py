@@ -109,9 +109,9 @@ def cpus() -> int:
 def room() -> float:
     """CPUs that the connected cluster has, or can grow to."""
     import ray
-    from ray._private.state import get_max_resources_from_cluster_config
+    from ray._private.state import state
 
-    most = get_max_resources_from_cluster_config() or {}
+    most = state.get_max_resources_from_cluster_config() or {}
     return max(float(ray.cluster_resources().get("CPU", 0)), float(most.get("CPU", 0)))
 
 
