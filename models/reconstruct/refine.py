@@ -1,9 +1,11 @@
 """A short regularised fit to the landmarks of one photograph, from the encoder's answer.
 
 Unknowns: pose, the codes of the morphable model and, as small corrections, the head's own identity modes and
-expressions. Every unknown is a standard normal variable a priori; the landmarks are measured with ``SIGMA`` noise.
+expressions. Every unknown but the pose is a standard normal variable a priori; landmarks are measured with noise
+:data:`SIGMA`. The pose is brought near first, with the shape held, because it alone explains most of the error.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +19,8 @@ from mosar.models.stages.morphable.network import Morphable
 
 SIGMA = 0.004  # standard deviation of a landmark, shares of the crop's side
 CORRECTION = 0.5  # prior standard deviation of the corrections, in units of the head's own
+_EXPRESSION = 0.5  # the head's own deviation of an expression's weight
+_POSE_STEPS, _POSE_RATE = 100, 0.03
 
 
 @dataclass(frozen=True)
@@ -44,61 +48,79 @@ def refine(
     steps: int = 80,
     rate: float = 0.05,
 ) -> Fit:
-    """Adam on the negative log posterior; the best step is kept, so the result is never worse than the start.
+    """Adam on the negative log posterior; the best step is kept, so the posterior is never worse than at the start.
 
     Args:
         start: the encoder's answer, batch of one.
         landmarks_1n2: measured points, pixels of the crop.
         intrinsics_133: of the crop.
-        steps: 0 returns the start.
-        rate: learning rate of codes; the pose has its own scales below.
+        steps: of the joint fit; 0 returns the start.
+        rate: learning rate of codes; a fifth of it is the pose's.
     """
+    device = landmarks_1n2.device
     weight = torch.from_numpy(head.landmark_weight_l * (head.landmark_triangle_l >= 0)).to(landmarks_1n2)
-    modes = (torch.from_numpy(head.mode_std_m[:, None, None] * head.modes_mv3)).to(landmarks_1n2) * CORRECTION
-    expressions = torch.tensor(head.expressions_ev3).to(landmarks_1n2) * 0.5 * CORRECTION
-    turn, place = torch.zeros(1, 3, device=weight.device), start.place_b3.detach().clone()
-    codes = [start.identity_bk.detach().clone(), start.expression_bk.detach().clone()]
-    corrections = [weight.new_zeros(1, len(modes)), weight.new_zeros(1, len(expressions))]
+    modes = CORRECTION * torch.from_numpy(head.mode_std_m[:, None, None] * head.modes_mv3).to(landmarks_1n2)
+    expressions = CORRECTION * _EXPRESSION * torch.tensor(head.expressions_ev3, device=device)
+    offsets = torch.cat([modes, expressions])
+    landmark_offsets = landmarks(
+        head, offsets
+    )  # offsets are linear, so their landmarks are, and far fewer than vertices
+    codes = [start.identity_bk.clone(), start.expression_bk.clone()]
+    corrections, turn, place = weight.new_zeros(1, len(offsets)), weight.new_zeros(1, 3), start.place_b3.clone()
+
+    def camera() -> Camera:
+        return camera_of(_rotate(turn) @ start.rotation_b33, place, intrinsics_133, crop_size)
+
+    def distance(points_1n3: Tensor) -> Tensor:
+        """Squared, in shares of the crop's side."""
+        return ((project(camera(), points_1n3) - landmarks_1n2) / crop_size).square().sum(dim=-1)
+
+    def pixels(squared_1n: Tensor) -> float:
+        return float((weight * squared_1n.detach().sqrt()).sum() / weight.sum() * crop_size)
+
+    def posterior(points_1n3: Tensor) -> tuple[Tensor, Tensor]:
+        squared = distance(points_1n3 + torch.tensordot(corrections, landmark_offsets, dims=1))
+        prior = torch.cat([*codes, corrections], dim=1).square().sum()
+        return 0.5 * ((weight * squared).sum() / SIGMA**2 + prior), squared
+
     with torch.no_grad():
-        neutral_code = morphable.neutral_code()
-    groups = [{"params": codes + corrections, "lr": rate}, {"params": [turn, place], "lr": 0.2 * rate}]
-    optimiser = torch.optim.Adam(groups)
+        fixed = landmarks(head, morphable.decode(*codes))
+        start_px = pixels(distance(fixed))
+    _minimise([([turn, place], _POSE_RATE)], lambda: posterior(fixed)[0], _POSE_STEPS if steps else 0)
+    _minimise(
+        [([*codes, corrections], rate), ([turn, place], 0.2 * rate)],
+        lambda: posterior(landmarks(head, morphable.decode(*codes)))[0],
+        steps,
+    )
+    with torch.no_grad():
+        mesh, points = morphable.decode(*codes), landmarks(head, morphable.decode(*codes))
+        identity = torch.tensordot(corrections[:, : len(modes)], modes, dims=1)
+        expression = torch.tensordot(corrections[:, len(modes) :], expressions, dims=1)
+        neutral = morphable.decode(codes[0], morphable.neutral_code())
+        found = Parameters(*codes, start.reflectance_bk, start.light_b81c, camera().rotation_b33, place)
+        end_px = pixels(posterior(points)[1])
+    return Fit(found, mesh + identity + expression, neutral + identity, camera(), start_px, end_px)
 
-    def evaluate() -> tuple[Tensor, Tensor, Tensor, Camera]:
-        mesh = morphable.decode(*codes)
-        mesh = (
-            mesh + torch.tensordot(corrections[0], modes, dims=1) + torch.tensordot(corrections[1], expressions, dims=1)
-        )
-        camera = camera_of(_rotate(turn) @ start.rotation_b33, place, intrinsics_133, crop_size)
-        error = (project(camera, landmarks(head, mesh)) - landmarks_1n2) / crop_size
-        distance = error.square().sum(dim=-1)
-        likelihood = (weight * distance).sum() / SIGMA**2
-        prior = sum(x.square().sum() for x in codes + corrections)
-        mean_px = (weight * distance.sqrt()).sum() / weight.sum() * crop_size
-        return 0.5 * (likelihood + prior), mean_px, mesh, camera
 
-    best: tuple[float, list[Tensor]] = (float("inf"), [])
-    unknowns = [*codes, *corrections, turn, place]
-    start_px = 0.0
+def _minimise(groups: list[tuple[list[Tensor], float]], objective: Callable[[], Tensor], steps: int) -> None:
+    """Adam with a cosine schedule on the tensors of ``groups``, which end at their best values."""
+    unknowns = [u for tensors, _ in groups for u in tensors]
+    optimiser = torch.optim.Adam([{"params": tensors, "lr": rate} for tensors, rate in groups])
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(steps, 1))
+    best, kept = torch.inf, [u.clone() for u in unknowns]
     for step in range(steps + 1):
-        for unknown in unknowns:
-            unknown.requires_grad_(step < steps)
-        objective, mean_px, _, _ = evaluate()
-        if step == 0:
-            start_px = float(mean_px)
-        if float(objective) < best[0]:
-            best = float(objective), [u.detach().clone() for u in unknowns]
+        for u in unknowns:
+            u.requires_grad_(step < steps)
+        value = objective()
+        if float(value.detach()) < best:
+            best, kept = float(value.detach()), [u.detach().clone() for u in unknowns]
         if step < steps:
             optimiser.zero_grad()
-            objective.backward()
+            value.backward()
             optimiser.step()
-    with torch.no_grad():
-        for unknown, value in zip(unknowns, best[1], strict=True):
-            unknown.copy_(value)
-        _, end_px, mesh, camera = evaluate()
-        neutral = morphable.decode(codes[0], neutral_code) + torch.tensordot(corrections[0], modes, dims=1)
-    parameters = Parameters(codes[0], codes[1], start.reflectance_bk, start.light_b81c, camera.rotation_b33, place)
-    return Fit(parameters, mesh, neutral, camera, start_px, float(end_px))
+            schedule.step()
+    for u, value in zip(unknowns, kept, strict=True):
+        u.copy_(value)
 
 
 def _rotate(turn_13: Tensor) -> Tensor:

@@ -1,0 +1,84 @@
+import math
+
+import pytest
+import torch
+
+from mosar.models.camera import Camera, project
+from mosar.models.head import load_head
+from mosar.models.head.morph import landmarks, shape
+from mosar.models.head.sample import sample_identity
+from mosar.models.reconstruct.blendshapes import expression_weights
+from mosar.models.reconstruct.light import solve_light
+from mosar.models.reconstruct.refine import refine
+from mosar.models.shading import Material, shade
+from mosar.models.stages import morphable
+from mosar.models.stages.geometry.network import Parameters
+
+SIZE = 256
+
+
+@pytest.fixture(scope="module")
+def model() -> torch.nn.Module:
+    torch.manual_seed(0)
+    config = morphable.Config(identity_codes=16, expression_codes=16, reflectance_codes=8, width=4, order=3)
+    return morphable.Stage(config, load_head()).build({}).eval().requires_grad_(False)
+
+
+def someone(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    head, generator = load_head(), torch.Generator().manual_seed(seed)
+    person = sample_identity(head, generator)
+    weights = torch.zeros(1, len(head.expression_names))
+    weights[0, head.expression_names.index("jawOpen")] = 0.4
+    who = person.archetype_a[None], person.mode_m[None]
+    return shape(head, *who, weights), shape(head, *who, 0 * weights)
+
+
+@pytest.mark.parametrize("yaw", [-0.5, 0.0, 0.4])
+def test_fit_lies_on_the_landmarks_of_another_head(model: torch.nn.Module, yaw: float) -> None:
+    head = load_head()
+    mesh, _ = someone(5)
+    turn = torch.tensor([[math.cos(yaw), 0.0, math.sin(yaw)], [0.0, 1.0, 0.0], [-math.sin(yaw), 0.0, math.cos(yaw)]])
+    rotation = torch.diag(torch.tensor([1.0, -1.0, -1.0])) @ turn
+    intrinsics = torch.tensor([[[900.0, 0.0, 140.0], [0.0, 900.0, 100.0], [0.0, 0.0, 1.0]]])
+    truth = Camera(intrinsics, rotation[None], torch.tensor([[10.0, 20.0, 1200.0]]))
+    points = project(truth, landmarks(head, mesh))
+    light = torch.zeros(1, 81, 3)
+    start = Parameters(
+        *(torch.zeros(1, n) for n in (16, 16, 8)),
+        light,
+        torch.diag(torch.tensor([1.0, -1.0, -1.0]))[None],
+        torch.tensor([[0.0, 0.0, math.log(0.3)]]),
+    )
+    fit = refine(head, model, start, points, intrinsics, SIZE, steps=120)
+    assert fit.end_px < 0.25 * fit.start_px
+    assert fit.end_px < 2.5
+    assert (fit.parameters.rotation_b33[0] - rotation).abs().max() < 0.12
+    none = refine(head, model, start, points, intrinsics, SIZE, steps=0)
+    assert none.end_px == none.start_px == fit.start_px
+
+
+def test_expression_weights_are_found_again() -> None:
+    mesh, neutral = someone(7)
+    weights = expression_weights(load_head(), mesh, neutral)
+    assert weights["jawOpen"] == pytest.approx(0.4, abs=0.08)
+    assert sum(weights.values()) < 0.8
+    assert all(0.0 <= w <= 1.0 for w in weights.values())
+
+
+def test_light_is_found_from_reflectance_and_normals() -> None:
+    generator = torch.Generator().manual_seed(0)
+    normals = torch.nn.functional.normalize(torch.randn(1, 2000, 3, generator=generator), dim=-1)
+    views = torch.nn.functional.normalize(normals + 0.3 * torch.randn(1, 2000, 3, generator=generator), dim=-1)
+    ones = torch.ones(1, 2000, 1)
+    material = Material(0.2 + 0.4 * torch.rand(1, 2000, 3, generator=generator), 0.3 * ones, ones, 0 * ones)
+    light = torch.zeros(1, 81, 3)
+    light[:, 0] = 3.5
+    light[:, 1:9] = 0.8 * torch.randn(1, 8, 3, generator=generator)
+    observed = shade(material, normals, views, light)
+    prior = torch.zeros(1, 81, 3)
+    prior[:, 0] = 2.0
+    found = solve_light(material, normals, views, observed, prior)
+    before = (shade(material, normals, views, prior) - observed).abs().mean()
+    after = (shade(material, normals, views, found) - observed).abs().mean()
+    assert after < 0.1 * before
+    torch.testing.assert_close(found[:, 9:], prior[:, 9:])
