@@ -13,6 +13,24 @@ MARGIN = 1.75
 RAISE = 0.09
 """How far the crop's centre lies above the box's, in crop sides: landmarks end at the forehead, hair does not."""
 
+FACE_MM = 170.0
+"""The longer side of the landmarks' box on an adult: forehead to chin."""
+DISTANCE_MM = (700.0, 2000.0)
+"""Between which a photograph is assumed to be taken."""
+
+
+def assumed_intrinsics(landmarks_px: NDArray[np.floating], height: int, width: int) -> NDArray[np.float64]:
+    """Intrinsics (3 x 3) to assume for a photograph (``height`` x ``width`` px) that says nothing of its camera.
+
+    A whole photograph has a focal length of about 1.2 times its longer side. One in which the face would then be nearer
+    or further than people are photographed was cropped: the focal length is what puts the face into that range.
+    ``landmarks_px``: n x 2, or n x 3 with a visibility.
+    """
+    face_px = _box(landmarks_px)[1]
+    distance = np.clip(1.2 * max(height, width) * FACE_MM / face_px, *DISTANCE_MM)
+    focal = float(distance) * face_px / FACE_MM
+    return np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+
 
 def face_crop(landmarks_px: NDArray[np.floating], size: int) -> NDArray[np.float64]:
     """The crop around a face, as an affine map (3 x 3) from photograph pixels to pixels of a ``size`` x ``size`` crop.
@@ -20,13 +38,9 @@ def face_crop(landmarks_px: NDArray[np.floating], size: int) -> NDArray[np.float
     ``landmarks_px``: n x 2, or n x 3 with a visibility, of which rows with 0 (not embedded) are left out. The crop may
     reach beyond the photograph: :func:`warp` fills it.
     """
-    points = np.asarray(landmarks_px, np.float64)
-    if points.shape[1] == 3:
-        points = points[points[:, 2] > 0]
-    low, high = points[:, :2].min(0), points[:, :2].max(0)
-    side = max(float((high - low).max()) * MARGIN, 1e-6)
-    centre = (low + high) / 2 - np.array([0.0, RAISE * side])
-    return crop_affine(centre, side, size)
+    centre, extent = _box(landmarks_px)
+    side = extent * MARGIN
+    return crop_affine(centre - np.array([0.0, RAISE * side]), side, size)
 
 
 def crop_affine(centre_px: NDArray[np.floating], side_px: float, size: int) -> NDArray[np.float64]:
@@ -85,6 +99,15 @@ def resize_area(image: NDArray[np.generic], size: int) -> NDArray[np.generic]:
         return image
     method = cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (size, size), interpolation=method))
+
+
+def _box(landmarks_px: NDArray[np.floating]) -> tuple[NDArray[np.float64], float]:
+    """Centre and longer side of the landmarks' box."""
+    points = np.asarray(landmarks_px, np.float64)
+    if points.shape[1] == 3:
+        points = points[points[:, 2] > 0]
+    low, high = points[:, :2].min(0), points[:, :2].max(0)
+    return (low + high) / 2, max(float((high - low).max()), 1e-6)
 
 
 def _window(image: NDArray[np.uint8], left: float, top: float, side: float) -> tuple[NDArray[np.uint8], float, float]:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mosar.models.shading import sh
-from mosar.models.shading.irradiance import irradiance
 from numpy.typing import NDArray
+
+from mosar.models.shading import irradiance, sh
 
 ASSET = Path(__file__).parent / "assets" / "lights.npz"
 HEIGHT = 128
@@ -77,7 +77,7 @@ def random_light(generator: np.random.Generator, names: Sequence[str], exposure:
 
 def radiance(light: Light, directions_n3: NDArray[np.float64]) -> NDArray[np.float32]:
     """Radiance (n x 3) that comes from unit directions of the head frame, bilinear in the environment map."""
-    import cv2
+    from scipy.ndimage import map_coordinates
 
     x, y, z = (directions_n3 @ light.rotation_33).T  # R^T d
     image = load_lights()[light.name]
@@ -85,9 +85,8 @@ def radiance(light: Light, directions_n3: NDArray[np.float64]) -> NDArray[np.flo
     column = (np.arctan2(x, -z) / (2 * np.pi) % 1) * width - 0.5
     row = np.arccos(np.clip(y, -1, 1)) / np.pi * height - 0.5
     padded = np.concatenate([image[:, -1:], image, image[:, :1]], 1)
-    grid = (column + 1).astype(np.float32)[None], row.astype(np.float32)[None]
-    found = cv2.remap(padded, *grid, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
-    return (found * light.gain_3).astype(np.float32)
+    found = [map_coordinates(padded[..., c], (row, column + 1), order=1, mode="nearest") for c in range(3)]
+    return (np.stack(found, -1) * light.gain_3).astype(np.float32)
 
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
