@@ -28,7 +28,7 @@ class ServingConfig:
     replicas: int = 1
     cpus: float = 1.0  # logical CPUs a replica
     gpus: float = 0.0
-    threads: int = 2  # of torch, a replica
+    threads: int = 1  # of torch, a replica; more pays only where cores are idle
     max_body_mb: float = 32.0
     max_queued: int = 32  # beyond it: 503
     key_file: str = ""  # a file with the key that clients send as `Authorization: Bearer KEY`
