@@ -73,6 +73,7 @@ def local_cluster(logical_cpus: int = LOGICAL_CPUS, dashboard: bool = False) -> 
     command += [f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}"]
     command += [f"--include-dashboard={dashboard}", "--dashboard-host=127.0.0.1", f"--dashboard-port={web}"]
     environment = {k: v for k, v in os.environ.items() if k != _ADDRESS} | credentials
+    environment["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"] = "0"  # There is no other node to drain to.
     with (folder / "start.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     url = f"http://127.0.0.1:{web}" if dashboard else None

@@ -28,15 +28,18 @@ class Row:
     start: float = float("nan")
     held_out: float = float("nan")
     warnings: list[str] = field(default_factory=list)
+    warned: int = 0
+    identity: int | None = None
     offset: int = 0
 
     def update(self) -> None:
-        """Read the lines that were added; start over where the run was rewound."""
+        """Read the lines that were added, or all of them where the file was written anew: the run was rewound."""
         where = storage.join(self.location, run.METRICS)
         if not storage.exists(where):
             return
-        if storage.size(where) < self.offset:
-            self.offset = 0
+        identity = storage.identity(where)
+        if identity is None or identity != self.identity:
+            self.identity, self.offset = identity, 0
         with storage.open_read(where) as file:
             file.seek(self.offset)
             content = file.read()
@@ -48,7 +51,7 @@ class Row:
 
     def _take(self, line: Mapping[str, Any]) -> None:
         self.step = int(line["step"])
-        if "warning" in line:
+        if "warning" in line and line["warning"] not in self.warnings:
             self.warnings.append(str(line["warning"]))
         self.loss = float(line.get("loss", self.loss))
         self.rate = float(line.get("steps_per_s", self.rate))
@@ -86,10 +89,10 @@ class Progress:
         """Draw the table anew on a terminal; elsewhere print the lines that changed."""
         for row in self.rows.values():
             row.update()
-            for warning in row.warnings:
+            for warning in row.warnings[row.warned :]:
                 print(f"\nwarning: {warning}", file=sys.stderr, flush=True)
                 self._drawn = 0
-            row.warnings.clear()
+            row.warned = len(row.warnings)
         lines = self.table()
         if self._out.isatty():
             columns = shutil.get_terminal_size().columns

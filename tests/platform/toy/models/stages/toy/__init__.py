@@ -4,12 +4,13 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
 import torch
 from torch import Tensor, nn
 
-from mosar.errors import ConfigError
+from mosar.errors import ConfigError, RunError
 
 VERSION = "one"
 
@@ -18,6 +19,8 @@ VERSION = "one"
 class Config:
     width: int = 8
     pause_s: float = 0.0
+    log: str = ""
+    break_at: int = 0
 
     def __post_init__(self) -> None:
         if self.width < 1:
@@ -43,6 +46,7 @@ class Stage:
 
     def __init__(self, config: Config, head: object) -> None:
         self.config = config
+        self.calls = 0
         common = {"map_size": 1, "crop_size": 1}
         self.streams = {
             "lightstage": SimpleNamespace(proportion=0.75, fields=("x", "y"), augment=True, **common),
@@ -57,9 +61,12 @@ class Stage:
 
     def losses(self, module: Toy, batch: Mapping, generator: torch.Generator) -> dict[str, Tensor]:
         time.sleep(self.config.pause_s)
-        if log := os.environ.get("TOY_LOG"):
-            with open(log, "a") as file:
-                file.write(VERSION + "\n")
+        if self.config.log:
+            with Path(self.config.log).open("a") as file:
+                file.write(f"{os.getpid()} {VERSION}\n")
+        self.calls += 1
+        if self.calls == self.config.break_at:
+            raise RunError("broken on purpose")
         sample = batch["lightstage"]
         noise = 0.01 * torch.randn(sample["x"].shape, generator=generator)
         smooth = module(batch["wild"]["x"]).square().mean()
