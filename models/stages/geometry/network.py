@@ -72,6 +72,8 @@ class Geometry(nn.Module):
     spread_place: Tensor
     frontal: Tensor
     embedded_l: Tensor
+    mean_points_n2: Tensor
+    spread_points: Tensor
 
     def __init__(self, config: Config, head: Head, morphable: Morphable) -> None:
         super().__init__()
@@ -95,6 +97,8 @@ class Geometry(nn.Module):
         self.register_buffer("mean_place", torch.zeros(3))
         self.register_buffer("spread_place", torch.ones(3))
         self.register_buffer("frontal", torch.tensor([1.0, 0.0, 0.0, 0.0, -1.0, 0.0]))
+        self.register_buffer("mean_points_n2", torch.full((LANDMARKS, 2), 0.5))
+        self.register_buffer("spread_points", torch.tensor(0.1))
         self.register_buffer("embedded_l", torch.from_numpy(head.landmark_triangle_l >= 0))
 
     def forward(self, image_b3hw: Tensor, landmarks_bn2: Tensor) -> Parameters:
@@ -106,8 +110,8 @@ class Geometry(nn.Module):
         """
         features = self.backbone(2.0 * image_b3hw - 1.0)
         if self.config.landmarks:
-            points = (landmarks_bn2 - 0.5) * self.embedded_l[:, None]
-            features = torch.cat([features, self.points(4.0 * points.flatten(1))], dim=1)
+            points = (landmarks_bn2 - self.mean_points_n2) / self.spread_points * self.embedded_l[:, None]
+            features = torch.cat([features, self.points(points.flatten(1))], dim=1)
         z_s, z_e, z_r, light, six, place = self.out(self.hidden(features)).split(self._sizes, dim=1)
         return Parameters(
             z_s,

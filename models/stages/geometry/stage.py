@@ -21,6 +21,7 @@ from mosar.models.stages.spec import StreamSpec
 
 Batch = Mapping[str, Mapping[str, Tensor]]
 _LANDMARK_PIXELS = 224.0  # the picture size that the landmark weight is meant for
+_BACK = 0.1  # weight of vertices off the face, which a portrait hardly shows, over that of those on it
 _JITTER = 0.003  # of the crop's side: how far the detector's points stray
 
 
@@ -50,6 +51,8 @@ class Stage:
         }
         self._triangles = torch.tensor(head.triangles_f3)
         self._weight_l = torch.from_numpy(head.landmark_weight_l * (head.landmark_triangle_l >= 0)).float()
+        face_v = torch.from_numpy(head.region("skin") & ~head.region("scalp") & ~head.region("neck")).float()
+        self._weight_v = (face_v + _BACK) / (face_v + _BACK).mean()
         self._laplacian = SparseLinear(scaled_laplacian(adjacency(head.triangles_f3, len(head.template_v3))))
 
     def build(self, parents: Mapping[str, nn.Module]) -> Geometry:
@@ -61,6 +64,9 @@ class Stage:
         samples = [batch["lightstage"] for batch in batches]
         light = torch.cat([s["light"] for s in samples])
         place = torch.cat([place_of(_camera(s), self.config.crop_size) for s in samples])
+        points = torch.cat([s["landmarks"][..., :2] for s in samples]) / self.config.crop_size
+        module.mean_points_n2.copy_(points.mean(dim=0))
+        module.spread_points.copy_(points.std(dim=0)[module.embedded_l].mean().clamp_min(1e-3))
         module.mean_light_lc.copy_(light.mean(dim=0))
         module.spread_light_lc.copy_(light.std(dim=0).clamp_min(1e-3))
         module.mean_place.copy_(place.mean(dim=0))
@@ -128,9 +134,10 @@ class Stage:
         triangles = self._triangles.to(labelled.mesh_bv3.device)
         normals, true_normals = (vertex_normals(m, triangles) for m in (labelled.mesh_bv3, truth["mesh"]))
         turn = labelled.parameters.rotation_b33 - truth["rotation"]
+        offset = (labelled.mesh_bv3 - truth["mesh"]).abs().mean(dim=-1)
         light_error = (labelled.parameters.light_b81c - truth["light"]) / module.spread_light_lc
         return losses | {
-            "vertices": c.vertex_weight * (labelled.mesh_bv3 - truth["mesh"]).abs().mean(),
+            "vertices": c.vertex_weight * (self._weight_v.to(offset.device) * offset).mean(),
             "normals": c.normal_weight * (1.0 - (normals * true_normals).sum(dim=-1)).mean(),
             "rotation": c.rotation_weight * turn.square().sum(dim=(1, 2)).mean(),
             "light": c.light_weight * light_error.abs().mean(),

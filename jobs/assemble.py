@@ -1,0 +1,112 @@
+"""Assemble the weights of finished runs into one verified bundle, with a model card.
+
+python jobs/assemble.py preset=tiny bundle=mine
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mosar.errors import ConfigError, DataError
+from mosar.jobs import bundles, entry
+from mosar.jobs.bundles import locate
+from mosar.platform import run, storage
+
+_CARD = """# Model card
+
+A reconstructor of relightable head avatars from one portrait photograph, trained with the preset `{preset}`.
+
+**Trained on synthetic captures** of a virtual light stage{wild}. Held-out figures are on other people under other
+lights than the training's; they are not figures on photographs of real people.
+
+Head: `{head}` (sha256 `{head_digest}`).
+
+| stage | steps | held-out loss at the start | at the end | best answer that ignores the input | data |
+|---|---|---|---|---|---|
+{rows}
+
+Not for identifying people, nor for any decision about them. Heads of children, and what the generator never made
+(glasses, beards, head coverings), are reconstructed poorly.
+"""
+
+
+@dataclass(frozen=True)
+class Assemble:
+    """Attributes:
+
+    preset: whose runs, ``<stage>-<preset>``.
+    bundle: name below ``bundles/`` of the storage root, absolute folder, or URI.
+    storage: root of runs and bundles; else MOSAR_STORAGE, else ~/.mosar.
+    runs: stage -> name of its run, where it is another.
+    """
+
+    preset: str
+    bundle: str = "default"
+    storage: str | None = None
+    runs: Mapping[str, str] = field(default_factory=dict)
+
+
+def main(config: Assemble) -> None:
+    """Read the runs, check that they belong together, write the bundle."""
+    from mosar.models.head import load_head
+    from mosar.models.head.head import DEFAULT_PATH
+    from mosar.models.reconstruct.reconstructor import STAGES
+
+    unknown = sorted(set(config.runs) - set(STAGES))
+    if unknown:
+        raise ConfigError(f"runs: unknown stage {unknown[0]!r}; expected some of {', '.join(STAGES)}")
+    root = storage.root(config.storage)
+    runs = {n: storage.join(root, "runs", config.runs.get(n, f"{n}-{config.preset}")) for n in STAGES}
+    unfinished = [name for name, where in runs.items() if run.summary(where) is None]
+    if unfinished:
+        raise ConfigError(f"runs: {', '.join(runs[n] for n in unfinished)} not finished; train them first")
+    identities = {name: run.identity(where) for name, where in runs.items()}
+    _belong_together(runs, identities)
+    path = identities["geometry"]["head"]["path"]
+    head = load_head(path)
+    if head.digest != identities["geometry"]["head"]["digest"]:
+        raise DataError(f"head: {path or DEFAULT_PATH} is not the head that the runs were trained on; restore it")
+    summaries = {name: run.summary(where) or {} for name, where in runs.items()}
+    location = locate(config.bundle, config.storage)
+    digest = bundles.write(
+        location,
+        storage.read_bytes(str(path or DEFAULT_PATH)),
+        {name: run.weights_file(where) for name, where in runs.items()},
+        {name: identity["model"] for name, identity in identities.items()},
+        _card(config.preset, head.name, head.digest, identities, summaries),
+        {"preset": config.preset, "runs": {n: {"location": w, **summaries[n]} for n, w in runs.items()}},
+    )
+    print(f"{location}: bundle {digest[:12]} of {', '.join(runs)}")
+
+
+def _belong_together(runs: Mapping[str, str], identities: Mapping[str, Mapping[str, Any]]) -> None:
+    """Every run has the same head, and was built on the very weights of its parents that the bundle holds."""
+    digests = {name: identity["head"]["digest"] for name, identity in identities.items()}
+    if len(set(digests.values())) > 1:
+        raise DataError(f"runs were trained on different heads ({digests}); train them on one")
+    for name, identity in identities.items():
+        for parent, about in identity["parents"].items():
+            found = (run.summary(runs[parent]) or {})["weights_sha256"]
+            if found != about["weights_sha256"]:
+                raise DataError(f"{runs[name]} was trained on other weights of {parent} than {runs[parent]} holds")
+
+
+def _card(
+    preset: str,
+    head: str,
+    head_digest: str,
+    identities: Mapping[str, Mapping[str, Any]],
+    summaries: Mapping[str, Mapping[str, Any]],
+) -> str:
+    rows = []
+    for name, summary in summaries.items():
+        figures = [f"{summary['heldout'][key]:.4g}" for key in ("start", "end", "blind")]
+        data = ", ".join(f"{s} {d[:12]}" for s, d in identities[name]["data"].items())
+        rows.append(f"| {name} | {summary['steps']} | {' | '.join(figures)} | {data} |")
+    wild = ", and on photographs without truth" if "wild" in identities["geometry"]["data"] else ""
+    return _CARD.format(preset=preset, wild=wild, head=head, head_digest=head_digest, rows="\n".join(rows))
+
+
+if __name__ == "__main__":
+    sys.exit(entry.run(main, Assemble, "assemble"))
