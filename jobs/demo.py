@@ -19,7 +19,7 @@ from pathlib import Path
 
 from mosar.errors import ConfigError, RunError
 from mosar.jobs import entry
-from mosar.platform.cluster import free_port, local_cluster
+from mosar.platform.cluster import free_ports, local_cluster
 
 JOBS = Path(__file__).resolve().parent
 _START_S = 180.0
@@ -49,7 +49,7 @@ def main(config: Demo) -> None:
         step("Capturing people on the virtual light stage", "make_shards", ["source=virtual", *common], environment)
         step("Training all stages side by side", "train_all", common, environment)
         step("Assembling the bundle", "assemble", [*common, "bundle=demo"], environment)
-        port = free_port()
+        (port,) = free_ports(1)
         serve = ["bundle=demo", f"storage={out / 'storage'}", f"serving.port={port}"]
         with serving(serve, environment, out / "serve.log"):
             headline("Posting the photograph to the endpoint")

@@ -66,7 +66,7 @@ def local_cluster(logical_cpus: int = LOGICAL_CPUS, dashboard: bool = False) -> 
         RunError: it did not start.
     """
     credentials = _credentials()
-    gcs, web, agent, client = _free_ports(4)
+    gcs, web, agent, client = free_ports(4)
     folder = Path(tempfile.mkdtemp(prefix="mosar-ray-"))
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
     command += ["--node-ip-address=127.0.0.1", f"--port={gcs}", f"--num-cpus={logical_cpus}", f"--temp-dir={folder}"]
@@ -149,7 +149,8 @@ def _reload_ray_settings() -> None:
         AuthenticationTokenLoader.instance().reset_cache()
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback interface that nothing listens on now, all different."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

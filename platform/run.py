@@ -77,7 +77,12 @@ def finish(location: str, weights: Mapping[str, "Tensor"], result: Mapping[str, 
 
 
 def weights(location: str) -> dict[str, "Tensor"]:
-    """The weights of a finished run, verified.
+    """The weights of a finished run; raises as :func:`weights_file`."""
+    return checkpoint.from_bytes(weights_file(location), location)
+
+
+def weights_file(location: str) -> bytes:
+    """The safetensors file of a finished run, verified.
 
     Raises:
         DataError: the run is not finished, or its weights were altered.
@@ -88,7 +93,7 @@ def weights(location: str) -> dict[str, "Tensor"]:
     content = storage.read_bytes(storage.join(location, _WEIGHTS))
     if digest.of_bytes(content) != found["weights_sha256"]:
         raise DataError(f"{location}: {_WEIGHTS} was altered (its sha256 is not the summary's); train it again")
-    return checkpoint.from_bytes(content, location)
+    return content
 
 
 def log(location: str, line: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import interpolate
 
 from mosar.models.avatar import Avatar, Maps
@@ -57,13 +57,13 @@ class Reconstructor:
         refine_steps: optimiser steps on the landmarks; 0 leaves the encoder's answer.
     """
 
-    def __init__(self, head: Head, modules: Mapping[str, nn.Module], refine_steps: int = 80) -> None:
+    def __init__(self, head: Head, modules: Mapping[str, Any], refine_steps: int = 80) -> None:
         missing = [name for name in STAGES if name not in modules]
         if missing:
             raise ValueError(f"modules lack {', '.join(missing)}; expected {', '.join(STAGES)}")
         self.head = head
         self.refine_steps = refine_steps
-        self._modules: Mapping[str, Any] = modules
+        self._modules = modules
         self.map_size = int(self._modules["delight"].mean_texture_13hw.shape[-1])
         # Twice the chart's resolution: the face fills about half of the crop.
         self.crop_size = max(256, 2 * self.map_size)

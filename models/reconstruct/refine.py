@@ -97,7 +97,7 @@ def refine(
         identity = torch.tensordot(corrections[:, : len(modes)], modes, dims=1)
         expression = torch.tensordot(corrections[:, len(modes) :], expressions, dims=1)
         neutral = morphable.decode(codes[0], morphable.neutral_code())
-        found = Parameters(*codes, start.reflectance_bk, start.light_b81c, camera().rotation_b33, place)
+        found = Parameters(codes[0], codes[1], start.reflectance_bk, start.light_b81c, camera().rotation_b33, place)
         end_px = pixels(posterior(points)[1])
     return Fit(found, mesh + identity + expression, neutral + identity, camera(), start_px, end_px)
 
