@@ -3,9 +3,7 @@
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-
-def _norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(min(8, channels // 4), channels)
+from mosar.models.networks.blocks import group_norm
 
 
 class Block(nn.Module):
@@ -14,9 +12,9 @@ class Block(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
-        self.norm1 = _norm(channels_out)
+        self.norm1 = group_norm(channels_out)
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False)
-        self.norm2 = _norm(channels_out)
+        self.norm2 = group_norm(channels_out)
         same = channels_in == channels_out and stride == 1
         self.shortcut = nn.Identity() if same else nn.Conv2d(channels_in, channels_out, 1, stride)
 
@@ -35,7 +33,7 @@ class ResNet(nn.Module):
 
     def __init__(self, width: int, blocks: tuple[int, ...]) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, width, 5, 2, 2, bias=False), _norm(width), nn.SiLU())
+        self.stem = nn.Sequential(nn.Conv2d(3, width, 5, 2, 2, bias=False), group_norm(width), nn.SiLU())
         levels: list[nn.Module] = []
         channels = width
         for level, count in enumerate(blocks):

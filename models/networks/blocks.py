@@ -1,0 +1,26 @@
+"""Blocks that the networks share. Group normalisation only: batch statistics would tie a result to its neighbours."""
+
+import torch
+from torch import Tensor, nn
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Groups of at least four channels where there are as many, at most eight groups."""
+    return nn.GroupNorm(min(8, max(1, channels // 4)), channels)
+
+
+class Convolution(nn.Sequential):
+    """3 x 3 convolution, normalisation, SiLU; ``stride`` 2 halves the picture."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False), group_norm(channels_out), nn.SiLU()
+        )
+
+
+def coordinates(maps_bchw: Tensor) -> Tensor:
+    """Places in the chart (b, 2, h, w): u and v of texel centres, [-1, 1]. A chart's place has a fixed meaning."""
+    batch, _, height, width = maps_bchw.shape
+    v, u = ((torch.arange(n, device=maps_bchw.device) * 2.0 + 1.0) / n - 1.0 for n in (height, width))
+    grid = torch.stack([u.expand(height, width), -v[:, None].expand(height, width)])
+    return grid.to(maps_bchw.dtype).expand(batch, 2, height, width)

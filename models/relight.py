@@ -1,0 +1,82 @@
+"""Random light for training, made on the device of a batch's own lights: (b, 81, 3), head frame, linear radiance."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from mosar.models.shading import irradiance, sh
+
+LAMPS = 3
+"""Most directional lights that are added to a light."""
+
+_LUMINANCE = (0.2126, 0.7152, 0.0722)
+
+
+def uniform_light(batch: int, device: torch.device | None = None) -> Tensor:
+    """White light of radiance one from everywhere: irradiance pi, so that a diffuse surface shows its albedo."""
+    light = torch.zeros(batch, sh.BANDS**2, 3, device=device)
+    light[:, 0] = math.sqrt(4.0 * math.pi)
+    return light
+
+
+def random_lights(light_blc: Tensor, generator: torch.Generator, exposure: float = 0.25) -> Tensor:
+    """Lights for a batch of captures, made of the batch's own: exchanged, turned, tinted, with lamps, exposed anew.
+
+    Exchanged among the batch; turned about the vertical by any angle; tinted along warm and cold; up to three
+    directional lights added in front and above; and exposed so that a ball seen from the front is as bright as a
+    perfect camera would have it, within a log-normal error of deviation ``exposure``.
+    """
+    device, count = light_blc.device, len(light_blc)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, device=generator.device).to(device)
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return (torch.rand(*shape, generator=generator, device=generator.device) * (high - low) + low).to(device)
+
+    order = torch.randperm(count, generator=generator, device=generator.device).to(device)
+    light = sh.rotate(light_blc[order], _turns(uniform(-math.pi, math.pi, count))).to(light_blc.dtype)
+    light = light / _metered(light)
+    for _ in range(LAMPS):
+        around, height = uniform(-1.9, 1.9, count), 0.35 + 0.35 * normal(count)
+        direction = torch.stack([around.sin() * height.cos(), height.sin(), around.cos() * height.cos()], dim=-1)
+        power = uniform(0.2, 1.5, count, 1) * (uniform(0.0, 1.0, count, 1) < 0.4)
+        light = light + sh.directional(direction, power * _tint(0.15 * normal(count, 1)))
+    # A back-lit face is metered on what little it gets: bounded, so that it stays one.
+    light = light / _metered(light) * (exposure * normal(count, 1, 1)).exp()
+    tint = _tint(0.08 * normal(count, 1)) * (0.05 * normal(count, 3)).exp()
+    return light * tint[:, None]
+
+
+def misjudged(light_blc: Tensor, generator: torch.Generator, noise: float) -> Tensor:
+    """Lights as an estimate has them: Gaussian noise on every coefficient, ``noise`` times its band's own deviation."""
+    bands = [light_blc[:, d * d : (d + 1) ** 2] for d in range(sh.BANDS)]
+    spread = torch.cat([b.square().mean(dim=1, keepdim=True).sqrt().expand_as(b) for b in bands], dim=1)
+    error = torch.randn(light_blc.shape, generator=generator, device=generator.device).to(light_blc.device)
+    return light_blc + noise * spread * error
+
+
+def _tint(warmth_b1: Tensor) -> Tensor:
+    """Colours (b, 3) from warmth: red up and blue down by it, in natural logarithms."""
+    return torch.cat([warmth_b1, torch.zeros_like(warmth_b1), -warmth_b1], dim=1).exp()
+
+
+def _turns(angle_b: Tensor) -> Tensor:
+    """Rotations (b, 3, 3) about +y."""
+    zero, one = torch.zeros_like(angle_b), torch.ones_like(angle_b)
+    cosine, sine = angle_b.cos(), angle_b.sin()
+    return torch.stack([cosine, zero, sine, zero, one, zero, -sine, zero, cosine], dim=-1).view(-1, 3, 3)
+
+
+def _metered(light_blc: Tensor) -> Tensor:
+    """Mean luminance (b, 1, 1) of irradiance / pi on a ball seen from +z, at least 0.15."""
+    count = 64
+    index = torch.arange(count, device=light_blc.device, dtype=light_blc.dtype) + 0.5
+    radius, angle = (index / count).sqrt(), index * (math.pi * (3.0 - math.sqrt(5.0)))
+    ball = normalize(
+        torch.stack([radius * angle.cos(), radius * angle.sin(), (1.0 - index / count).sqrt()], dim=-1), dim=1
+    )
+    lit = irradiance(light_blc, ball.expand(len(light_blc), -1, -1)).clamp_min(0.0) / math.pi
+    return (lit.mean(dim=1) @ lit.new_tensor(_LUMINANCE)).clamp_min(0.15)[:, None, None]

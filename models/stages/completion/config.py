@@ -1,0 +1,28 @@
+"""Configuration of the ``completion`` stage."""
+
+from dataclasses import dataclass, field
+
+from mosar.errors import ConfigError
+from mosar.models.networks.patchgan import CriticConfig
+from mosar.models.networks.unet import UNetConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sizes of the inpainting network, weights of its losses, and what its training photographs are like."""
+
+    map_size: int = 256  # texels
+    network: UNetConfig = field(default_factory=UNetConfig)
+    critic: CriticConfig | None = field(default_factory=CriticConfig)
+    shading_share: float = 0.75  # of the captures come with an estimate of their light
+    shading_noise: float = 0.2  # deviation of that estimate, of the light's own deviation in each band
+    gradient_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.map_size < 16:
+            raise ConfigError(f"model.map_size: got {self.map_size}, expected at least 16")
+        if not 0 <= self.shading_share <= 1:
+            raise ConfigError(f"model.shading_share: got {self.shading_share}, expected a share in [0, 1]")
+        for name in ("shading_noise", "gradient_weight"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected 0 or more")

@@ -1,0 +1,32 @@
+"""Configuration of the ``delight`` stage."""
+
+from dataclasses import dataclass, field
+
+from mosar.errors import ConfigError
+from mosar.models.networks.patchgan import CriticConfig
+from mosar.models.networks.unet import UNetConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sizes of the light-removing network, weights of its losses, and what its training photographs are like."""
+
+    map_size: int = 256  # texels
+    network: UNetConfig = field(default_factory=UNetConfig)
+    critic: CriticConfig | None = field(default_factory=CriticConfig)
+    gain_cell: int = 4  # texels a side over which the gain is averaged before it is interpolated
+    shading_share: float = 0.75  # of the captures come with an estimate of their light
+    shading_noise: float = 0.2  # deviation of that estimate, of the light's own deviation in each band
+    mirrored_share: float = 0.5  # of the captures have what the photograph hides filled in
+    gradient_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.map_size < 16 or self.gain_cell < 1:
+            got = (self.map_size, self.gain_cell)
+            raise ConfigError(f"model.map_size, gain_cell: got {got}, expected at least (16, 1)")
+        for name in ("shading_noise", "gradient_weight"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected 0 or more")
+        for name in ("shading_share", "mirrored_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected a share in [0, 1]")

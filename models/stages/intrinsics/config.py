@@ -1,0 +1,26 @@
+"""Configuration of the ``intrinsics`` stage."""
+
+from dataclasses import dataclass, field
+
+from mosar.errors import ConfigError
+from mosar.models.networks.patchgan import CriticConfig
+from mosar.models.networks.unet import UNetConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """Size of each of the four generators and weights of their losses."""
+
+    map_size: int = 256  # texels
+    network: UNetConfig = field(default_factory=UNetConfig)
+    critic: CriticConfig | None = field(default_factory=CriticConfig)
+    shading_weight: float = 1.0  # 0 leaves the joint loss through the shading out
+    shading_lights: int = 2  # random lights that it is averaged over
+    shading_stride: int = 1  # it looks at one texel of so many, in rows and columns
+
+    def __post_init__(self) -> None:
+        for name, least in (("map_size", 16), ("shading_lights", 1), ("shading_stride", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected at least {least}")
+        if self.shading_weight < 0:
+            raise ConfigError(f"model.shading_weight: got {self.shading_weight}, expected 0 or more")

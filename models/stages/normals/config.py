@@ -1,0 +1,33 @@
+"""Configuration of the ``normals`` stage."""
+
+from dataclasses import dataclass, field
+
+from mosar.errors import ConfigError
+from mosar.models.networks.unet import UNetConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sizes of the patch basis, of its regressor and of the refinement, and weights of the losses."""
+
+    map_size: int = 256  # texels; a multiple of half a patch
+    patch: int = 16  # texels a side of a patch, a power of two; neighbours overlap by half
+    components: int = 32  # principal components a place, at most
+    features: int = 64  # channels from which the coefficients of a place are regressed
+    network: UNetConfig = field(default_factory=UNetConfig)  # of the refinement; the regressor has its width and blocks
+    cosine_weight: float = 10.0
+    gradient_weight: float = 1.0
+    base_weight: float = 0.5  # of the same losses on the patches' own answer
+
+    def __post_init__(self) -> None:
+        for name in ("components", "features"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected at least 1")
+        if self.patch < 4 or self.patch & (self.patch - 1):
+            raise ConfigError(f"model.patch: got {self.patch}, expected a power of two, at least 4")
+        if self.map_size < self.patch or self.map_size % (self.patch // 2):
+            half = self.patch // 2
+            raise ConfigError(f"model.map_size: got {self.map_size}, expected a multiple of half a patch, {half}")
+        for name in ("cosine_weight", "gradient_weight", "base_weight"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected 0 or more")

@@ -1,0 +1,71 @@
+"""The networks of ``normals``. Shapes: b batch, p places, k components, h w rows and columns."""
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
+
+from mosar.models.colour import to_srgb
+from mosar.models.losses import resized
+from mosar.models.networks.blocks import Convolution, coordinates
+from mosar.models.networks.resnet import Block
+from mosar.models.networks.unet import UNet
+from mosar.models.stages.normals.config import Config
+from mosar.models.stages.normals.patches import PatchBasis
+
+
+class Regressor(nn.Module):
+    """Coefficients (b, p, k) from encoded textures (b, 3, h, w): what is at a place, and what the whole map is like."""
+
+    def __init__(self, config: Config, places: int) -> None:
+        super().__init__()
+        halvings = int(math.log2(config.patch // 2))
+        widths = [config.network.width * min(2**i, 4) for i in range(halvings + 1)]
+        steps = [Convolution(a, b, stride=2) for a, b in pairwise(widths)]
+        depths = [widths[-1], *(config.features,) * config.network.blocks]
+        blocks = [Block(a, b, stride=1) for a, b in pairwise(depths)]
+        self.body = nn.Sequential(nn.Conv2d(5, config.network.width, 3, padding=1), *steps, *blocks)
+        self.whole = nn.Linear(config.features, config.features)
+        # A place's components mean something only there, so every place has its own last layer.
+        self.last_pfk = nn.Parameter(torch.randn(places, config.features, config.components) / config.features)
+
+    def forward(self, encoded_b3hw: Tensor) -> Tensor:
+        features = self.body(torch.cat([encoded_b3hw, coordinates(encoded_b3hw)], dim=1))
+        features = features + self.whole(features.mean(dim=(2, 3)))[..., None, None]
+        places = avg_pool2d(features, 2, stride=1).flatten(2)  # a patch spans two by two cells
+        return torch.einsum("bfp,pfk->bpk", places, self.last_pfk)
+
+
+class Normals(nn.Module):
+    """Tangent-space normals: patches of principal components as the base, a U-Net that refines them."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.size = config.map_size
+        self.basis = PatchBasis(2, config.map_size, config.patch, config.components)
+        self.regressor = Regressor(config, self.basis.across**2)
+        self.refinement = UNet(6, 2, config.network)
+
+    def forward(self, texture_b3hw: Tensor) -> Tensor:
+        """Unit tangent-space normals (b, 3, h, w), +x along u, +y along v, of a light-normalised texture.
+
+        ``texture_b3hw``: linear, in [0, 1], of any size; the patches' base is made at the size of training.
+        """
+        return self.explain(texture_b3hw)[1]
+
+    def explain(self, texture_b3hw: Tensor) -> tuple[Tensor, Tensor]:
+        """Normals of the patches alone, and refined, both (b, 3, h, w)."""
+        encoded = to_srgb(texture_b3hw.clamp(0.0, 1.0))
+        at_size = resized(encoded, self.basis.mean_1chw)
+        base = resized(self.basis.compose(self.regressor(at_size)), encoded)
+        refined = base + 0.1 * self.refinement(torch.cat([encoded, upright(base)], dim=1))
+        return upright(base), upright(refined)
+
+
+def upright(slope_b2hw: Tensor) -> Tensor:
+    """Unit normals (b, 3, h, w) from their x and y; steeper than 0.95 is bent back."""
+    length = slope_b2hw.norm(dim=1, keepdim=True).clamp_min(1e-6)
+    slope = slope_b2hw * (length.clamp_max(0.95) / length)
+    return torch.cat([slope, (1.0 - slope.square().sum(dim=1, keepdim=True)).sqrt()], dim=1)

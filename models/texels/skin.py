@@ -1,0 +1,115 @@
+"""A light-stage capture on the chart, and its radiance under a light: shading on texels, with no rasteriser.
+
+Shapes: b batch, l coefficients, h w rows and columns. Linear RGB.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from mosar.models.colour import to_linear
+from mosar.models.head import Head
+from mosar.models.shading import Material, irradiance, shade
+from mosar.models.shading.material import environment_brdf
+from mosar.models.uv import Surface, chart, surface, to_world
+
+_SEEN = 0.35  # cosine between normal and view from which on a texel is seen well
+
+
+@dataclass(frozen=True, eq=False)
+class Skin:
+    """Maps of captures, linear, and where their texels lie.
+
+    Attributes:
+        diffuse_b3hw: albedo.
+        specular_b1hw, ao_b1hw, translucency_b1hw: in [0, 1].
+        tangent_normal_b3hw: unit, tangent space.
+        world_normal_b3hw: the same in the head frame.
+        surface: position (mm), normal and tangents of the mesh, head frame.
+        inside_11hw: 1 where the chart has skin, else 0.
+    """
+
+    diffuse_b3hw: Tensor
+    specular_b1hw: Tensor
+    ao_b1hw: Tensor
+    translucency_b1hw: Tensor
+    tangent_normal_b3hw: Tensor
+    world_normal_b3hw: Tensor
+    surface: Surface
+    inside_11hw: Tensor
+
+
+def read_skin(sample: Mapping[str, Tensor], head: Head) -> Skin:
+    """The captures of a decoded light-stage batch with its mesh and all five maps."""
+    diffuse, normal = to_linear(sample["diffuse"] / 255.0), sample["normal"]
+    texels = chart(head, diffuse.shape[-1])
+    points = surface(texels, head, sample["mesh"])
+    return Skin(
+        diffuse_b3hw=diffuse,
+        specular_b1hw=sample["specular"] / 255.0,
+        ao_b1hw=sample["ao"] / 255.0,
+        translucency_b1hw=sample["translucency"] / 255.0,
+        tangent_normal_b3hw=normal,
+        world_normal_b3hw=to_world(points, normal),
+        surface=points,
+        inside_11hw=(texels.triangle_hw >= 0).to(diffuse)[None, None],
+    )
+
+
+def radiance(skin: Skin, light_blc: Tensor, eye_b3: Tensor) -> Tensor:
+    """What a camera at ``eye_b3`` (mm, head frame) would see of every texel (b, 3, h, w): at least 0; 0 off the chart.
+
+    A texel that the camera sees at grazing angle, or cannot see, is shown as if the camera had gone round until it saw
+    it well, the farther the less it was seen: the rim of light that it would reflect is in no photograph.
+    """
+    normal = skin.world_normal_b3hw
+    views = normalize(eye_b3[:, :, None, None] - skin.surface.position_b3hw, dim=1)
+    facing = (views * normal).sum(dim=1, keepdim=True)
+    least = (_SEEN + (0.2 - facing).clamp_min(0.0)).clamp_max(0.95)
+    views = torch.where(facing < least, _tilt(views, normal, facing, least), views)
+    maps = (skin.diffuse_b3hw, skin.specular_b1hw, skin.ao_b1hw, skin.translucency_b1hw)
+    seen = shade(Material(*(_points(m) for m in maps)), _points(normal), _points(views), light_blc)
+    return seen.mT.unflatten(-1, views.shape[-2:]).clamp_min(0.0) * skin.inside_11hw
+
+
+def evenly_lit(skin: Skin) -> Tensor:
+    """The light-normalised texture (b, 3, h, w), linear: white light of radiance one from everywhere, no camera.
+
+    ``AO (rho + F0 a(1) + b(1))``: the shading's closed form under uniform light, each texel seen along its normal.
+    This, and not the albedo, is what a photograph can be turned into without knowing the occlusion.
+    """
+    a, b = environment_brdf(torch.ones(1, device=skin.diffuse_b3hw.device))
+    specular = 0.08 * skin.specular_b1hw * a + b
+    return skin.ao_b1hw * (skin.diffuse_b3hw + specular) * skin.inside_11hw
+
+
+def every(skin: Skin, stride: int) -> Skin:
+    """One texel of ``stride`` in rows and in columns: what is dear to compute everywhere, and smooth, is sampled."""
+
+    def thin(value: Tensor | Surface) -> Any:
+        if isinstance(value, Tensor):
+            return value[..., ::stride, ::stride]
+        return Surface(*(thin(v) for v in vars(value).values()))
+
+    return Skin(*(thin(v) for v in vars(skin).values()))
+
+
+def shading(light_blc: Tensor, world_normal_b3hw: Tensor) -> Tensor:
+    """Irradiance / pi (b, 3, h, w) at normals of the head frame, at least 0: 1 under white light of radiance one."""
+    lit = irradiance(light_blc, _points(world_normal_b3hw)) / math.pi
+    return lit.mT.unflatten(-1, world_normal_b3hw.shape[-2:]).clamp_min(0.0)
+
+
+def _tilt(views_b3hw: Tensor, normal_b3hw: Tensor, facing_b1hw: Tensor, cosine_b1hw: Tensor) -> Tensor:
+    """Views turned towards the normal until their cosine with it is ``cosine_b1hw``."""
+    across = normalize(views_b3hw - facing_b1hw * normal_b3hw, dim=1)
+    return cosine_b1hw * normal_b3hw + (1.0 - cosine_b1hw.square()).sqrt() * across
+
+
+def _points(maps_bchw: Tensor) -> Tensor:
+    return maps_bchw.flatten(2).mT

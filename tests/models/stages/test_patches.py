@@ -1,0 +1,57 @@
+import pytest
+import torch
+
+from mosar.models.stages.normals.network import upright
+from mosar.models.stages.normals.patches import PatchBasis
+
+
+@pytest.fixture
+def maps():
+    """Mixtures of four random maps: four components a place are enough."""
+    generator = torch.Generator().manual_seed(0)
+    modes = torch.randn(4, 2, 32, 32, generator=generator)
+    return torch.einsum("bm,mchw->bchw", torch.randn(20, 4, generator=generator), modes) + 0.3
+
+
+def test_enough_components_give_the_map_back(maps):
+    basis = PatchBasis(2, 32, 8, 6)
+    basis.fit(maps)
+    torch.testing.assert_close(basis.compose(basis.project(maps)), maps, atol=1e-3, rtol=0)
+    assert bool((basis.components_pkd[:, 5:].abs() < 1e-3).all())
+
+
+def test_coefficients_are_in_standard_deviations(maps):
+    basis = PatchBasis(2, 32, 8, 4)
+    basis.fit(maps)
+    coefficients = basis.project(maps)
+    torch.testing.assert_close(coefficients.mean(dim=0), torch.zeros(basis.across**2, 4), atol=1e-3, rtol=0)
+    torch.testing.assert_close(coefficients.std(dim=0), torch.ones(basis.across**2, 4), atol=1e-3, rtol=0)
+
+
+def test_first_component_is_the_strongest_and_as_numpy_has_it(maps):
+    basis = PatchBasis(2, 32, 8, 3)
+    basis.fit(maps)
+    place = basis.across + 2  # second row, third column: rows 4 to 11, columns 8 to 15
+    patches = maps[:, :, 4:12, 8:16].reshape(20, -1)
+    values = torch.linalg.svdvals(patches - patches.mean(dim=0))[:3] / 19**0.5
+    torch.testing.assert_close(basis.components_pkd[place].norm(dim=1), values, rtol=1e-3, atol=1e-4)
+
+
+def test_no_coefficients_are_the_mean(maps):
+    basis = PatchBasis(2, 32, 8, 4)
+    basis.fit(maps)
+    torch.testing.assert_close(basis.compose(torch.zeros(1, basis.across**2, 4)), maps.mean(dim=0, keepdim=True))
+
+
+def test_one_capture_is_its_own_mean(maps):
+    basis = PatchBasis(2, 32, 8, 4)
+    basis.fit(maps[:1])
+    assert not bool(basis.components_pkd.any())
+    torch.testing.assert_close(basis.mean_1chw, maps[:1])
+
+
+def test_upright_normals_are_unit_and_look_out():
+    slope = 2.0 * torch.randn(1, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    normal = upright(slope)
+    torch.testing.assert_close(normal.norm(dim=1), torch.ones(1, 8, 8))
+    assert float(normal[:, 2].min()) > 0.3
