@@ -6,11 +6,13 @@ columns.
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from pytorch3d.renderer.mesh.rasterizer import Fragments
 from torch import Tensor
 
 from mosar.models.camera import Camera, to_camera
+from mosar.models.rasterizer.barycentric import barycentric
 from mosar.models.rasterizer.visibility import visible
 
 if TYPE_CHECKING:
@@ -35,8 +37,8 @@ def rasterize(
     Returns:
         ``Fragments`` with one face a pixel: ``pix_to_face`` (B, H, W, 1) is ``image * F + triangle``; ``bary_coords``
         (B, H, W, 1, 3) are perspective-correct, lie in [0, 1] and have gradients for vertices and camera, as has
-        ``zbuf`` (B, H, W, 1), the depth in mm. All are -1 where nothing is seen. ``dists`` is None. The gradients are those of
-        a pixel's own triangle; outlines get theirs from :func:`mosar.models.rasterizer.edges`.
+        ``zbuf`` (B, H, W, 1), the depth in mm. All are -1 where nothing is seen. ``dists`` is None. The gradients are
+        those of a pixel's own triangle: of the inside of the picture, not of its outlines.
 
     Raises:
         ValueError: shapes that do not match, an empty mesh, indices out of range, values that are not finite.
@@ -85,44 +87,19 @@ def _check_indices(triangles_f3: Tensor, vertices: int) -> None:
         )
 
 
+def _finite(value: Tensor) -> bool:
+    # Small arrays: numpy's one thread is quicker than waking torch's.
+    return bool(torch.isfinite(value).all()) if value.is_cuda else bool(np.isfinite(value.numpy()).all())
+
+
 def _fragments(
     points_p3: Tensor, triangles_q3: Tensor, first_b: list[int], camera: Camera, size: tuple[int, int], cull: bool
 ) -> Fragments:
     if min(size) < 1:
         raise ValueError(f"rasterize: got size {size}; expected a height and a width of at least 1")
     for name, value in (("vertices", points_p3), ("intrinsics", camera.intrinsics_b33)):
-        if not bool(torch.isfinite(value.detach()).all()):
+        if not _finite(value.detach()):
             raise ValueError(f"rasterize: got {name} {tuple(value.shape)} that are not finite after the camera")
     seen_bhw = visible(points_p3, triangles_q3, first_b, camera.intrinsics_b33, size, cull)
-    flat = seen_bhw.flatten()
-    index_n = torch.nonzero(flat >= 0)[:, 0]
-    pixels = size[0] * size[1]
-    rays_n2 = _rays(camera.intrinsics_b33, index_n // pixels, index_n % pixels, size[1])
-    corners_n3 = triangles_q3.index_select(0, flat.index_select(0, index_n))
-    points_n33 = points_p3.index_select(0, corners_n3.flatten()).view(-1, 3, 3)
-    barycentric_n3, depth_n = _barycentric(points_n33, rays_n2)
-    empty = points_p3.new_full((len(flat), 4), -1.0)
-    dense = empty.index_copy(0, index_n, torch.cat([barycentric_n3, depth_n[:, None]], -1)).view(*seen_bhw.shape, 1, 4)
+    dense = barycentric(points_p3, torch.linalg.inv(camera.intrinsics_b33), triangles_q3, seen_bhw)[..., None, :]
     return Fragments(pix_to_face=seen_bhw[..., None], zbuf=dense[..., 3], bary_coords=dense[..., :3], dists=None)
-
-
-def _rays(intrinsics_b33: Tensor, image_n: Tensor, pixel_n: Tensor, width: int) -> Tensor:
-    """x and y (N, 2) of the rays with z = 1 through pixel centres."""
-    inverse_b33 = torch.linalg.inv(intrinsics_b33)[:, :2]
-    x_n, y_n = (pixel_n % width).to(intrinsics_b33) + 0.5, (pixel_n // width).to(intrinsics_b33) + 0.5
-    centre_n3 = torch.stack([x_n, y_n, torch.ones_like(x_n)], -1)
-    return (inverse_b33.index_select(0, image_n) @ centre_n3[..., None])[..., 0]
-
-
-def _barycentric(points_n33: Tensor, rays_n2: Tensor) -> tuple[Tensor, Tensor]:
-    """Perspective-correct barycentrics (N, 3) and depths (N) of rays in their triangles.
-
-    Corners are moved along the ray into its plane z = 0, so that the differences are small and float32 serves:
-    ``d . (b x c) = (b - b_z d) x (c - c_z d)`` for a ray with z = 1.
-    """
-    flat_n32 = points_n33[..., :2] - points_n33[..., 2:] * rays_n2[:, None]
-    x_n3, y_n3 = flat_n32.unbind(-1)
-    next_3, last_3 = [1, 2, 0], [2, 0, 1]
-    weight_n3 = x_n3[:, next_3] * y_n3[:, last_3] - y_n3[:, next_3] * x_n3[:, last_3]
-    barycentric_n3 = weight_n3 / weight_n3.sum(-1, keepdim=True)
-    return barycentric_n3, (barycentric_n3 * points_n33[..., 2]).sum(-1)

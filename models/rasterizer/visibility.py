@@ -7,16 +7,12 @@ Shapes: p packed vertices, q packed triangles, b images, h w rows and columns.
 """
 
 import itertools
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
+
+from mosar.models.rasterizer.threads import bands_of, compiled, side_by_side
 
 NEAR = 1.0
 """Nearest depth that is drawn, mm."""
@@ -59,9 +55,7 @@ def _visible_cpu(
     intrinsics = intrinsics_b33.numpy().astype(np.float64)
     inverses = np.linalg.inv(intrinsics)
     seen = np.full((len(first_b) - 1, height, width), -1, np.int64)
-    threads = max(1, torch.get_num_threads())
-    bands = 1 if threads == 1 else min(height, -(-2 * threads // len(seen)))
-    rows = [height * i // bands for i in range(bands + 1)]
+    rows = bands_of(height, len(seen))
 
     def scan(image: int, band: int) -> None:
         _scan(
@@ -69,31 +63,11 @@ def _visible_cpu(
             rows[band], rows[band + 1], seen[image],
         )  # fmt: skip
 
-    tasks = [(image, band) for image in range(len(seen)) for band in range(bands)]
-    if threads == 1 or len(tasks) == 1:
-        for task in tasks:
-            scan(*task)
-    else:
-        list(_pool(os.getpid(), threads).map(scan, *zip(*tasks, strict=True)))
+    side_by_side(scan, [(image, band) for image in range(len(seen)) for band in range(len(rows) - 1)])
     return torch.from_numpy(seen)
 
 
-@lru_cache(maxsize=1)
-def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Threads of this process; a forked child has another id and makes its own."""
-    return ThreadPoolExecutor(threads, thread_name_prefix=f"rasterizer-{process}")
-
-
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    # Python threads around kernels that release the interpreter, not numba's own: those abort the process when two
-    # threads call them at once, or after a fork.
-    try:
-        return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # nowhere to write the cache: a read-only installation without a home
-        return numba.njit(nogil=True)(function)
-
-
-@_compiled
+@compiled
 def _scan(points, triangles, first, last, k, inverse, cull, near, row_first, row_last, seen):  # type: ignore[no-untyped-def]
     width = seen.shape[1]
     nearness = np.zeros((row_last - row_first, width))  # 1 / depth, affine in the pixel; 0 is infinitely far
@@ -155,7 +129,7 @@ def _scan(points, triangles, first, last, k, inverse, cull, near, row_first, row
                         seen[row, column] = q
 
 
-@_compiled
+@compiled
 def _in_pixels(x, y, z, inverse):  # type: ignore[no-untyped-def]
     return (
         inverse[0, 0] * x,

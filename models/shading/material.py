@@ -85,7 +85,7 @@ def environment_brdf(cosine: Tensor, sharpness: float = SHARPNESS) -> tuple[Tens
 def _environment_brdf(sharpness: float) -> list[tuple[float, float]]:
     """Polynomials in n.v of the GGX lobe with separable Smith masking and Schlick's Fresnel, integrated numerically.
 
-    A reflected Phong lobe of sharpness s is about as wide as GGX of ``4 s + 2 = 2 / alpha ** 2``, alpha = roughness ** 2.
+    A reflected Phong lobe of sharpness s is about as wide as GGX of roughness r: ``4 s + 2 = 2 / r ** 4``.
     """
     alpha2 = 2 / (4 * sharpness + 2)
     view_cosine = np.linspace(0.01, 1, 60)[:, None, None]

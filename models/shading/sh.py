@@ -71,14 +71,14 @@ def directional(direction_b3: Tensor, colour_b3: Tensor, bands: int = BANDS) -> 
 
 
 def window(light_blc: Tensor) -> Tensor:
-    """Lights with their high bands lowered so that sharp specular lobes of bright small sources do not ring.
+    """Lights with their high bands lowered, so that sharp lobes of small bright sources do not ring.
 
-    Hann window over the bands, ``(1 + cos(pi l / bands)) / 2``.
+    The Hann window that ends at band 12, ``(1 + cos(pi l / 12)) / 2``: of common windows the one that comes nearest to
+    path tracing of glossy spheres under photographed lights, and that leaves lobes of a low sun hardly negative.
     """
     _check_light(light_blc)
-    bands = math.isqrt(light_blc.shape[1])
-    weight_l = 0.5 + 0.5 * torch.cos(math.pi / bands * torch.arange(bands, dtype=torch.float64))
-    return light_blc * per_coefficient(weight_l).to(light_blc)[:, None]
+    weight_l = 0.5 + 0.5 * torch.cos(math.pi / 12 * torch.arange(math.isqrt(light_blc.shape[1]), dtype=torch.float64))
+    return light_blc * per_coefficient(weight_l.clamp_min(0)).to(light_blc)[:, None]
 
 
 def from_environment(image_hw3: Tensor, bands: int = BANDS) -> Tensor:

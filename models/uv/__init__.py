@@ -1,8 +1,8 @@
 """The chart of the skin: surface points of texels, photographs unwrapped onto it, maps sampled from it."""
 
 from mosar.models.uv.chart import Chart, chart, interpolate
-from mosar.models.uv.sample import sample
+from mosar.models.uv.sample import footprint, sample
 from mosar.models.uv.surface import Surface, surface, to_world
 from mosar.models.uv.unwrap import unwrap
 
-__all__ = ["Chart", "Surface", "chart", "interpolate", "sample", "surface", "to_world", "unwrap"]
+__all__ = ["Chart", "Surface", "chart", "footprint", "interpolate", "sample", "surface", "to_world", "unwrap"]

@@ -8,7 +8,7 @@ from pytorch3d.renderer import MeshRasterizer, RasterizationSettings
 from pytorch3d.structures import Meshes
 
 from mosar.models.camera import Camera, pytorch3d_cameras, to_camera
-from mosar.models.rasterizer import covered, gather, rasterize, rasterize_meshes, scatter, visibility
+from mosar.models.rasterizer import barycentric, covered, gather, rasterize, rasterize_meshes, scatter, visibility
 
 
 def cast(vertices, triangles, camera, size):
@@ -164,7 +164,7 @@ def test_gradients(make_camera):
     free = k[:, :2].clone().requires_grad_()
     row = k[:, 2:]
     assert torch.autograd.gradcheck(
-        lambda f, *rest: picture(torch.cat([f, row], 1), *rest), [free, *inputs[1:]], eps=1e-7
+        lambda f, *rest: picture(torch.cat([f, row], 1), *rest), [free, *inputs[1:]], eps=1e-7, fast_mode=True
     )
 
 
@@ -239,3 +239,21 @@ def test_nothing_in_sight(sphere, make_camera):
     pixels = covered(fragments, len(triangles))
     scatter(pixels, gather(pixels, triangles, moved), (1, 8, 8)).sum().backward()
     assert bool((moved.grad == 0).all())
+
+
+def test_kernels_equal_plain_torch(sphere, make_camera):
+    vertices, triangles = sphere
+    camera = make_camera(2, (30, 40))
+    packed = torch.cat([triangles, triangles + len(vertices)])
+    points = to_camera(camera, vertices[None]).reshape(-1, 3)
+    first = [0, len(triangles), 2 * len(triangles)]
+    seen = visibility.visible(points, packed, first, camera.intrinsics_b33, (30, 40))
+    weight = torch.rand(2, 30, 40, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    results = []
+    for function in (barycentric.barycentric, barycentric.naive):
+        inputs = [points.clone().requires_grad_(), torch.linalg.inv(camera.intrinsics_b33).requires_grad_()]
+        values = function(*inputs, packed, seen)
+        (values * weight).sum().backward()
+        results.append([values.detach(), *(x.grad for x in inputs)])
+    for fast, slow in zip(*results, strict=True):
+        torch.testing.assert_close(fast, slow)

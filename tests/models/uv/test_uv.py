@@ -4,7 +4,7 @@ import torch
 
 from mosar.models.camera import project
 from mosar.models.rasterizer import covered, gather, rasterize, scatter
-from mosar.models.uv import chart, sample, surface, to_world, unwrap
+from mosar.models.uv import chart, surface, to_world, unwrap
 
 
 def batch_of(head, count=1):
@@ -61,14 +61,6 @@ def test_gradients(dome):
         return points.position_b3hw, points.normal_b3hw, points.tangent_b3hw, points.bitangent_b3hw
 
     assert torch.autograd.gradcheck(values, (vertices,), fast_mode=True)
-    maps, uv = torch.rand(2, 3, 5, 7).double().requires_grad_(), (torch.rand(2, 6, 2).double() * 0.9).requires_grad_()
-    assert torch.autograd.gradcheck(sample, (maps, uv), fast_mode=True)
-
-
-def test_sample_reads_texel_centres():
-    maps = torch.arange(12.0).view(1, 1, 3, 4)
-    uv = torch.tensor([[[0.125, 5 / 6], [0.875, 0.5], [0.375, 1 / 6]]])
-    torch.testing.assert_close(sample(maps, uv), torch.tensor([[[0.0], [7.0], [9.0]]]))
 
 
 def painted(head, vertices, camera, size):
@@ -127,7 +119,6 @@ def test_wrong_shapes_are_named(dome, front):
         (r"\(2, 443, 3\)", lambda: surface(chart(dome, 8), dome, vertices[:, 1:])),
         (r"\(2, 3, 9, 9\)", lambda: to_world(points, torch.zeros(2, 3, 9, 9))),
         (r"\(1, 3, 8, 8\)", lambda: unwrap(torch.zeros(1, 3, 8, 8), dome, vertices, front, 8)),
-        (r"\(2, 3\)", lambda: sample(torch.zeros(2, 3, 8, 8), torch.zeros(2, 3))),
     ]:
         with pytest.raises(ValueError, match=match):
             call()

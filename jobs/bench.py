@@ -1,0 +1,8 @@
+"""How fast the parts are: ``python jobs/bench.py suite=NAME [key=value ...]``; the last line printed is JSON."""
+
+import sys
+
+from mosar.jobs import named
+
+if __name__ == "__main__":
+    sys.exit(named.run("bench", "mosar.jobs.benchmarks", "suite", "run"))

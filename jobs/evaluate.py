@@ -1,0 +1,8 @@
+"""How good the parts are: ``python jobs/evaluate.py what=NAME [key=value ...]``; the last line printed is JSON."""
+
+import sys
+
+from mosar.jobs import named
+
+if __name__ == "__main__":
+    sys.exit(named.run("evaluate", "mosar.jobs.evaluation", "what", "evaluate"))

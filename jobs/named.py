@@ -1,0 +1,41 @@
+"""Jobs that are several of a kind: ``jobs/bench.py suite=NAME`` and ``jobs/evaluate.py what=NAME``.
+
+Each is a module with a frozen dataclass ``Config`` and a function of it that returns JSON-ready metrics.
+"""
+
+import importlib
+import json
+import pkgutil
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mosar.jobs import entry
+
+
+def run(script: str, package: str, key: str, function: str, argv: Sequence[str] | None = None) -> int:
+    """Call ``function(Config)`` of the module of ``package`` that ``key=NAME`` picks; the last line printed is JSON.
+
+    Metrics are printed one a line for people, then ``{key: NAME, "metrics": {...}}``. What the modules share may
+    stand in ``jobs/config/<script>.yaml``. Returns the exit code.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    chosen = [a.partition("=")[2] for a in arguments if a.startswith(f"{key}=")]
+    names = sorted(m.name for m in pkgutil.iter_modules(importlib.import_module(package).__path__))
+    if len(chosen) != 1 or chosen[0] not in names:
+        print(
+            f"error: got {key}={','.join(chosen)}; expected {key}=NAME with one of {', '.join(names)}", file=sys.stderr
+        )
+        return entry.BAD_INPUT
+    module = importlib.import_module(f"{package}.{chosen[0]}")
+
+    def main(config: Any) -> None:
+        call: Callable[[Any], dict[str, Any]] = getattr(module, function)
+        metrics = call(config)
+        width = max(map(len, metrics), default=0)
+        for name, value in metrics.items():
+            print(f"{name:<{width}}  {f'{value:.4g}' if isinstance(value, float) else value}")
+        print(json.dumps({key: chosen[0], "metrics": metrics}))
+
+    rest = [a for a in arguments if not a.startswith(f"{key}=")]
+    return entry.run(main, module.Config, script, rest)
