@@ -58,8 +58,8 @@ def shares(proportions: Mapping[str, float], batch: int, slices: int) -> dict[st
     for name, proportion in proportions.items():
         if abs(found[name] - batch * proportion) > 1e-6 or found[name] % slices or not found[name]:
             raise ConfigError(
-                f"batch: {batch} x {proportion} of stream {name!r} is no multiple of {slices} worker(s); "
-                "choose another batch or number of workers"
+                f"batch: {batch} x {proportion} of stream {name!r} are {batch * proportion:g} samples a step, which "
+                f"cannot be shared equally by {slices} worker(s); choose another batch or number of workers"
             )
     return found
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor, nn
 
-from mosar.errors import ConfigError, RunError
+from mosar.errors import ConfigError
 
 VERSION = "one"
 
@@ -20,7 +20,6 @@ class Config:
     width: int = 8
     pause_s: float = 0.0
     log: str = ""
-    break_at: int = 0
 
     def __post_init__(self) -> None:
         if self.width < 1:
@@ -46,7 +45,6 @@ class Stage:
 
     def __init__(self, config: Config, head: object) -> None:
         self.config = config
-        self.calls = 0
         common = {"map_size": 1, "crop_size": 1}
         self.streams = {
             "lightstage": SimpleNamespace(proportion=0.75, fields=("x", "y"), augment=True, **common),
@@ -64,9 +62,6 @@ class Stage:
         if self.config.log:
             with Path(self.config.log).open("a") as file:
                 file.write(f"{os.getpid()} {VERSION}\n")
-        self.calls += 1
-        if self.calls == self.config.break_at:
-            raise RunError("broken on purpose")
         sample = batch["lightstage"]
         noise = 0.01 * torch.randn(sample["x"].shape, generator=generator)
         smooth = module(batch["wild"]["x"]).square().mean()

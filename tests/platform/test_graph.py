@@ -1,0 +1,58 @@
+import threading
+
+import pytest
+
+from mosar.errors import ConfigError
+from mosar.platform import graph
+
+REQUIRES = {"child": ("parent",), "parent": (), "other": (), "grandchild": ("child", "other")}
+
+
+def run(fails: str = "", room: float = 10.0) -> tuple[dict[str, str], list[str], dict[str, Exception], float]:
+    states = dict.fromkeys(REQUIRES, "")
+    begun: list[str] = []
+    running, most, lock = 0, 0, threading.Lock()
+
+    def work(name: str) -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+            begun.append(name)
+        if name == fails:
+            with lock:
+                running -= 1
+            raise RuntimeError(name)
+        with lock:
+            running -= 1
+
+    failed = graph.run(
+        REQUIRES, work, dict.fromkeys(REQUIRES, 1.0), room, lambda name, state: states.update({name: state})
+    )
+    return states, begun, failed, most
+
+
+def test_parents_come_first() -> None:
+    states, begun, failed, _ = run()
+    assert set(states.values()) == {"done"}
+    assert begun.index("parent") < begun.index("child") < begun.index("grandchild") == 3
+    assert failed == {}
+
+
+def test_a_failure_takes_down_its_descendants_only() -> None:
+    states, begun, failed, _ = run(fails="parent")
+    assert states == {"parent": "failed", "child": "skipped", "grandchild": "skipped", "other": "done"}
+    assert sorted(begun) == ["other", "parent"]
+    assert str(failed["parent"]) == "parent"
+
+
+def test_no_more_runs_at_once_than_there_is_room_for_but_one_always() -> None:
+    assert run(room=1.0)[3] == 1
+    assert run(room=0.1)[3] == 1
+
+
+def test_impossible_graphs_are_refused() -> None:
+    with pytest.raises(ConfigError, match="'a' requires 'b', which is not among them"):
+        graph.check({"a": ("b",)})
+    with pytest.raises(ConfigError, match="a, b require one another"):
+        graph.check({"a": ("b",), "b": ("a",), "c": ()})

@@ -1,0 +1,47 @@
+import io
+from pathlib import Path
+
+import pytest
+
+from mosar.platform import run
+from mosar.platform.progress import Progress, Row, following
+
+
+def line(step: int, **more: object) -> dict[str, object]:
+    return {"step": step, "loss": 0.5, "steps_per_s": 2.0, **more}
+
+
+def test_rows_follow_the_metrics_through_a_rewind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = Row(str(tmp_path), 100, "training")
+    out = io.StringIO()
+    with following({"toy": row}, out) as progress:
+        run.log(str(tmp_path), {"step": 0, "heldout": {"loss": 4.0}})
+        run.log(str(tmp_path), line(40))
+        progress.show()
+        assert (row.step, row.start) == (40, 4.0)
+        assert "40/100" in out.getvalue()
+        assert "0:00:30" in out.getvalue()
+        run.log(str(tmp_path), {"step": 20, "warning": "checkpoint 40 is bad"})
+        run.rewind_metrics(str(tmp_path), 20)
+        for step in (30, 40, 50):
+            run.log(str(tmp_path), line(step))
+        run.log(str(tmp_path), {"step": 50, "heldout": {"loss": 1.0}})
+        progress.show()
+        progress.show()
+        row.state = "done"
+    assert (row.step, row.held_out) == (50, 1.0)
+    assert capsys.readouterr().err.count("checkpoint 40 is bad") == 1
+    assert "0.250" in out.getvalue()
+    assert "done" in out.getvalue().splitlines()[-1]
+
+
+def test_a_terminal_is_drawn_over(tmp_path: Path) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    out = Terminal()
+    progress = Progress({"a": Row(str(tmp_path), 10), "b": Row(str(tmp_path), 10)}, out)
+    progress.show()
+    progress.show()
+    assert out.getvalue().count("\x1b[3F") == 1
