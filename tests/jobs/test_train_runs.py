@@ -1,6 +1,7 @@
 """Training on a real Ray cluster, over real shards: killed, resumed, refused. The stages are toys."""
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -8,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from mosar.platform.shards import Record
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 240.0
+SLOWLY = ("stage=toy", "model.pause_s=0.1")
 
 
 def npy(array: np.ndarray) -> bytes:
@@ -39,10 +42,15 @@ def produce(task: tuple[int, str]) -> Iterator[Record]:
 
 
 def make_data(storage: Path) -> None:
+    """Three data sets; in the last one a byte of the second shard is flipped."""
     tasks = [(i, "validation" if i % 4 == 3 else "train") for i in range(8)]
-    for name in ("virtual-tiny", "wild-tiny"):
+    for name in ("virtual-tiny", "wild-tiny", "damaged-tiny"):
         place = str(storage / "data" / name)
         writer.write_dataset(place, tasks, produce, recipe={"name": name}, schema_version=1, concurrency=0)
+    shard = storage / "data" / "damaged-tiny" / "shard-000001.tar"
+    content = bytearray(shard.read_bytes())
+    content[1024 * 5] ^= 1
+    shard.write_bytes(content)
 
 
 def make_checkout(folder: Path) -> Path:
@@ -92,7 +100,48 @@ class House:
         return self.storage / "runs" / run / name
 
     def summary(self, run: str) -> dict[str, object]:
-        return json.loads(self.path(run, "summary.json").read_text())  # type: ignore[no-any-return]
+        found: dict[str, object] = json.loads(self.path(run, "summary.json").read_text())
+        return found
+
+
+@dataclass(frozen=True)
+class Started:
+    """A process that trains, the file where the toy notes its steps, and the thread that disturbs it."""
+
+    process: subprocess.Popen[str]
+    log: Path
+    disturb: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
+        threading.Thread(target=self.disturb, daemon=True).start()
+
+    def finish(self) -> tuple[int, str, str]:
+        out, err = self.process.communicate(timeout=PATIENCE_S)
+        return self.process.returncode, out, err or ""
+
+    def steps(self) -> list[tuple[int, str]]:
+        return steps(self.log)
+
+
+def steps(log: Path) -> list[tuple[int, str]]:
+    """(process, version of the code) of each step so far."""
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [(int(pid), version) for pid, version in (line.split() for line in lines if line.count(" ") == 1)]
+
+
+def kill_worker(log: Path) -> None:
+    wait_for(lambda: len(steps(log)) > 14)
+    os.kill(steps(log)[-1][0], signal.SIGKILL)
+
+
+def kill_driver(checkpoints: Path, word: str) -> None:
+    """Once there are two checkpoints, kill all that runs train_stage.py with this argument."""
+    wait_for(lambda: len(list(checkpoints.glob("*/state.json"))) == 2)
+    for process in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            arguments = (process / "cmdline").read_bytes().decode().split("\0")
+            if word in arguments and "jobs/train_stage.py" in arguments[1:2]:
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +153,36 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(house: House) -> dict[str, object]:
-    done = house.run("train_stage", "stage=toy", "run=undisturbed")
-    assert done.returncode == 0, done.stderr
-    return house.summary("undisturbed")
+def runs(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Started]]:
+    """What the tests below look at, started together, for starting takes longest."""
+    logs = tmp_path_factory.mktemp("logs")
+    killed, submitted = logs / "killed", logs / "submitted"
+    checkpoints = house.path("submitted", "checkpoints")
+    started = {
+        "killed": Started(
+            house.start("train_stage", *SLOWLY, "run=killed", f"model.log={killed}"),
+            killed,
+            functools.partial(kill_worker, killed),
+        ),
+        "submitted": Started(
+            house.submit(house.checkout, *SLOWLY, "run=submitted", f"model.log={submitted}"),
+            submitted,
+            functools.partial(kill_driver, checkpoints, "run=submitted"),
+        ),
+        "all": Started(house.start("train_all", "data.damaged=damaged-tiny"), logs / "all"),
+    }
+    yield started
+    for each in started.values():
+        if each.process.poll() is None:
+            each.process.kill()
+            each.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(house: House, runs: dict[str, Started]) -> dict[str, object]:
+    """Summary of the toy's undisturbed run, which is part of train_all's."""
+    wait_for(lambda: house.path("toy-tiny", "summary.json").exists() or runs["all"].process.poll() is not None)
+    return house.summary("toy-tiny")
 
 
 def wait_for(ready: Callable[[], bool]) -> None:
@@ -117,116 +192,74 @@ def wait_for(ready: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def calls(log: Path) -> list[tuple[int, str]]:
-    """(process, version of the code) of each step that the toy logged."""
-    lines = log.read_text().splitlines() if log.exists() else []
-    return [(int(pid), version) for pid, version in (line.split() for line in lines if line.count(" ") == 1)]
+def test_a_killed_worker_changes_nothing(
+    house: House, runs: dict[str, Started], undisturbed: dict[str, object]
+) -> None:
+    killed = runs["killed"]
+    code, out, err = killed.finish()
+    assert code == 0, out + err
+    assert len({pid for pid, _ in killed.steps()}) == 2
+    assert len(killed.steps()) < 40 + 40
+    assert house.summary("killed")["weights_sha256"] == undisturbed["weights_sha256"]
 
 
-def test_a_run_records_what_it_did_and_is_not_done_twice(house: House, undisturbed: dict[str, object]) -> None:
+def test_a_second_submission_with_edited_code_goes_on_where_the_first_was_killed(
+    house: House, runs: dict[str, Started], undisturbed: dict[str, object], tmp_path: Path
+) -> None:
+    first = runs["submitted"]
+    code, out, _ = first.finish()
+    assert code != 0, out
+    checkpoints = sorted(house.path("submitted", "checkpoints").iterdir())
+    newest = checkpoints[-1] / "tensors.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-8])
+    before = len(first.steps())
+
+    other = make_checkout(tmp_path / "other")
+    code_file = other / "models" / "stages" / "toy" / "__init__.py"
+    code_file.write_text(code_file.read_text().replace('VERSION = "one"', 'VERSION = "two"'))
+    second = Started(house.submit(other, *SLOWLY, "run=submitted", f"model.log={first.log}"), first.log)
+    code, out, _ = second.finish()
+    assert code == 0, out
+    assert "cannot be used, going back to the one before" in out
+    assert {version for _, version in second.steps()[:before]} == {"one"}
+    assert {version for _, version in second.steps()[before:]} == {"two"}
+    assert len(second.steps()) - before == 40 - int(checkpoints[-2].name)
+    assert house.summary("submitted")["weights_sha256"] == undisturbed["weights_sha256"]
+    lines = [json.loads(line) for line in house.path("submitted", "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [10, 20, 30, 40]
+
+
+def test_train_all_goes_on_without_a_stage_whose_data_is_damaged(house: House, runs: dict[str, Started]) -> None:
+    code, out, err = runs["all"].finish()
+    assert code == 1, err
+    assert err.splitlines()[0] == "failed: 1 of 3 stages failed"
+    assert "broken: " in err
+    assert "damaged-tiny/shard-000001.tar: sample 's1-" in err
+    assert "Traceback" not in err
+    assert house.summary("child-tiny")["steps"] == 40
+    assert "broken  failed" in out
+    again = house.run("train_all", "stages=[toy,child]")
+    assert (again.returncode, again.stdout) == (0, "every stage is trained already\n")
+    missing = house.run("train_all", "stages=[child]")
+    assert missing.returncode == 2
+    assert "'child' requires 'toy'" in missing.stderr
+
+
+def test_a_run_records_what_it_did_and_refuses_another_configuration(
+    house: House, undisturbed: dict[str, object]
+) -> None:
     held_out = undisturbed["heldout"]
     assert isinstance(held_out, dict)
     assert held_out["end"] < 0.8 * held_out["start"]
     assert held_out["end"] < held_out["blind"]
-    lines = [json.loads(line) for line in house.path("undisturbed", "metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in house.path("toy-tiny", "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss" in line] == [10, 20, 30, 40]
     assert [line["step"] for line in lines if "heldout" in line] == [0, 20, 40]
-    record = json.loads(house.path("undisturbed", "record.json").read_text())
+    record = json.loads(house.path("toy-tiny", "record.json").read_text())
     assert record["packages"]["ray"] == "2.60.0"
-    assert len(list(house.path("undisturbed", "previews").iterdir())) == 3
-    again = house.run("train_stage", "stage=toy", "run=undisturbed")
-    assert (again.returncode, again.stderr) == (0, "")
-    assert house.summary("undisturbed") == undisturbed
-
-
-def test_a_changed_configuration_or_data_set_is_refused(house: House, undisturbed: dict[str, object]) -> None:
-    refused = house.run("train_stage", "stage=toy", "run=undisturbed", "train.lr=0.5", "train.readers=2")
+    assert len(list(house.path("toy-tiny", "previews").iterdir())) == 3
+    refused = house.run("train_stage", "stage=toy", "train.lr=0.5", "train.readers=2")
     assert refused.returncode == 2
     assert "train.lr: 0.01 -> 0.5" in refused.stderr
     assert "readers" not in refused.stderr
     assert refused.stderr.count("\n") == 1
-
-
-def test_a_killed_worker_changes_nothing(house: House, undisturbed: dict[str, object], tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    process = house.start("train_stage", "stage=toy", "run=worker-killed", f"model.log={log}", "model.pause_s=0.02")
-    wait_for(lambda: len(calls(log)) > 14)
-    os.kill(calls(log)[-1][0], signal.SIGKILL)
-    out, err = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, out + err
-    assert len({pid for pid, _ in calls(log)}) == 2
-    assert len(calls(log)) < 40 + 14
-    assert house.summary("worker-killed")["weights_sha256"] == undisturbed["weights_sha256"]
-
-
-def test_a_second_submission_with_edited_code_goes_on_where_the_first_was_killed(
-    house: House, undisturbed: dict[str, object], tmp_path: Path
-) -> None:
-    log = tmp_path / "log"
-    arguments = ("stage=toy", "run=submitted", f"model.log={log}", "model.pause_s=0.1")
-    first = house.submit(house.checkout, *arguments)
-    wait_for(lambda: len(calls(log)) > 24)
-    wait_for(lambda: house.path("submitted", "checkpoints/000000020/state.json").exists())
-    for driver in drivers_of("run=submitted"):
-        os.kill(driver, signal.SIGKILL)
-    first.communicate(timeout=PATIENCE_S)
-    checkpoints = sorted(house.path("submitted", "checkpoints").iterdir())
-    newest = checkpoints[-1] / "tensors.safetensors"
-    newest.write_bytes(newest.read_bytes()[:-8])
-    before = len(calls(log))
-
-    other = make_checkout(tmp_path / "other")
-    code = other / "models" / "stages" / "toy" / "__init__.py"
-    code.write_text(code.read_text().replace('VERSION = "one"', 'VERSION = "two"'))
-    second = house.submit(other, *arguments)
-    out, _ = second.communicate(timeout=PATIENCE_S)
-    assert second.returncode == 0, out
-    assert "cannot be used, going back to the one before" in out
-    assert {version for _, version in calls(log)[:before]} == {"one"}
-    assert {version for _, version in calls(log)[before:]} == {"two"}
-    assert len(calls(log)) - before == 40 - int(checkpoints[-2].name)
-    assert house.summary("submitted")["weights_sha256"] == undisturbed["weights_sha256"]
-    steps = [json.loads(line) for line in house.path("submitted", "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in steps if "loss" in line] == [10, 20, 30, 40]
-
-
-def drivers_of(word: str) -> list[int]:
-    """Processes that run train_stage.py with this argument, the submitting ones aside."""
-    found = []
-    for process in Path("/proc").iterdir():
-        with contextlib.suppress(OSError, ValueError):
-            arguments = (process / "cmdline").read_bytes().decode().split("\0")
-            if word in arguments and "jobs/train_stage.py" in arguments[1:2]:
-                found.append(int(process.name))
-    return found
-
-
-def test_a_damaged_shard_stops_the_run_with_its_name_and_the_sample(house: House, tmp_path: Path) -> None:
-    make_data(tmp_path)
-    shard = tmp_path / "data" / "virtual-tiny" / "shard-000001.tar"
-    content = bytearray(shard.read_bytes())
-    content[1024 * 5] ^= 1
-    shard.write_bytes(content)
-    broken = House(house.checkout, tmp_path, house.cluster).run("train_stage", "stage=toy")
-    assert broken.returncode == 2, broken.stderr
-    assert "shard-000001.tar: sample 's1-" in broken.stderr
-    assert "Traceback" not in broken.stderr
-
-
-def test_train_all_goes_on_without_a_failed_stage(house: House, undisturbed: dict[str, object], tmp_path: Path) -> None:
-    make_data(tmp_path)
-    own = House(house.checkout, tmp_path, house.cluster)
-    first = own.run("train_all", "train.workers=1")
-    assert first.returncode == 1, first.stderr
-    assert first.stderr.splitlines()[0] == "failed: 1 of 3 stages failed"
-    assert first.stderr.splitlines()[1].strip().startswith("broken:")
-    assert "broken on purpose" in first.stderr
-    toy = own.summary("toy-tiny")
-    assert toy["weights_sha256"] == undisturbed["weights_sha256"]
-    assert own.summary("child-tiny")["steps"] == 40
-    assert "broken" in first.stdout
-    again = own.run("train_all", "stages=[toy,child]")
-    assert (again.returncode, again.stdout) == (0, "every stage is trained already\n")
-    missing = own.run("train_all", "stages=[child]")
-    assert missing.returncode == 2
-    assert "'child' requires 'toy'" in missing.stderr
