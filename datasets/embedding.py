@@ -1,0 +1,228 @@
+"""The detector's 478 points embedded on a head: found on renders of many people, expressions and views.
+
+A point belongs where the surface projects nearest to what the detector reports, over all renders: first the best vertex,
+then the best place on the triangles around it.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mosar.datasets.landmarks import Detector
+from mosar.models.camera import Camera, project
+from mosar.models.camera import views as camera_views
+from mosar.models.head import Head, landmarks, sample_identity, shape, vertex_normals
+from mosar.models.head.head import LANDMARKS
+from mosar.models.rasterizer import Covered, covered, gather, rasterize, scatter
+
+Array = npt.NDArray[np.float64]
+
+SIZE = 384
+_FOCAL, _DISTANCE = 1200.0, 900.0  # px, mm: the head fills the picture
+_IRIS = np.arange(468, 478)
+# The outline of the face slides over it with the view: it is what a frontal view shows there that is embedded.
+_OUTLINE = np.isin(
+    np.arange(LANDMARKS),
+    [10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150]
+    + [136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109],
+)
+_FRONTAL = np.deg2rad(20)
+_FACING = 0.2  # cosine between normal and view from which on a point counts as seen
+_CLIP_MM = 6.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """Renders in which the detector found the face.
+
+    Attributes:
+        vertices_bv3: mm, head frame.
+        camera: B cameras of SIZE x SIZE pictures.
+        points_bl2: detected points, px.
+        yaw_b: radians, 0 is frontal.
+        images_bhw3: the renders, sRGB.
+        missed: renders in which no face was found.
+    """
+
+    vertices_bv3: Tensor
+    camera: Camera
+    points_bl2: Array
+    yaw_b: Array
+    images_bhw3: npt.NDArray[np.uint8]
+    missed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Embedding:
+    """Triangle (478), barycentrics (478 3), and spread (478, mm): the median distance to what the detector sees."""
+
+    triangle_l: npt.NDArray[np.int64]
+    barycentric_l3: npt.NDArray[np.float32]
+    spread_l: npt.NDArray[np.float32]
+
+    def fields(self, limit_mm: float = 3.0) -> dict[str, Any]:
+        """As fields of a head: points that spread further than ``limit_mm`` are left out; weight falls with spread."""
+        kept = self.spread_l <= limit_mm
+        return {
+            "landmark_triangle_l": np.where(kept, self.triangle_l, -1),
+            "landmark_barycentric_l3": self.barycentric_l3 * kept[:, None],
+            "landmark_weight_l": (kept / (1 + np.where(kept, self.spread_l, 0) ** 2)).astype(np.float32),
+        }
+
+
+def detect_views(head: Head, count: int, seed: int) -> Views:
+    """Render ``count`` random people with expressions from random views, and run the detector on each."""
+    generator = torch.Generator().manual_seed(seed)
+    kept: list[tuple[Tensor, Camera, Array, float, npt.NDArray[np.uint8]]] = []
+    with Detector(max_faces=1) as detector:
+        for i in range(count):
+            vertices_1v3 = _person(head, i, generator)
+            yaw, pitch = (float(x) for x in torch.randn(2, generator=generator) * torch.tensor([0.4, 0.2]))
+            yaw, pitch = float(np.clip(yaw, -1.1, 1.1)), float(np.clip(pitch, -0.45, 0.45))
+            camera = view(head, vertices_1v3, yaw, pitch)
+            image = render(head, vertices_1v3, camera, generator)
+            faces = detector.detect(image)
+            if faces:
+                kept.append((vertices_1v3, camera, faces[0].landmarks[:, :2].astype(np.float64), yaw, image))
+    if not kept:
+        raise RuntimeError(f"the detector found no face in {count} renders of the head {head.name!r}")
+    vertices, cameras, points, yaws, images = zip(*kept, strict=True)
+    camera = Camera(
+        torch.cat([c.intrinsics_b33 for c in cameras]),
+        torch.cat([c.rotation_b33 for c in cameras]),
+        torch.cat([c.translation_b3 for c in cameras]),
+    )
+    return Views(torch.cat(vertices), camera, np.stack(points), np.array(yaws), np.stack(images), count - len(kept))
+
+
+def embed(head: Head, views: Views) -> Embedding:
+    """The place of each of the detector's points on the surface, and how far it spreads around it."""
+    projected_bv2, scale_bv = _projected(views, views.vertices_bv3)
+    facing_bv = _facing(head, views)
+    candidates = {m: np.unique(head.triangles_f3[head.material_f == m]) for m in (0, 1)}
+    around = [np.nonzero((head.triangles_f3 == v).any(1))[0] for v in range(len(head.template_v3))]
+    grid_g3 = _grid(6)
+    triangle_l, barycentric_l3 = np.zeros(LANDMARKS, np.int64), np.zeros((LANDMARKS, 3), np.float32)
+    spread_l = np.zeros(LANDMARKS, np.float32)
+    for point in range(LANDMARKS):
+        # Eyeballs move under the lids, so that only the iris has its place on them.
+        of_v = candidates[1 if point in _IRIS and len(candidates[1]) else 0]
+        used = np.abs(views.yaw_b) < (_FRONTAL if _OUTLINE[point] else np.inf)
+        seen_b2 = views.points_bl2[used, point]
+        weight_bv = np.ones_like(facing_bv[used]) if _OUTLINE[point] else facing_bv[used]
+        cost_v = _cost(projected_bv2[used][:, of_v], seen_b2, scale_bv[used][:, of_v], weight_bv[:, of_v])
+        triangles = np.unique(np.concatenate([around[v] for v in of_v[np.argsort(cost_v)[:6]]]))
+        corners_t3 = head.triangles_f3[triangles]
+        places_bn2, scale_bn, weight_bn = (
+            np.einsum("btc...,gc->btg...", x[used][:, corners_t3], grid_g3).reshape(len(seen_b2), -1, *x.shape[2:])
+            for x in (projected_bv2, scale_bv, np.ones_like(facing_bv) if _OUTLINE[point] else facing_bv)
+        )
+        best = int(np.argmin(_cost(places_bn2, seen_b2, scale_bn, weight_bn)))
+        distance_b = np.linalg.norm(places_bn2[:, best] - seen_b2, axis=-1) * scale_bn[:, best]
+        seen = weight_bn[:, best] > _FACING
+        spread_l[point] = np.median(distance_b[seen]) if seen.any() else np.inf
+        triangle_l[point] = triangles[best // len(grid_g3)]
+        barycentric_l3[point] = grid_g3[best % len(grid_g3)]
+    return Embedding(triangle_l, barycentric_l3, spread_l)
+
+
+def distances(head: Head, views: Views) -> Array:
+    """Distance (B 478, mm at the point's depth) of every embedded point's projection to the detected one.
+
+    NaN where a point is not embedded, turned away from the camera, or on the outline of a face that is not frontal.
+    """
+    points_bl3 = landmarks(head, views.vertices_bv3)
+    projected_bl2, scale_bl = _projected(views, points_bl3)
+    distance_bl = np.linalg.norm(projected_bl2 - views.points_bl2, axis=-1) * scale_bl
+    facing_bl3 = _facing(head, views)[:, head.triangles_f3[head.landmark_triangle_l]]
+    facing_bl = (facing_bl3 * head.landmark_barycentric_l3).sum(-1)
+    frontal_b1 = (np.abs(views.yaw_b) < _FRONTAL)[:, None]
+    counted_bl = np.where(_OUTLINE, frontal_b1, facing_bl > _FACING) & (head.landmark_triangle_l >= 0)
+    return np.where(counted_bl, distance_bl, np.nan)
+
+
+def view(head: Head, vertices_1v3: Tensor, yaw: float, pitch: float) -> Camera:
+    """A camera looking at the face: ``yaw`` > 0 shows more of the subject's left side, ``pitch`` > 0 looks down on it."""
+    cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
+    turn = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]]) @ np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
+    rotation = torch.tensor(np.diag([1.0, -1.0, -1.0]) @ turn, dtype=torch.float32)
+    centre = torch.tensor([0.0, -30.0, -40.0])
+    translation = torch.tensor([0.0, 0.0, _DISTANCE]) - rotation @ centre
+    intrinsics = torch.tensor([[_FOCAL, 0, SIZE / 2], [0, _FOCAL, SIZE / 2], [0, 0, 1]])
+    return Camera(intrinsics[None], rotation[None], translation[None])
+
+
+def render(
+    head: Head, vertices_1v3: Tensor, camera: Camera, generator: torch.Generator | None = None
+) -> npt.NDArray[np.uint8]:
+    """A plain sRGB picture (SIZE SIZE 3) under one soft lamp from the front; a generator moves the lamp about."""
+    triangles_f3 = torch.from_numpy(np.array(head.triangles_f3))
+    pixels = covered(rasterize(vertices_1v3, triangles_f3, camera, (SIZE, SIZE)), len(triangles_f3))
+    normals = vertex_normals(vertices_1v3, triangles_f3)
+    normal_n3 = torch.nn.functional.normalize(gather(pixels, triangles_f3, normals), dim=-1)
+    sideways = torch.zeros(2) if generator is None else torch.randn(2, generator=generator) * 0.5
+    lamp = torch.nn.functional.normalize(torch.tensor([float(sideways[0]), 0.4 + float(sideways[1]) * 0.5, 0.9]), dim=0)
+    cosine = normal_n3 @ lamp
+    shaded = _albedo(head, pixels) * (0.25 + 0.9 * (0.3 * cosine + 0.7 * cosine.clamp(min=0)))[:, None].clamp(min=0.1)
+    image = scatter(pixels, shaded, (1, SIZE, SIZE), background=0.2)[0].permute(1, 2, 0)
+    return (image.clamp(0, 1) ** (1 / 2.2) * 255).round().to(torch.uint8).numpy()
+
+
+def _albedo(head: Head, pixels: Covered) -> Tensor:
+    """Linear albedo (N 3) that lets a bare head pass for a face: skin, darker lips and brows; eyes and mouth as mapped."""
+    colours_v3 = torch.tensor([0.45, 0.27, 0.19]).repeat(len(head.template_v3), 1)
+    for name, colour in (("lips", (0.33, 0.12, 0.11)), ("brows", (0.12, 0.07, 0.05))):
+        if name in head.region_names:
+            colours_v3[torch.from_numpy(np.array(head.region(name)))] = torch.tensor(colour)
+    albedo_n3 = gather(pixels, torch.from_numpy(np.array(head.triangles_f3)), colours_v3[None])
+    triangle_n, weights_n3 = pixels.triangle_n.numpy(), pixels.barycentric_n3.numpy()
+    for material, albedo_hw3 in ((1, head.eyes_albedo_hw3), (2, head.mouth_albedo_hw3)):
+        chosen = head.material_f[triangle_n] == material
+        places = head.uv_w2[head.uv_triangles_f3[triangle_n[chosen]]]
+        places = (places * weights_n3[chosen][..., None]).sum(1)
+        height, width = albedo_hw3.shape[:2]
+        rows = np.clip(((1 - places[:, 1]) * height).astype(int), 0, height - 1)
+        columns = np.clip((places[:, 0] * width).astype(int), 0, width - 1)
+        albedo_n3[torch.from_numpy(chosen)] = torch.from_numpy((albedo_hw3[rows, columns] / 255.0) ** 2.2).float()
+    return albedo_n3
+
+
+def _person(head: Head, index: int, generator: torch.Generator) -> Tensor:
+    """Vertices (1 V 3) of a random person: neutral every third time, else with up to three expressions."""
+    identity = sample_identity(head, generator)
+    expression_e = torch.zeros(len(head.expression_names))
+    if index % 3:
+        chosen = torch.randint(len(expression_e), (1 + index % 3,), generator=generator)
+        expression_e[chosen] = torch.rand(len(chosen), generator=generator) * 0.9
+    return shape(head, identity.archetype_a[None], identity.mode_m[None], expression_e[None])
+
+
+def _projected(views: Views, points_bn3: Tensor) -> tuple[Array, Array]:
+    """Pixels (B N 2), and the mm that a pixel is at the point's depth (B N)."""
+    camera = views.camera
+    depth_bn = (points_bn3 @ camera.rotation_b33.transpose(1, 2) + camera.translation_b3[:, None])[..., 2]
+    scale_bn = depth_bn / camera.intrinsics_b33[:, :1, 0]
+    return project(camera, points_bn3).double().numpy(), scale_bn.double().numpy()
+
+
+def _facing(head: Head, views: Views) -> Array:
+    """Cosine (B V), not negative, between the vertices' normals and the direction to the camera."""
+    normals = vertex_normals(views.vertices_bv3, torch.from_numpy(np.array(head.triangles_f3)))
+    to_camera = torch.nn.functional.normalize(camera_views(views.camera, views.vertices_bv3), dim=-1)
+    return (normals * to_camera).sum(-1).clamp(min=0).double().numpy()
+
+
+def _cost(places_bn2: Array, seen_b2: Array, scale_bn: Array, weight_bn: Array) -> Array:
+    """Mean clipped distance (n) over the views in which a place is seen, and those must not be few."""
+    distance_bn = np.minimum(np.linalg.norm(places_bn2 - seen_b2[:, None], axis=-1) * scale_bn, _CLIP_MM)
+    total_n = weight_bn.sum(0)
+    mean_n = (distance_bn * weight_bn).sum(0) / np.maximum(total_n, 1e-9)
+    return np.where(total_n > 0.15 * len(seen_b2), mean_n, np.inf)
+
+
+def _grid(steps: int) -> Array:
+    return np.array([(i, j, steps - i - j) for i in range(steps + 1) for j in range(steps + 1 - i)]) / steps

