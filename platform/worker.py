@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mosar.errors import MosarError, RunError
-from mosar.platform import checkpoint, digest, run, storage, stream, trainer
+from mosar.platform import checkpoint, digest, metrics, run, storage, stream, trainer
 from mosar.platform.stage import Batch, Stage
 from mosar.platform.train_config import TrainConfig
 
@@ -109,19 +109,18 @@ class _Training:
                     raise RunError(f"{self.spec.location}: the loss is {total.item()} at step {reached}")
                 if self.rank == 0:
                     took = max(time.monotonic() - since, 1e-9)
-                    run.log(
-                        self.spec.location,
-                        {
-                            "step": reached,
-                            "loss": total.item(),
-                            "losses": {name: value.item() for name, value in parts.items()},
-                            "lr": config.lr_at(step),
-                            "gradient_norm": float(norm),
-                            "steps_per_s": (reached - since_step) / took,
-                            "wait_share": waited / took,
-                            "workers": self.world,
-                        },
-                    )
+                    line = {
+                        "step": reached,
+                        "loss": total.item(),
+                        "losses": {name: value.item() for name, value in parts.items()},
+                        "lr": config.lr_at(step),
+                        "gradient_norm": float(norm),
+                        "steps_per_s": (reached - since_step) / took,
+                        "wait_share": waited / took,
+                        "workers": self.world,
+                    }
+                    run.log(self.spec.location, line)
+                    self._publish(line)
                 waited, since, since_step = 0.0, time.monotonic(), reached
             if self.rank == 0 and (reached % config.evaluate_every == 0 or reached == config.steps):
                 self._evaluate(reached)
@@ -154,6 +153,18 @@ class _Training:
                 for mean, value in zip(self.average.parameters(), self.module.parameters(), strict=True):
                     mean.lerp_(value, 1 - config.ema)
         return torch.stack(totals).mean(), {k: torch.stack([p[k] for p in parts]).mean() for k in parts[0]}, norm
+
+    def _publish(self, line: dict[str, Any]) -> None:
+        """The line's numbers for whoever scrapes Ray."""
+        name = self.spec.location.rsplit("/", 1)[-1]
+        samples_per_s = line["steps_per_s"] * self.config.batch
+        for key, about, value in (
+            ("mosar_train_step", "Steps done: the position of the streams", line["step"]),
+            ("mosar_train_loss", "Sum of the weighted losses", line["loss"]),
+            ("mosar_train_samples_per_second", "Samples a second over all workers", samples_per_s),
+            ("mosar_train_wait_share", "Share of the time spent waiting for data", line["wait_share"]),
+        ):
+            metrics.gauge(key, about, ["run"]).set(value, run=name)
 
     def _mean(self, total: Tensor, parts: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Means over the workers."""
@@ -241,7 +252,10 @@ class _Training:
                     tensors[f"optimizer/{key}/{name}"] = value
             best = self.notes.get("best", [step])[0]
             saved = checkpoint.Checkpoint(step, tensors, {"notes": self.notes})
+            before = time.monotonic()
             checkpoint.save(self.spec.location, saved, self.config.keep, protect=(best,))
+            about = "Seconds that a checkpoint takes to be written"
+            metrics.histogram("mosar_train_checkpoint_seconds", about).observe(time.monotonic() - before)
         ray.train.report({"step": step})
 
     def _restore(self) -> int:
