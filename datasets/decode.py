@@ -6,10 +6,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from mosar.datasets import crop, schema
-from mosar.datasets.augment import photometric
 from numpy.typing import NDArray
 
+from mosar.datasets import crop, schema
+from mosar.datasets.augment import photometric
 from mosar.errors import DataError
 
 FIELDS = (

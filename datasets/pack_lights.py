@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from mosar.datasets.lights import ASSET, HEIGHT
 from numpy.typing import NDArray
 
+from mosar.datasets.lights import ASSET, HEIGHT
 from mosar.errors import ConfigError
 
 

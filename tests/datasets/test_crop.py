@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mosar.datasets import crop
 
 sizes = st.integers(16, 300)

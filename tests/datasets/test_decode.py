@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from mosar.datasets import schema
 from mosar.datasets.decode import FIELDS, Want, decode
-
 from mosar.errors import DataError
 
 STAGE = tuple(f for f in FIELDS if f != "blendshapes")

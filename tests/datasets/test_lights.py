@@ -19,7 +19,7 @@ def test_background_and_coefficients_are_one_light(name):
     directions = sh.environment_directions(128, 256).numpy()
     seen = lights.radiance(light, directions.reshape(-1, 3)).reshape(directions.shape)
     projected = sh.from_environment(torch.from_numpy(seen)).numpy()
-    np.testing.assert_allclose(projected, light.sh_l3, atol=0.03 * np.abs(light.sh_l3).max())
+    np.testing.assert_allclose(projected, light.sh_l3, atol=0.06 * np.abs(light.sh_l3).max())
 
 
 def test_exposure_is_what_was_asked_for():

@@ -5,9 +5,9 @@ import zlib
 
 import numpy as np
 import pytest
-from mosar.datasets.photographs import read_photograph
 from PIL import Image
 
+from mosar.datasets.photographs import read_photograph
 from mosar.errors import PhotographError
 
 

@@ -2,8 +2,8 @@ import io
 
 import numpy as np
 import pytest
-from mosar.datasets import schema
 
+from mosar.datasets import schema
 from mosar.errors import DataError
 
 LOSSLESS = ("mesh", "neutral", "diffuse", "specular", "ao", "translucency", "mask", "landmarks", "light")

@@ -1,0 +1,167 @@
+"""The picture of a subject: skin, eyes, teeth, hair and clothes under a light, through a camera. Linear RGB.
+
+Skin is shaded by the project's own shading; the head's cast shadows come from :mod:`occlusion`, at vertices.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, normalize
+
+from mosar.datasets import lights
+from mosar.datasets.virtual_stage.extras import SKIN, Extras
+from mosar.models.camera import Camera, to_camera, transform_image, views
+from mosar.models.colour import to_linear
+from mosar.models.head import Head
+from mosar.models.head.morph import vertex_normals
+from mosar.models.rasterizer import covered, gather, rasterize, scatter
+from mosar.models.shading import Material, shade
+from mosar.models.uv import sample
+
+EYES, MOUTH = 1, 2
+SUPERSAMPLE = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """All that is seen of a subject, as float32 tensors.
+
+    ``vertices_v3``: mm, head frame. ``texels_1chw``: skin maps stacked: diffuse 3 linear, specular, cavity (the fine
+    part of AO), translucency, head-frame normal 3, and how far a texel is covered by scalp hair or lies in a pocket.
+    ``shadow_v3``: share of the light that reaches a vertex. ``iris``: linear albedo. ``extras``: hair, clothes.
+    """
+
+    vertices_v3: Tensor
+    texels_1chw: Tensor
+    shadow_v3: Tensor
+    iris: NDArray[np.floating]
+    extras: Extras
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """``colour_hw3`` linear, over the background; ``alpha_hw``: the subject's share; ``skin_hw``: share of visible
+    skin; ``depth_hw``: mm at the pixel's first sample, infinite where nothing is.
+    """
+
+    colour_hw3: NDArray[np.float32]
+    alpha_hw: NDArray[np.float32]
+    skin_hw: NDArray[np.float32]
+    depth_hw: NDArray[np.float32]
+
+
+@torch.no_grad()
+def render(
+    head: Head, subject: Subject, camera: Camera, light: lights.Light, background_hw3: NDArray[np.float32]
+) -> View:
+    """Render at the background's size."""
+    height, width = background_hw3.shape[:2]
+    fine = transform_image(camera, torch.diag(torch.tensor([SUPERSAMPLE, SUPERSAMPLE, 1.0])))
+    extras, heads = subject.extras, len(head.triangles_f3)
+    vertices = torch.cat([subject.vertices_v3, extras.vertices_v3])[None]
+    triangles = torch.cat([torch.tensor(head.triangles_f3), extras.triangles_f3 + len(subject.vertices_v3)])
+    size = (height * SUPERSAMPLE, width * SUPERSAMPLE)
+    fragments = rasterize(vertices, triangles, fine, size)
+    seen = covered(fragments, len(triangles))
+    normals = torch.cat(
+        [vertex_normals(vertices[:, : len(subject.vertices_v3)], triangles[:heads])[0], extras.normals_v3]
+    )
+    normal = normalize(gather(seen, triangles, normals[None]), dim=-1)
+    view = views(fine, gather(seen, triangles, vertices)[None])[0]
+    lit = gather(seen, triangles, torch.cat([subject.shadow_v3, extras.shadow_v3])[None])
+    material = torch.cat([torch.tensor(head.material_f), extras.material_f])[seen.triangle_n]
+
+    uv_triangles = torch.cat([torch.tensor(head.uv_triangles_f3), torch.zeros_like(extras.triangles_f3)])
+    uv = gather(seen, uv_triangles, torch.tensor(head.uv_w2)[None])
+    texel = sample(subject.texels_1chw, uv[None])[0]
+    diffuse, specular, cavity, translucency, bent, hidden = texel.split([3, 1, 1, 1, 3, 1], 1)
+    is_skin = (material == SKIN)[:, None]
+    normal = torch.where(is_skin, normalize(bent, dim=-1), normal)
+    other = extras.surface(material, gather(seen, triangles, extras.rest_v3[None]), normal)
+    is_other = other.cover_n1 > 0.5
+    for index, shine in ((EYES, 0.3), (MOUTH, 0.45)):
+        here = (material == index)[:, None]
+        own = _albedo(head, index, subject.iris)
+        diffuse = torch.where(here, sample(own, uv[None])[0], diffuse)
+        specular = torch.where(here, torch.full_like(specular, shine), specular)
+        cavity = torch.where(here, torch.ones_like(cavity), cavity)
+        translucency = torch.where(here, torch.full_like(cavity, 0.1), translucency)
+    diffuse, normal = torch.where(is_other, other.diffuse_n3, diffuse), torch.where(is_other, other.normal_n3, normal)
+    specular = torch.where(is_other, other.specular_n1, specular)
+    cavity = torch.where(is_other, other.open_n1, cavity)
+    translucency = torch.where(is_other, torch.zeros_like(cavity), translucency)
+
+    light_1lc = torch.from_numpy(light.sh_l3)[None]
+    surface = Material(diffuse, specular, torch.ones_like(cavity), translucency)
+    colour = shade(surface, normal, view, light_1lc) * lit.clamp(0, 1) * cavity
+    colour = colour.clamp(min=0) + _glint(light, material, normal, view)
+    visible_skin = (is_skin & ~is_other & (hidden < 0.5)).float()
+    values = torch.cat([colour, torch.ones_like(cavity), visible_skin], 1)
+    picture = avg_pool2d(scatter(seen, values, (1, *size)), SUPERSAMPLE)[0]
+    alpha = picture[3:4].permute(1, 2, 0).numpy()
+    depth = fragments.zbuf[0, ::SUPERSAMPLE, ::SUPERSAMPLE, 0]
+    return View(
+        colour_hw3=picture[:3].permute(1, 2, 0).numpy() + background_hw3 * (1 - alpha),
+        alpha_hw=alpha[..., 0],
+        skin_hw=picture[4].numpy(),
+        depth_hw=torch.where(depth > 0, depth, torch.inf).numpy(),
+    )
+
+
+def backdrop(
+    rng: np.random.Generator, light: lights.Light, camera: Camera, size: int, plain: float = 0.45
+) -> NDArray[np.float32]:
+    """What is behind the subject (size, size, 3): the environment out of focus, or a plain wall."""
+    import cv2
+
+    level = float(light.sh_l3[0].mean()) * 0.2821
+    if rng.random() < plain:
+        colour = level * rng.uniform(0.05, 1.3) * np.exp(rng.normal(0, 0.15, 3))
+        rows, columns = np.mgrid[0:size, 0:size] / size - 0.5
+        slope = rng.normal(0, 0.4, 2)
+        shade_hw = np.exp(rows * slope[0] + columns * slope[1] - rng.uniform(0, 1.2) * (rows**2 + columns**2))
+        return (shade_hw[..., None] * colour).astype(np.float32)
+    coarse = 48
+    inverse = torch.linalg.inv(camera.intrinsics_b33[0].double()).numpy()
+    step = size / coarse
+    y, x = (np.mgrid[0:coarse, 0:coarse] + 0.5) * step
+    # seen through a wider lens than the subject's: what is far is not magnified as a cropped face is
+    rays = np.stack([x, y, np.ones_like(x)], -1).reshape(-1, 3) @ inverse.T
+    rays[:, :2] *= rng.uniform(1, 2.5)
+    rays = rays @ camera.rotation_b33[0].double().numpy()
+    image = lights.radiance(light, rays / np.linalg.norm(rays, axis=1, keepdims=True)).reshape(coarse, coarse, 3)
+    image = cv2.GaussianBlur(np.minimum(image, 20 * level), (0, 0), rng.uniform(0.5, 3))
+    return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC).clip(0), np.float32)
+
+
+def point_depths(camera: Camera, points_n3: Tensor) -> NDArray[np.float32]:
+    """Depth (n) of points of the head frame, mm."""
+    return np.asarray(to_camera(camera, points_n3[None])[0, :, 2].numpy(), np.float32)
+
+
+def _glint(light: lights.Light, material: Tensor, normal: Tensor, view: Tensor) -> Tensor:
+    """What a wet eye mirrors of the environment itself: sharper than any nine bands."""
+    glint = torch.zeros_like(normal)
+    here = torch.nonzero(material == EYES)[:, 0]
+    if len(here):
+        n, v = normal[here], view[here]
+        mirror = 2 * (n * v).sum(-1, keepdim=True) * n - v
+        found = lights.radiance(light, mirror.double().numpy())
+        glint[here] = 0.035 * torch.from_numpy(np.minimum(found, 60))
+    return glint
+
+
+def _albedo(head: Head, material: int, iris: NDArray[np.floating]) -> Tensor:
+    """The fixed linear map (1, 3, H, W) of eyes or mouth; the iris takes the subject's colour."""
+    stored = getattr(head, f"{head.material_names[material]}_albedo_hw3")
+    albedo = to_linear(torch.tensor(stored).permute(2, 0, 1)[None] / 255.0)
+    if material != EYES:
+        return albedo
+    value = albedo.mean(1, keepdim=True)
+    coloured = ((value > 0.012) & (value < 0.35)).float()
+    mean = (value * coloured).sum() / coloured.sum().clamp_min(1)
+    tinted = torch.tensor(iris).float()[None, :, None, None] * (value / mean.clamp_min(1e-3)).clamp(0.3, 2)
+    return torch.where(coloured > 0, tinted, albedo * torch.where(value >= 0.35, 0.8, 1.0))

@@ -1,0 +1,69 @@
+"""A capture as somebody's photograph: another camera, its processing and file format, and the truth left out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mosar.datasets import crop
+
+BLENDSHAPES = 52
+"""Scores of an in-the-wild sample, in the head's expression order."""
+
+
+def snapshot(stage_sample: Mapping[str, Any], linear_hw3: NDArray[np.float32], seed: int) -> dict[str, Any]:
+    """An in-the-wild sample (see :mod:`mosar.datasets.schema`) of a capture and its linear picture."""
+    rng = np.random.default_rng([seed, 1])
+    size = linear_hw3.shape[0]
+    marks = np.array(stage_sample["landmarks"])
+    known = marks[:, 2] > 0
+    marks[known, :2] += rng.normal(0, 0.003 * size, (int(known.sum()), 2))  # what a detector errs by
+    capture = stage_sample["capture"]
+    weights = np.fromiter(capture["expression"].values(), np.float32)
+    scores = np.zeros(BLENDSHAPES, np.float32)
+    scores[: len(weights)] = np.clip(weights[:BLENDSHAPES] + rng.normal(0, 0.05, min(len(weights), BLENDSHAPES)), 0, 1)
+    return {
+        "image": develop(linear_hw3, rng),
+        "mask": stage_sample["mask"],
+        "landmarks": marks.astype(np.float32),
+        "blendshapes": scores,
+        "camera": {"size": size, "intrinsics": _assumed(marks, size, rng).round(5).tolist()},
+        "capture": {"subject": capture["subject"], "source": "virtual", "licence": capture["licence"]},
+    }
+
+
+def develop(linear_hw3: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """What a camera makes of radiance: lens blur, white balance, noise, tone curve, sharpening, 8 bits, JPEG."""
+    size = linear_hw3.shape[0]
+    image = cv2.GaussianBlur(linear_hw3, (0, 0), size / 256 * rng.uniform(0.2, 1.1))
+    balance = np.exp(rng.normal(0, 0.05, 3) + rng.normal(0, 0.07) * np.array([1, 0, -1]))
+    image = image * balance * np.exp(rng.normal(0, 0.12))
+    noise = np.exp(rng.uniform(np.log(0.002), np.log(0.03)))
+    image = image + rng.normal(0, 1, image.shape) * noise * np.sqrt(np.clip(image, 0, 1) * 0.3 + 0.002)
+    shoulder = rng.uniform(0.6, 1.0)
+    image = np.clip(image, 0, None)
+    image = np.where(
+        image < shoulder, image, shoulder + (1 - shoulder + 1e-3) * np.tanh((image - shoulder) / (1.001 - shoulder))
+    )
+    encoded = np.clip(image, 0, 1) ** (1 / rng.uniform(2.0, 2.5))
+    contrast = rng.uniform(-0.05, 0.25)
+    encoded = encoded + contrast * (encoded - 0.5) * encoded * (1 - encoded) * 4
+    grey = encoded.mean(-1, keepdims=True)
+    encoded = grey + (encoded - grey) * rng.uniform(0.85, 1.15)
+    if rng.random() < 0.5:
+        encoded = encoded + rng.uniform(0.2, 0.8) * (encoded - cv2.GaussianBlur(encoded, (0, 0), 1.2))
+    pixels = (np.clip(encoded, 0, 1) * 255 + 0.5).astype(np.uint8)
+    done, data = cv2.imencode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(55, 95))))
+    assert done
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+
+
+def _assumed(marks_l3: NDArray[np.float32], size: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Intrinsics of the crop, assumed as for a photograph around it in which the face is larger or smaller."""
+    side = size * rng.uniform(1.0, 3.0)
+    corner = -(side - size) * rng.uniform(0.2, 0.8, 2)
+    moved = crop.transform_points(marks_l3, np.array([[1, 0, -corner[0]], [0, 1, -corner[1]], [0, 0, 1]]))
+    whole = crop.assumed_intrinsics(moved, round(side), round(side))
+    return np.array([[1, 0, corner[0]], [0, 1, corner[1]], [0, 0, 1]]) @ whole

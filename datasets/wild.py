@@ -1,0 +1,44 @@
+"""A photograph from outside as an in-the-wild sample."""
+
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from mosar.datasets import crop
+from mosar.datasets.photographs import read_photograph
+from mosar.datasets.skin_mask import skin_mask
+from mosar.errors import PhotographError
+
+if TYPE_CHECKING:
+    from mosar.datasets.landmarks import Detector
+
+SMALLEST_PX = 40
+"""Least height of a face."""
+
+
+def wild_sample(data: bytes, detector: "Detector", size: int) -> dict[str, Any]:
+    """The sample (see :mod:`mosar.datasets.schema`) of an image file that shows one face; ``size``: side of its crop.
+
+    Raises:
+        PhotographError: unreadable, no face, several faces, or a face too small.
+    """
+    image = read_photograph(data)
+    faces = detector.detect(image)
+    if len(faces) != 1:
+        raise PhotographError("no face was found" if not faces else "several faces were found")
+    points = faces[0].landmarks[:, :2]
+    if np.ptp(points[:, 1]) < SMALLEST_PX:
+        raise PhotographError(f"the face is too small; expected at least {SMALLEST_PX} pixels")
+    affine = crop.face_crop(points, size)
+    moved = crop.transform_points(points, affine)
+    inside = crop.warp(np.full(image.shape[:2], 255, np.uint8), affine, size, cv2.BORDER_CONSTANT) > 127
+    intrinsics = affine @ crop.assumed_intrinsics(points, *image.shape[:2])
+    return {
+        "image": crop.warp(image, affine, size),
+        "mask": skin_mask(moved, size, size) * inside.astype(np.uint8),
+        "landmarks": np.concatenate([moved, np.ones((len(moved), 1))], 1).astype(np.float32),
+        "blendshapes": np.fromiter((faces[0].blendshapes[n] for n in sorted(faces[0].blendshapes)), np.float32),
+        "camera": {"size": size, "intrinsics": intrinsics.round(5).tolist()},
+        "capture": {"source": "photograph"},
+    }

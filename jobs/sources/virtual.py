@@ -1,0 +1,87 @@
+"""Records from the virtual light stage."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from mosar.datasets import lights, schema
+from mosar.datasets.schema import Kind
+from mosar.platform.shards import Record
+
+_SPLIT_STEP, _KIND_STEP, _SEED_STEP = 10**7, 10**8, 10**9
+_SPLITS = ("train", "validation", "test")
+
+
+class Sizes(Protocol):
+    """What a preset says of samples (read-only attributes)."""
+
+    @property
+    def captures(self) -> int: ...
+    @property
+    def map_size(self) -> int: ...
+    @property
+    def image_size(self) -> int: ...
+    @property
+    def shard(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """A shard: people by their seeds, ``first`` to ``first + count``, each captured ``captures`` times."""
+
+    kind: Kind
+    split: str
+    first: int
+    count: int
+    captures: int
+    map_size: int
+    image_size: int
+
+
+def tasks(kind: Kind, subjects: Mapping[str, int], sizes: Sizes, seed: int) -> list[Task]:
+    """Shards of a data set. No person is in two splits, nor in the light stage and in the wild."""
+    people = max(1, sizes.shard // sizes.captures)
+    found = []
+    for split, count in subjects.items():
+        start = seed * _SEED_STEP + (kind == "wild") * _KIND_STEP + _SPLITS.index(split) * _SPLIT_STEP
+        for first in range(0, count, people):
+            size = min(people, count - first)
+            found.append(Task(kind, split, start + first, size, sizes.captures, sizes.map_size, sizes.image_size))
+    return found
+
+
+def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record]:
+    """The records of a shard, each checked against the schema."""
+    del location
+    import torch
+
+    from mosar.datasets.virtual_stage import skin
+    from mosar.datasets.virtual_stage.atlas import atlas
+    from mosar.datasets.virtual_stage.capture import Stage, capture
+    from mosar.datasets.virtual_stage.people import sample_person
+    from mosar.datasets.virtual_stage.snapshot import snapshot
+    from mosar.models.head import load_head
+
+    torch.set_num_threads(1)
+    head = load_head(head_path)
+    names = lights.TRAIN_LIGHTS if task.split == "train" else lights.HELD_OUT_LIGHTS
+    stage = Stage(head, task.map_size, task.image_size, names)
+    for seed in range(task.first, task.first + task.count):
+        person = sample_person(head, seed)
+        painted = skin.paint(atlas(head, task.map_size), person)
+        for number in range(task.captures):
+            sample, linear = capture(stage, person, painted, number)
+            if task.kind == "wild":
+                sample = snapshot(sample, linear, seed * 1000 + number)
+            sample["capture"]["split"] = task.split
+            members = schema.encode(sample)
+            schema.validate(members, task.kind)
+            subject = f"{task.kind}-{seed}"
+            yield Record(f"{subject}-{number}", task.split, subject, members)
+
+
+def head_digest(path: str | None) -> str:
+    """Of the head that the people have."""
+    from mosar.models.head import load_head
+
+    return load_head(path).digest
