@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Decoder = Callable[[StreamSpec, bool], Decode]
 """(what a stage wants of a stream, whether to augment) -> how to decode its samples; must be picklable."""
 
-_FAILURE = "failure.json"
+_FAILURE, _TRACEBACK = "failure.json", "traceback.txt"
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,8 @@ def fit(spec: RunSpec) -> dict[str, Any]:
         trainer.fit()
     except TrainingFailedError as error:
         _raise_failure(spec)
-        raise RunError(f"{spec.location}: training stopped: {_reason(error)}") from error
+        where = keep_traceback(spec, str(error))
+        raise RunError(f"{spec.location}: training stopped: {_reason(error)} ({where})") from error
     finally:
         storage.remove(storage.join(spec.location, "ray"))
     _raise_failure(spec)
@@ -150,6 +151,13 @@ def note_failure(spec: RunSpec, error: errors.MosarError) -> None:
     """From a worker: this cannot be mended by trying again."""
     note = {"submission": spec.submission, "kind": type(error).__name__, "message": str(error)}
     storage.write_json(storage.join(spec.location, _FAILURE), note)
+
+
+def keep_traceback(spec: RunSpec, text: str) -> str:
+    """Keep a traceback in the run's folder; words that say where."""
+    where = storage.join(spec.location, _TRACEBACK)
+    storage.write_bytes(where, text.encode())
+    return f"traceback in {where}"
 
 
 def failed(spec: RunSpec) -> dict[str, str] | None:

@@ -9,6 +9,7 @@ import contextlib
 import copy
 import os
 import time
+import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,19 @@ if TYPE_CHECKING:
     from mosar.platform.trainer import RunSpec
 
 
+_MISTAKES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    TypeError,
+    ValueError,
+)
+"""What trying again does not mend, unlike a connection that broke because another worker died."""
+
+
 def work(config: dict[str, Any]) -> None:
     """The train function of Ray Train; ``config["spec"]`` is the :class:`~mosar.platform.trainer.RunSpec`."""
     spec: RunSpec = config["spec"]
@@ -33,6 +47,10 @@ def work(config: dict[str, Any]) -> None:
         _Training(spec).run()
     except Exception as error:
         cause = _our_error(error)
+        if cause is None and isinstance(error, _MISTAKES):
+            cause = RunError(
+                f"{type(error).__name__}: {error} ({trainer.keep_traceback(spec, traceback.format_exc())})"
+            )
         if cause is not None:
             trainer.note_failure(spec, cause)
         raise
