@@ -102,7 +102,7 @@ def _card(
     rows = []
     for name, summary in summaries.items():
         figures = [f"{summary['heldout'][key]:.4g}" for key in ("start", "end", "blind")]
-        data = ", ".join(f"{s} {d[:12]}" for s, d in identities[name]["data"].items())
+        data = ", ".join(f"{s} {d['digest'][:12]}" for s, d in identities[name]["data"].items())
         rows.append(f"| {name} | {summary['steps']} | {' | '.join(figures)} | {data} |")
     wild = ", and on photographs without truth" if "wild" in identities["geometry"]["data"] else ""
     return _CARD.format(preset=preset, wild=wild, head=head, head_digest=head_digest, rows="\n".join(rows))

@@ -64,7 +64,7 @@ class Reconstructor:
         self.head = head
         self.refine_steps = refine_steps
         self._modules = modules
-        self.map_size = int(self._modules["delight"].mean_texture_13hw.shape[-1])
+        self.map_size = int(self._modules["intrinsics"].mean_diffuse_13hw.shape[-1])
         # Twice the chart's resolution: the face fills about half of the crop.
         self.crop_size = max(256, 2 * self.map_size)
 
@@ -77,11 +77,12 @@ class Reconstructor:
             with _timed(timings, "completion"):
                 skin = surface(chart(self.head, self.map_size), self.head, fit.mesh_1v3)
                 seen, known = self._unwrap(portrait, fit)
-                texture = self._modules["completion"](seen, known)
+                shade = shading(fit.parameters.light_b81c, skin.normal_b3hw)
+                texture = self._modules["completion"](seen, known, shade)
                 mirrored = fill(seen, known).mirrored_b1hw
                 confidence = torch.where(known > 0.5, known, 0.5 * (mirrored > 0.5))
             with _timed(timings, "delight"):
-                even = self._modules["delight"](texture, shading(fit.parameters.light_b81c, skin.normal_b3hw))
+                even = self._modules["delight"](texture, shade)
             with _timed(timings, "intrinsics"):
                 parts = self._modules["intrinsics"](even)
             with _timed(timings, "normals"):

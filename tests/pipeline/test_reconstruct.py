@@ -1,0 +1,149 @@
+"""``mosar reconstruct`` on real photographs and on what is none."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import trimesh
+
+from mosar.errors import BundleError
+from mosar.jobs import cli
+from mosar.jobs.bundles import open_bundle
+from mosar.models.camera import Camera, project
+from mosar.models.head.morph import landmarks
+
+FILES = {
+    "avatar.glb", "avatar.json", "mesh.obj", "mesh.mtl", "render.png", "mask.png", "sheet.png",
+    *(f"maps/{name}.png" for name in ("diffuse", "specular", "ao", "translucency", "normal", "eyes", "mouth")),
+}  # fmt: skip
+
+
+def reconstruct(pipeline: Any, photo: Path, out: Path) -> int:
+    return cli.main(["reconstruct", str(photo), "-o", str(out), "--storage", str(pipeline.storage)])
+
+
+@pytest.fixture(scope="module")
+def avatar(pipeline: Any, photographs: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("avatar")
+    photo = folder / "photo.png"
+    photo.write_bytes(photographs["plain"])
+    assert reconstruct(pipeline, photo, folder / "out") == 0
+    return folder / "out"
+
+
+def read(path: Path) -> Any:
+    return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+
+
+def test_every_file_of_the_contract(avatar: Path) -> None:
+    assert {str(p.relative_to(avatar)) for p in avatar.rglob("*") if p.is_file()} == FILES
+    assert read(avatar / "maps" / "normal.png").dtype == np.uint16
+    assert read(avatar / "render.png").shape == (*read(avatar / "mask.png").shape, 3) == (512, 512, 3)
+    assert set(np.unique(read(avatar / "mask.png"))) == {0, 255}
+
+
+def test_camera_mesh_and_landmarks_agree(avatar: Path, pipeline: Any) -> None:
+    facts = json.loads((avatar / "avatar.json").read_text())
+    head = open_bundle(pipeline.bundle).head
+    vertices = [line.split()[1:] for line in (avatar / "mesh.obj").read_text().splitlines() if line.startswith("v ")]
+    mesh = torch.tensor(np.array(vertices, np.float32))[None]
+    camera = facts["camera"]
+    of = (camera["intrinsics"], camera["rotation"], camera["translation_mm"])
+    points = project(Camera(*(torch.tensor(x)[None].float() for x in of)), landmarks(head, mesh))[0].numpy()
+    assert len(facts["landmarks_px"]) == 478
+    for index, stored in enumerate(facts["landmarks_px"]):
+        assert (stored is None) == (head.landmark_triangle_l[index] < 0)
+        if stored is not None:
+            assert np.abs(points[index] - stored).max() < 0.1
+    assert np.array(facts["light_sh"]).shape == (81, 3)
+    assert set(facts["expression"]) == set(head.expression_names)
+    assert all(0 <= w <= 1 for w in facts["expression"].values())
+    assert facts["head_digest"] == head.digest
+    assert facts["photo"] == {"width": 512, "height": 512}
+    assert sum(facts["confidence"].values()) == pytest.approx(1.0, abs=0.01)
+
+
+def test_the_head_lies_on_the_face(avatar: Path, photographs: dict[str, bytes]) -> None:
+    """Landmarks of the avatar against the detector's, in shares of the distance between the outer eye corners."""
+    from mosar.datasets.landmarks import Detector
+    from mosar.datasets.photographs import read_photograph
+
+    stored = json.loads((avatar / "avatar.json").read_text())["landmarks_px"]
+    with Detector() as detector:
+        (face,) = detector.detect(read_photograph(photographs["plain"]))
+    found = face.landmarks[:, :2]
+    known = [i for i, p in enumerate(stored) if p is not None]
+    error = np.linalg.norm(found[known] - np.array([stored[i] for i in known]), axis=1)
+    assert error.mean() / np.linalg.norm(found[33] - found[263]) < 0.05
+
+
+def test_the_glb_opens(avatar: Path) -> None:
+    skin = trimesh.load(avatar / "avatar.glb").geometry["skin"]
+    material = skin.visual.material
+    assert material.baseColorTexture is not None
+    assert material.normalTexture is not None
+    assert material.occlusionTexture is not None
+    assert skin.visual.uv.shape == (len(skin.vertices), 2)
+    assert skin.vertex_normals.shape == skin.vertices.shape
+    assert 0.15 < skin.extents[1] < 0.6  # metres
+
+
+def test_another_photograph_another_avatar(avatar: Path, pipeline: Any, tmp_path: Path) -> None:
+    image = read(avatar.parent / "photo.png")
+    cv2.imwrite(str(tmp_path / "photo.png"), (image[:, ::-1] * np.array([1.0, 0.8, 0.6])).astype(np.uint8))
+    assert reconstruct(pipeline, tmp_path / "photo.png", tmp_path / "out") == 0
+    for name in ("maps/diffuse.png", "maps/normal.png", "maps/specular.png", "maps/ao.png", "maps/translucency.png"):
+        assert not np.array_equal(read(tmp_path / "out" / name), read(avatar / name)), name
+    one, other = (json.loads((f / "avatar.json").read_text()) for f in (avatar, tmp_path / "out"))
+    assert one["light_sh"] != other["light_sh"]
+    assert one["expression"] != other["expression"]
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "grey", "rgba", "sixteen", "turned"])
+def test_every_kind_of_photograph(pipeline: Any, photographs: dict[str, bytes], tmp_path: Path, kind: str) -> None:
+    photo = tmp_path / "photo.bin"  # the name says nothing
+    photo.write_bytes(photographs[kind])
+    assert reconstruct(pipeline, photo, tmp_path / "out") == 0
+    assert read(tmp_path / "out" / "render.png").shape == (512, 512, 3)
+    rotation = np.array(json.loads((tmp_path / "out" / "avatar.json").read_text())["camera"]["rotation"])
+    assert rotation[1, 1] < -0.7  # upright
+
+
+@pytest.mark.parametrize("kind", ["noface", "twofaces", "text", "empty", "truncated", "dot", "huge"])
+def test_mistakes(
+    pipeline: Any,
+    mistakes: dict[str, tuple[bytes, str]],
+    tmp_path: Path,
+    kind: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(mistakes[kind][0])
+    assert reconstruct(pipeline, photo, tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert mistakes[kind][1] in error
+    assert str(photo) in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_things(pipeline: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert reconstruct(pipeline, tmp_path / "none.jpg", tmp_path / "out") == 2
+    assert "none.jpg" in capsys.readouterr().err
+    assert cli.main(["reconstruct", "x.jpg", "-o", "out", "--storage", str(tmp_path)]) == 2
+
+
+def test_an_altered_bundle_is_refused(pipeline: Any, tmp_path: Path) -> None:
+    copy = shutil.copytree(pipeline.bundle, tmp_path / "bundle")
+    content = bytearray((copy / "delight.safetensors").read_bytes())
+    content[-5] ^= 1
+    (copy / "delight.safetensors").write_bytes(content)
+    with pytest.raises(BundleError, match=r"delight\.safetensors was altered"):
+        open_bundle(str(copy))
+    with pytest.raises(BundleError, match="not a bundle"):
+        open_bundle(str(tmp_path / "nothing"))

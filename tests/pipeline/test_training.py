@@ -1,0 +1,57 @@
+"""What the submitted runs left behind."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mosar.models.reconstruct.reconstructor import STAGES
+from mosar.platform import bundle
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_held_out_loss_falls_below_the_blind_answer(pipeline: Any, stage: str) -> None:
+    held_out = pipeline.summary(stage)["heldout"]
+    assert held_out["end"] < 0.8 * held_out["start"]
+    assert held_out["end"] < held_out["blind"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_run_keeps_its_record(pipeline: Any, stage: str) -> None:
+    folder = pipeline.storage / "runs" / f"{stage}-tiny"
+    identity, record = (json.loads((folder / f"{name}.json").read_text()) for name in ("identity", "record"))
+    assert identity["stage"] == stage
+    assert set(identity["data"]) <= {"lightstage", "wild"}
+    assert record
+    assert list((folder / "previews").glob("*.png"))
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert lines[0]["step"] == 0
+    assert lines[-1]["step"] == pipeline.summary(stage)["steps"]
+
+
+def test_the_encoder_saw_both_streams(pipeline: Any) -> None:
+    identity = json.loads((pipeline.storage / "runs" / "geometry-tiny" / "identity.json").read_text())
+    assert set(identity["data"]) == {"lightstage", "wild"}
+
+
+def test_a_finished_run_is_not_trained_again(pipeline: Any, checkout: Path) -> None:
+    """Submitted from another clone: the run is the same by its name."""
+    from shutil import copytree
+
+    other = checkout.parent / "another clone"
+    copytree(checkout, other)
+    before = (pipeline.storage / "runs" / "normals-tiny" / "summary.json").stat().st_mtime_ns
+    process = pipeline.submit(other, "train_stage", "stage=normals")
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, out
+    assert (pipeline.storage / "runs" / "normals-tiny" / "summary.json").stat().st_mtime_ns == before
+
+
+def test_the_bundle_holds_every_stage_and_a_card(pipeline: Any) -> None:
+    files, about = bundle.read(pipeline.bundle)
+    assert set(about["stages"]) == set(STAGES)
+    assert {f"{stage}.safetensors" for stage in STAGES} | {"head.npz", "MODEL_CARD.md"} == set(files)
+    card = files["MODEL_CARD.md"].decode()
+    assert "synthetic captures" in card
+    assert all(f"| {stage} |" in card for stage in STAGES)
