@@ -64,12 +64,12 @@ def transform_points(points_n: NDArray[np.floating], affine_33: NDArray[np.float
 
 
 def warp(
-    image: NDArray[np.uint8], affine_33: NDArray[np.float64], size: int, border: int = cv2.BORDER_REFLECT_101
+    image: NDArray[np.uint8], affine_33: NDArray[np.float64], size: int, border: int = cv2.BORDER_REPLICATE
 ) -> NDArray[np.uint8]:
     """Crop an image (H x W or H x W x 3, uint8) to ``size`` x ``size``, anti-aliased.
 
-    Where the crop is coarser than the photograph, pixels are averaged over their area. Beyond the photograph the
-    picture is mirrored (a black border would be an edge that no face has); pass ``cv2.BORDER_CONSTANT`` for masks.
+    Where the crop is coarser than the photograph, pixels are averaged over their area. Beyond the photograph its
+    last pixels are repeated (a black border would be an edge that no face has); pass ``cv2.BORDER_CONSTANT`` for masks.
     """
     scale = float(affine_33[0, 0])
     left, top = -affine_33[0, 2] / scale, -affine_33[1, 2] / scale

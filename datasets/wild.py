@@ -9,6 +9,7 @@ from mosar.datasets import crop
 from mosar.datasets.photographs import read_photograph
 from mosar.datasets.skin_mask import skin_mask
 from mosar.errors import PhotographError
+from mosar.models.head.expressions import NAMES
 
 if TYPE_CHECKING:
     from mosar.datasets.landmarks import Detector
@@ -38,7 +39,7 @@ def wild_sample(data: bytes, detector: "Detector", size: int) -> dict[str, Any]:
         "image": crop.warp(image, affine, size),
         "mask": skin_mask(moved, size, size) * inside.astype(np.uint8),
         "landmarks": np.concatenate([moved, np.ones((len(moved), 1))], 1).astype(np.float32),
-        "blendshapes": np.fromiter((faces[0].blendshapes[n] for n in sorted(faces[0].blendshapes)), np.float32),
+        "blendshapes": np.array([faces[0].blendshapes.get(name, 0.0) for name in NAMES], np.float32),
         "camera": {"size": size, "intrinsics": intrinsics.round(5).tolist()},
         "capture": {"source": "photograph"},
     }

@@ -5,6 +5,7 @@ any head file, chart and map size carries the same features. Computed once for e
 """
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,6 +127,9 @@ def _areas(a: Atlas, head: Head) -> dict[str, Values]:
     def inside(outline: tuple[int, ...], soft: float, grow: float = 0.0) -> Values:
         return smoothstep(-soft, soft, outline_distance(p, marks[list(outline)]) + grow) * front
 
+    def both(side: Callable[[float], Values]) -> Values:
+        return side(1.0) + side(-1.0)
+
     left_eye, right_eye = (np.nanmean(marks[list(e)], 0) for e in (skin_mask.LEFT_EYE, skin_mask.RIGHT_EYE))
     between = abs(left_eye[0] - right_eye[0])
     mouth = np.nanmean(marks[list(skin_mask.LIPS)], 0)
@@ -138,17 +142,10 @@ def _areas(a: Atlas, head: Head) -> dict[str, Values]:
         "lips": lips,
         "brows": np.maximum(inside(skin_mask.LEFT_BROW, 2.2), inside(skin_mask.RIGHT_BROW, 2.2)),
         "eyelids": eyes,
-        "under_eyes": sum(
-            (near(p, e + at(0, -14, 0), (15, 7, 25)) for e in (left_eye, right_eye)), start=np.zeros(len(p), np.float32)
-        ),
+        "under_eyes": both(lambda s: near(p, (left_eye if s > 0 else right_eye) + at(0, -14, 0), (15, 7, 25))),
         "nose": near(p, nose + at(0, 6, -6), (17, 20, 25)),
-        "nostrils": sum(
-            (near(p, nose + at(s * 9.0, -7, -6), (5, 4, 8)) for s in (-1, 1)), start=np.zeros(len(p), np.float32)
-        ),
-        "cheeks": sum(
-            (near(p, at(s * 0.72 * between, nose[1] - 2, nose[2] - 45), (22, 20, 35)) for s in (-1, 1)),
-            start=np.zeros(len(p), np.float32),
-        ),
+        "nostrils": both(lambda s: near(p, nose + at(s * 9.0, -7, -6), (5, 4, 8))),
+        "cheeks": both(lambda s: near(p, at(s * 0.72 * between, nose[1] - 2, nose[2] - 45), (22, 20, 35))),
         "chin": near(p, chin + at(0, 12, 0), (18, 14, 25)),
         "forehead": smoothstep(left_eye[1] + 22, left_eye[1] + 36, p[:, 1]) * front,
         "ears": _vertex_area(a, head, head.region("ears")) if head.region("ears").any() else _ear_guess(p, left_eye),
@@ -182,6 +179,7 @@ def _beard(
     jaw = smoothstep(mouth[1] + 38, mouth[1] - 2, p[:, 1] + 0.30 * np.clip(0.62 * between - side, -60, 20))
     under = smoothstep(chin[1] - 42, chin[1] - 18, p[:, 1])
     cheek_line = smoothstep(0.34 * between, 0.62 * between, side + 0.55 * np.clip(mouth[1] - 4 - p[:, 1], 0, 60))
+    cheek_line = np.maximum(cheek_line, smoothstep(mouth[1] - 9, mouth[1] - 17, p[:, 1]))
     beard = jaw * under * cheek_line * smoothstep(-88, -68, p[:, 2]) * (1 - lips)
     moustache = near(p, mouth + at(0, 13.5, 4), (27, 6.5, 30)) * (1 - lips) * front
     return {"beard": beard, "moustache": np.clip(1.4 * moustache, 0, 1)}

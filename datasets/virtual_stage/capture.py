@@ -121,7 +121,7 @@ def _maps(
         "translucency": skin.translucency(a, depth),
     }
     eight = {name: (a.map(value) * 255 + 0.5).astype(np.uint8) for name, value in single.items()}
-    maps = {"diffuse": display(a.map(painted.diffuse_n3)), **eight, "normal": normal}
+    maps: dict[str, NDArray[Any]] = {"diffuse": display(a.map(painted.diffuse_n3)), **eight, "normal": normal}
     hidden = np.maximum(a.areas["pocket"], painted.scalp_n * (painted.scalp_n > 0.4))
     world = to_world(on_mesh, torch.from_numpy(normal).permute(2, 0, 1)[None])
     flat = [painted.specular_n, cavity, single["translucency"]]

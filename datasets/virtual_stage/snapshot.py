@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosar.datasets import crop
-
-BLENDSHAPES = 52
-"""Scores of an in-the-wild sample, in the head's expression order."""
+from mosar.models.head.expressions import NAMES
 
 
 def snapshot(stage_sample: Mapping[str, Any], linear_hw3: NDArray[np.float32], seed: int) -> dict[str, Any]:
@@ -21,14 +19,12 @@ def snapshot(stage_sample: Mapping[str, Any], linear_hw3: NDArray[np.float32], s
     known = marks[:, 2] > 0
     marks[known, :2] += rng.normal(0, 0.003 * size, (int(known.sum()), 2))  # what a detector errs by
     capture = stage_sample["capture"]
-    weights = np.fromiter(capture["expression"].values(), np.float32)
-    scores = np.zeros(BLENDSHAPES, np.float32)
-    scores[: len(weights)] = np.clip(weights[:BLENDSHAPES] + rng.normal(0, 0.05, min(len(weights), BLENDSHAPES)), 0, 1)
+    weights = np.array([capture["expression"].get(name, 0.0) for name in NAMES])
     return {
         "image": develop(linear_hw3, rng),
         "mask": stage_sample["mask"],
         "landmarks": marks.astype(np.float32),
-        "blendshapes": scores,
+        "blendshapes": np.clip(weights + rng.normal(0, 0.05, len(NAMES)), 0, 1).astype(np.float32),
         "camera": {"size": size, "intrinsics": _assumed(marks, size, rng).round(5).tolist()},
         "capture": {"subject": capture["subject"], "source": "virtual", "licence": capture["licence"]},
     }

@@ -1,21 +1,16 @@
 """Records from a folder of photographs: detection, crop, skin mask; what is left out is counted by reason."""
 
-import functools
 import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mosar.datasets import schema
 from mosar.errors import ConfigError, PhotographError
 from mosar.platform import digest, storage
 from mosar.platform.shards import Record
-
-if TYPE_CHECKING:
-    from mosar.datasets.landmarks import Detector
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 _OFFICIAL = re.compile(r"[A-Z]\d{5}(\d)")
@@ -64,29 +59,27 @@ def tasks(folder: str, image_size: int, shard: int) -> list[Task]:
 
 def produce(location: str, task: Task) -> Iterator[Record]:
     """The records of a shard; what was left out, and why, is written to ``left_out/`` of the data set."""
+    from mosar.datasets.landmarks import Detector
     from mosar.datasets.wild import wild_sample
 
     left_out: dict[str, str] = {}
-    for path in task.paths:
-        name = Path(path).stem
-        try:
-            sample = wild_sample(Path(path).read_bytes(), _detector(), task.image_size)
-        except PhotographError as error:
-            left_out[path] = str(error).partition(";")[0]
-            continue
-        sample["capture"] |= {"subject": name, "split": task.split}
-        members = schema.encode(sample)
-        schema.validate(members, "wild")
-        key = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:50] + "-" + hashlib.sha256(path.encode()).hexdigest()[:8]
-        yield Record(key, task.split, name, members)
+    with Detector() as detector:
+        for path in task.paths:
+            name = Path(path).stem
+            try:
+                sample = wild_sample(Path(path).read_bytes(), detector, task.image_size)
+            except PhotographError as error:
+                left_out[path] = str(error).partition(";")[0]
+                continue
+            sample["capture"] |= {"subject": name, "split": task.split}
+            members = schema.encode(sample)
+            schema.validate(members, "wild")
+            yield Record(_key(path), task.split, name, members)
     if left_out:
         note = f"{digest.of_json(list(task.paths))[:16]}.json"
         storage.write_json(storage.join(location, "left_out", note), left_out)
 
 
-@functools.cache
-def _detector() -> "Detector":
-    """One detector a process."""
-    from mosar.datasets.landmarks import Detector
-
-    return Detector(max_faces=2)
+def _key(path: str) -> str:
+    """A sample's key: the file's name, and a hash of its path, for names may occur in several folders."""
+    return f"{re.sub(r'[^A-Za-z0-9_-]', '_', Path(path).stem)[:50]}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"

@@ -56,7 +56,7 @@ def test_warp_averages_when_it_shrinks():
     assert np.abs(small[2:-2, 2:-2].astype(int) - 127).max() <= 2
 
 
-def test_the_border_is_mirrored_for_pictures_and_black_for_masks():
+def test_the_border_is_repeated_for_pictures_and_black_for_masks():
     white = np.full((50, 50), 255, np.uint8)
     affine = crop.crop_affine(np.array([0.0, 25.0]), 50, 32)
     assert (crop.warp(white, affine, 32) == 255).all()

@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+import torch
+
+from mosar.datasets import lights, schema
+from mosar.datasets.virtual_stage import noise, skin
+from mosar.datasets.virtual_stage.atlas import atlas
+from mosar.datasets.virtual_stage.capture import Stage, capture
+from mosar.datasets.virtual_stage.people import (
+    SURFACE,
+    TONE_AXES,
+    TONE_MEAN,
+    TONE_STD,
+    sample_expression,
+    sample_person,
+    skin_tone,
+)
+from mosar.datasets.virtual_stage.snapshot import snapshot
+from mosar.models.camera import Camera, project
+from mosar.models.head import load_head
+from mosar.models.head.morph import landmarks
+
+SIZE = 96
+GROUPS = {
+    "African": (0.186, 0.098, 0.064), "South Asian": (0.346, 0.197, 0.129), "Iraqi": (0.378, 0.214, 0.153),
+    "Thai": (0.383, 0.221, 0.145), "Chinese": (0.415, 0.242, 0.171), "Arabian": (0.432, 0.238, 0.164),
+    "Caucasian": (0.446, 0.255, 0.195), "Japanese": (0.473, 0.279, 0.203),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def head():
+    return load_head()
+
+
+@pytest.fixture(scope="module")
+def shot(head):
+    person = sample_person(head, 4)
+    stage = Stage(head, SIZE, 96, lights.TRAIN_LIGHTS)
+    return capture(stage, person, skin.paint(atlas(head, SIZE), person), 0)
+
+
+def test_bare_skin_lies_in_the_measured_range(head):
+    inside, total = 0, 0
+    for seed in range(24):
+        painted = skin.paint(atlas(head, SIZE), sample_person(head, seed))
+        reflectance = painted.diffuse_n3[painted.bare_n > 0.95] + SURFACE
+        box = ((reflectance >= skin.RANGE[0]) & (reflectance <= skin.RANGE[1])).all(1)
+        apart = (np.log(reflectance) - TONE_MEAN) @ np.linalg.inv(TONE_AXES) / TONE_STD
+        near = np.linalg.norm(apart, axis=1) < 3.5
+        inside, total = inside + (box & near).sum(), total + len(box)
+    assert total > 1000
+    assert inside / total >= 0.98
+
+
+def test_tones_reach_every_measured_group(head):
+    tones = np.array([skin_tone(sample_person(head, seed).tone) for seed in range(400)])
+    for name, mean in GROUPS.items():
+        nearest = np.abs(np.log((tones + SURFACE) / np.array(mean))).max(1).min()
+        assert nearest < 0.1, name
+    darkness = np.array([sample_person(head, seed).tone[0] for seed in range(400)])
+    counts, _ = np.histogram(darkness, 8)
+    assert counts.min() > 25  # even over the range
+
+
+def test_features_are_the_same_at_every_map_size(head):
+    person = sample_person(head, 3)
+    coarse, fine = (atlas(head, size) for size in (64, 256))
+    small, large = (np.asarray(a.map(skin.paint(a, person).diffuse_n3)) for a in (coarse, fine))
+    averaged = large.reshape(64, 4, 64, 4, 3).mean((1, 3))
+    inner = (slice(8, 56), slice(12, 52))
+    difference = np.abs(averaged - small)[inner] / averaged[inner].mean()
+    assert np.median(difference) < 0.05
+
+
+@pytest.mark.parametrize("make", [noise.gradient_noise, noise.cells])
+def test_noise_fades_where_a_texel_is_too_large_for_it(make):
+    points = np.random.default_rng(0).uniform(-50, 50, (2000, 3))
+    assert make(points, 4.0, 1).std() > 0.05
+    assert make(points, 4.0, 1, 4.0).std() == 0
+
+
+def test_spots_keep_their_mean_on_coarse_maps():
+    points = np.random.default_rng(0).uniform(-60, 60, (60000, 3))
+    fine, coarse = (noise.spots(points, 8, (1, 2), 0.5, 1, texel).mean() for texel in (0.1, 3.0))
+    assert 0.2 * fine < coarse < 3 * fine
+
+
+def test_a_capture_is_a_whole_sample(head, shot):
+    sample, linear = shot
+    schema.validate(schema.encode(sample), "stage")
+    assert linear.shape == (96, 96, 3)
+    assert list(sample["capture"]["expression"]) == list(head.expression_names)
+    assert 0.1 < (sample["mask"] > 0).mean() < 0.8
+    assert sample["ao"].mean() > 100
+    np.testing.assert_allclose(np.linalg.norm(sample["normal"], axis=-1), 1, atol=1e-5)
+    assert sample["normal"][..., 2].mean() > 0.9
+
+
+def test_landmarks_are_the_meshs_through_the_camera(head, shot):
+    sample, _ = shot
+    view = sample["camera"]
+    camera = Camera(*(torch.tensor([view[k]]) for k in ("intrinsics", "rotation", "translation_mm")))
+    points = landmarks(head, torch.from_numpy(sample["mesh"])[None])
+    seen = sample["landmarks"][:, 2] > 0
+    assert seen.sum() > 300
+    np.testing.assert_allclose(project(camera, points)[0, seen].numpy(), sample["landmarks"][seen, :2], atol=0.05)
+
+
+def test_the_same_seed_gives_the_same_bytes(head, shot):
+    person = sample_person(head, 4)
+    again, linear = capture(
+        Stage(head, SIZE, 96, lights.TRAIN_LIGHTS), person, skin.paint(atlas(head, SIZE), person), 0
+    )
+    assert schema.encode(again) == schema.encode(shot[0])
+    assert schema.encode(snapshot(again, linear, 5)) == schema.encode(snapshot(*shot, 5))
+
+
+def test_a_snapshot_has_no_truth(shot):
+    members = schema.encode(snapshot(*shot, 5))
+    schema.validate(members, "wild")
+    assert set(schema.decode_member(members, "capture")) == {"subject", "source", "licence"}
+    assert not np.allclose(schema.decode_member(members, "camera")["intrinsics"], shot[0]["camera"]["intrinsics"])
+
+
+def test_expressions_are_weights(head):
+    drawn = np.array([sample_expression(head, np.random.default_rng(s)) for s in range(200)])
+    assert drawn.min() >= 0
+    assert drawn.max() <= 1
+    assert (drawn.max(0) > 0).mean() > 0.8
