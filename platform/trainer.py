@@ -102,14 +102,16 @@ def fit(spec: RunSpec) -> dict[str, Any]:
 
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     config = spec.config
-    check_room(config, cluster.room())
+    room = cluster.room()
+    check_room(config, room)
     fewest = config.min_workers or config.workers
+    most = max(fewest, min(config.workers, int(room - READER_CPUS)))
     trainer = TorchTrainer(
         work,
         train_loop_config={"spec": spec},
         scaling_config=ScalingConfig(
-            num_workers=config.workers if fewest == config.workers else (fewest, config.workers),
-            use_gpu=ray.cluster_resources().get("GPU", 0) >= config.workers,
+            num_workers=most if fewest == most else (fewest, most),
+            use_gpu=ray.cluster_resources().get("GPU", 0) >= most,
         ),
         run_config=RunConfig(
             name=spec.submission,

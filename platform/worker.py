@@ -325,6 +325,7 @@ class _Training:
 def make_deterministic(config: TrainConfig, device: torch.device) -> None:
     """Seed, fixed threads, deterministic algorithms (where CUDA has none, torch warns)."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    os.environ.setdefault("NUMBA_NUM_THREADS", str(config.threads))
     torch.set_num_threads(config.threads)
     torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
