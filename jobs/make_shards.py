@@ -101,7 +101,8 @@ def main(config: MakeShards) -> None:
             (f"wild-{config.preset}", virtual.tasks("wild", sizes.wild_subjects, sizes, config.seed), produce),
         ]
     recipe = {"source": config.source, "sizes": to_mapping(sizes), "seed": config.seed, "folder": config.folder}
-    recipe["head"] = virtual.head_digest(config.head)
+    if config.source == "virtual":
+        recipe |= {"head": virtual.head_digest(config.head), "generator": virtual.GENERATOR}
     todo = [(storage.join(root, "data", name), tasks, produce) for name, tasks, produce in jobs]
     if config.concurrency == 0 or all(_finished(location) for location, _, _ in todo):
         _write(todo, recipe, 0)

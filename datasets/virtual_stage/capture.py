@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mosar.datasets import crop, lights
 from mosar.datasets.virtual_stage import occlusion, skin
 from mosar.datasets.virtual_stage.atlas import Atlas, atlas
-from mosar.datasets.virtual_stage.extras import dress
+from mosar.datasets.virtual_stage.extras import Body, dress
 from mosar.datasets.virtual_stage.people import Person, sample_expression
 from mosar.datasets.virtual_stage.render import Subject, View, backdrop, render
 from mosar.models.camera import Camera, project, to_camera, transform_image
@@ -54,7 +54,7 @@ def capture(stage: Stage, person: Person, painted: skin.Skin, seed: int) -> tupl
     light = lights.random_light(rng, stage.lights, exposure)
     camera, points = _camera(rng, head, mesh, stage.image_size)
     shadow = occlusion.shadow(head, seen, light.sh_l3)
-    extras = dress(head, a, person, mesh.numpy(), normals.numpy(), shadow)
+    extras = dress(head, a, person, Body(mesh.numpy(), normals.numpy(), shadow))
     subject = Subject(mesh, texels, torch.from_numpy(shadow), person.iris, extras)
     view = render(head, subject, camera, light, backdrop(rng, light, camera, stage.image_size))
     sample = {

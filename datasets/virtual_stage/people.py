@@ -60,7 +60,7 @@ def sample_person(head: Head, seed: int) -> Person:
     old = _mean(head, weights, {"child": 0.0, "young": 0.25, "old": 1.0})
     age = float(np.clip(8 + 68 * old + rng.normal(0, 5), 6, 85))
     tone = np.array([darkness, *rng.normal(0, 0.8, 2) * TONE_STD[1:]])
-    grey = float(np.clip(rng.normal((age - 48) / 30, 0.25), 0, 1))
+    grey = float(np.clip(rng.normal((age - 54) / 28, 0.25), 0, 1))
     return Person(
         seed=seed,
         archetype_a=weights,
@@ -138,9 +138,9 @@ def _mean(head: Head, weights_a: NDArray[np.floating], values: Mapping[str, floa
 def _hair_colour(rng: np.random.Generator, darkness: float, grey: float) -> Floats:
     """Linear albedo: black to brown, lighter and redder where skin is lighter, grey with age."""
     lightness = rng.beta(1.2, 2.2) * np.clip(0.75 - darkness, 0.02, 1)
-    base = 0.012 + 0.32 * lightness**1.6
-    warmth = rng.uniform(0.2, 0.55) * np.clip(lightness * 3, 0.25, 1)
-    colour = base * np.array([1 + warmth, 1.0, 1 - 0.85 * warmth])
+    base = 0.008 + 0.30 * lightness**1.8
+    warmth = rng.uniform(0.45, 0.8) * np.clip(lightness * 4, 0.3, 1)
+    colour = base * np.array([1 + warmth, 1.0, 1 - 0.62 * warmth])
     return colour * (1 - grey) + grey * rng.uniform(0.18, 0.5) * np.array([1.0, 0.98, 0.95])
 
 
@@ -186,7 +186,8 @@ def _traits(rng: np.random.Generator, darkness: float, age: float, male: float) 
         "stubble": shaven,
         "beard": float(rng.uniform(0.5, 1.0)) if bearded else 0.0,
         "moustache": float(rng.uniform(0.6, 1.0)) if bearded or (male > 0.55 and rng.random() < 0.08) else 0.0,
-        "brows": float(rng.uniform(0.45, 1.0)) * (0.8 + 0.2 * male),
+        "brows": float(rng.uniform(0.6, 1.0)) * (0.8 + 0.2 * male),
+        "glasses": float(rng.random() < (0.12 if age < 40 else 0.35)),
         "wrinkles": wrinkles,
         "pores": float(rng.uniform(0.3, 1.0)) * (0.5 + 0.5 * adult),
         "oil": float(rng.uniform(0.2, 1.0)),

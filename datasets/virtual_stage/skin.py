@@ -51,7 +51,8 @@ def paint(a: Atlas, person: Person) -> Skin:
     diffuse = _mix(diffuse, np.broadcast_to(0.25 * person.hair + 0.006, diffuse.shape), lashes)
     hair, scalp = _hair_cover(a, person)
     strands = 1 + 0.5 * gradient_noise(a.position_n3 * [1, 0.35, 1], 2.2, person.seed + 41, a.texel_n)
-    diffuse = _mix(diffuse, person.hair * strands[:, None], hair)
+    colour = person.hair * (1 - 0.45 * np.clip(a.areas["brows"], 0, 1))[:, None]
+    diffuse = _mix(diffuse, colour * strands[:, None], hair)
     bare = (1 - smoothstep(0.02, 0.3, a.areas["lips"])) * (1 - smoothstep(0.02, 0.2, hair))
     bare = (
         bare
@@ -159,7 +160,7 @@ def _hair_cover(a: Atlas, person: Person) -> tuple[Values, Values]:
     scalp = scalp * {"bald": 0.12, "shaved": 0.72}.get(person.style, 0.97)
     if person.style == "bald":  # a wreath stays
         scalp = np.maximum(scalp, 0.75 * scalp / 0.12 * smoothstep(62, 40, p[:, 1]))
-    brows = np.clip(area["brows"] * t["brows"] * (0.75 + 0.55 * fine), 0, 1) * 0.92
+    brows = np.clip(area["brows"] * t["brows"] * (0.85 + 0.6 * fine), 0, 1) * 0.95
     shadow = np.maximum(area["beard"], area["moustache"]) * (0.55 + 0.3 * fine) * 0.36 * t["stubble"]
     rough = smoothstep(0.25, 0.75, np.maximum(area["beard"] * t["beard"], 0) + 0.25 * (fine - 0.5))
     grown = np.maximum(
@@ -177,8 +178,8 @@ def _specular(a: Atlas, person: Person, hair: Values) -> Values:
     oily = 0.10 * t["oil"] * (area["nose"] + 0.6 * area["forehead"] + 0.4 * area["chin"])
     broad = 0.05 * fractal_noise(a.position_n3, 30, 3, person.seed + 52, a.texel_n)
     wet = 0.12 * area["lips"] + 0.25 * area["pocket"] - 0.06 * area["under_eyes"]
-    value = 0.33 + oily + broad + wet + 0.12 * pores * t["pores"]
-    return np.clip(value * (1 - 0.55 * hair), 0.05, 0.95).astype(np.float32)
+    value = 0.30 + oily + broad + wet + 0.12 * pores * t["pores"]
+    return np.clip(value * (1 - 0.8 * hair), 0.05, 0.95).astype(np.float32)
 
 
 def _relief(a: Atlas, person: Person, hair: Values, moles: Values) -> Values:
@@ -189,7 +190,7 @@ def _relief(a: Atlas, person: Person, hair: Values, moles: Values) -> Values:
     grain = 0.05 * fractal_noise(p, 3.5, 3, s + 62, a.texel_n) + 0.10 * fractal_noise(p, 12, 2, s + 63, a.texel_n)
     lips = 0.12 * area["lips"] * gradient_noise(p * [1, 0.2, 0.3], 1.8, s + 64, a.texel_n)
     fuzz = 0.35 * hair * gradient_noise(p * [1, 0.35, 1], 2.5, s + 65, a.texel_n)
-    lines = _wrinkles(a, person) * (0.12 + 0.88 * t["wrinkles"])
+    lines = _wrinkles(a, person) * (0.04 + 0.8 * t["wrinkles"])
     bumps = 0.35 * moles
     return ((pores + grain + lips + lines) * (1 - 0.6 * hair) + fuzz + bumps).astype(np.float32)
 
@@ -197,9 +198,9 @@ def _relief(a: Atlas, person: Person, hair: Values, moles: Values) -> Values:
 def _wrinkles(a: Atlas, person: Person) -> Values:
     """Creases (n), mm, negative: across the forehead, beside the eyes, below them, from nose to mouth."""
     p, area, s, marks = a.position_n3, a.areas, person.seed, a.points_l3
-    bend = 3.0 * gradient_noise(p, 40, s + 71) + 1.2 * gradient_noise(p, 13, s + 72)
+    bend = 7.0 * gradient_noise(p, 45, s + 71) + 2.5 * gradient_noise(p, 15, s + 72)
     rows = _crease(np.sin((p[:, 1] + bend) * 2 * np.pi / 9.5)) * area["forehead"] * smoothstep(52, 35, np.abs(p[:, 0]))
-    rows = rows * smoothstep(-0.25, 0.25, gradient_noise(p, 30, s + 73) + 0.1)
+    rows = rows * smoothstep(-0.15, 0.3, gradient_noise(p * at(0.6, 1.6, 1), 26, s + 73))
     feet = np.zeros(len(p), np.float32)
     for corner, sign in ((marks[263], 1.0), (marks[33], -1.0)):
         if not np.isnan(corner[0]):

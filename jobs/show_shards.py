@@ -1,0 +1,41 @@
+"""Look at a data set: counts, and a contact sheet of its samples.
+
+python jobs/show_shards.py data=virtual-tiny
+"""
+
+import sys
+from dataclasses import dataclass
+
+from mosar.errors import ConfigError
+from mosar.jobs import entry
+from mosar.jobs.sources import report
+from mosar.platform import storage
+from mosar.platform.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class ShowShards:
+    """Attributes:
+
+    data: name of the data set.
+    storage: root of the data; else MOSAR_STORAGE, else ~/.mosar.
+    """
+
+    data: str = ""
+    storage: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.data or "/" in self.data or self.data.startswith("."):
+            raise ConfigError(f"data: got {self.data!r}, expected the name of a data set")
+
+
+def main(config: ShowShards) -> None:
+    found = Manifest(storage.join(storage.root(config.storage), "data", config.data))
+    for row in found.shards():
+        print(f"{row.name}  {row.split:<10}  {row.samples:>6} samples  {row.bytes / 1e6:8.1f} MB  {row.sha256[:12]}")
+    for line in report.write(found):
+        print(line)
+
+
+if __name__ == "__main__":
+    sys.exit(entry.run(main, ShowShards, "show_shards"))
