@@ -1,7 +1,7 @@
 """Streams: what each worker reads, step by step, through Ray Data.
 
 A step's batch holds samples of several streams in fixed shares. Share ``b`` of a stream at step ``t`` are the places
-``[t b, (t + 1) b)`` of its order. The batch is cut into ``slices`` (as many as there can be workers) and a worker takes
+``[t b, (t + 1) b)`` of its order. The batch is cut into ``slices`` and a worker takes
 some of them: which samples, with which augmentation, does not depend on how many workers there are. So a position is a
 step, and nothing else.
 """
@@ -59,7 +59,7 @@ def shares(proportions: Mapping[str, float], batch: int, slices: int) -> dict[st
         if abs(found[name] - batch * proportion) > 1e-6 or found[name] % slices or not found[name]:
             raise ConfigError(
                 f"batch: {batch} x {proportion} of stream {name!r} are {batch * proportion:g} samples a step, which "
-                f"cannot be shared equally by {slices} worker(s); choose another batch or number of workers"
+                f"cannot be cut into {slices} equal slice(s); choose another batch or number of workers"
             )
     return found
 

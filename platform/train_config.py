@@ -6,7 +6,7 @@ from typing import Literal
 
 from mosar.errors import ConfigError
 
-WITHOUT_EFFECT = ("min_workers", "readers", "keep", "retries", "log_every")
+WITHOUT_EFFECT = ("workers", "min_workers", "readers", "keep", "retries", "log_every")
 """Keys that do not change the weights that come out: a run may go on with others."""
 
 
@@ -22,8 +22,9 @@ class TrainConfig:
     ema: decay of the moving average of the weights that is evaluated and exported; 0 for none.
     precision: of the forward pass.
     seed: of weights, order, augmentation and everything random.
-    workers: the most workers; also the number of slices that a batch is cut into, so that fewer give the same result.
-    min_workers: the fewest; by default as many as ``workers``.
+    workers, min_workers: the most and the fewest at once; a run may go on with others, see ``slices``.
+    slices: that a batch is cut into; each worker takes some of them, so that the weights depend on the slices and not
+        on the workers. By default as many as workers.
     threads: of torch, a worker.
     readers: reading tasks at once, a worker.
     checkpoint_every, keep: steps between checkpoints; how many are kept.
@@ -46,6 +47,7 @@ class TrainConfig:
     seed: int = 0
     workers: int = 1
     min_workers: int | None = None
+    slices: int | None = None
     threads: int = 1
     readers: int = 1
     checkpoint_every: int = 100
@@ -68,6 +70,14 @@ class TrainConfig:
             raise ConfigError(f"train.ema: got {self.ema}, expected a decay in [0, 1)")
         if self.min_workers is not None and not 1 <= self.min_workers <= self.workers:
             raise ConfigError(f"train.min_workers: got {self.min_workers}, expected 1 to workers ({self.workers})")
+
+        if self.slices is not None and self.slices < self.workers:
+            raise ConfigError(f"train.slices: got {self.slices}, expected at least workers ({self.workers})")
+
+    @property
+    def cut(self) -> int:
+        """The number of slices."""
+        return self.slices or self.workers
 
     def lr_at(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""

@@ -60,7 +60,7 @@ def prepare(
     missing = sorted(set(stage.streams) - set(data))
     if missing:
         raise ConfigError(f"data: stage {stage.name!r} also needs data for the stream {missing[0]!r}")
-    share = stream.shares({name: spec.proportion for name, spec in stage.streams.items()}, config.batch, config.workers)
+    share = stream.shares({name: spec.proportion for name, spec in stage.streams.items()}, config.batch, config.cut)
 
     def sources(split: str, seed: int, training: bool) -> tuple[Source, ...]:
         found = []
@@ -73,7 +73,7 @@ def prepare(
 
     training, validation = sources("train", config.seed, True), sources("validation", 0, False)
     digests = {source.name: {"location": source.location, "digest": source.digest} for source in training}
-    full = {**identity, "stage": stage.name, "train": to_mapping(config), "data": digests}
+    full = {**identity, "stage": stage.name, "train": to_mapping(config) | {"slices": config.cut}, "data": digests}
     run.begin(location, full, [f"train.{name}" for name in WITHOUT_EFFECT])
     return RunSpec(location, build, training, validation, config, uuid.uuid4().hex)
 

@@ -1,7 +1,7 @@
 """What each worker of a Ray Train run does.
 
 Nothing random outlives a step: weights, order, augmentation and every step's noise follow from the seed and the step's
-number. The batch is cut into as many slices as there can be workers, and a slice's noise belongs to the slice. So a run
+number. The batch is cut into slices, shared out among the workers, and a slice's noise belongs to the slice. So a run
 that was killed, or went on with fewer workers, computes what an undisturbed one computes.
 """
 
@@ -86,7 +86,7 @@ class _Training:
         self.module = module.to(self.device).train()
         self.average = copy.deepcopy(self.module).eval() if self.config.ema else None
         self.optimizer = torch.optim.AdamW(self.module.parameters(), lr=0.0, weight_decay=self.config.weight_decay)
-        slices = self.config.workers
+        slices = self.config.cut
         self.mine = range(self.rank * slices // self.world, (self.rank + 1) * slices // self.world)
         self.generator = torch.Generator(self.device)
         self.held_out: list[Batch] = []
@@ -114,7 +114,7 @@ class _Training:
         config = self.config
         waited, since, since_step = 0.0, time.monotonic(), done
         before = time.monotonic()
-        sources, slices = self.spec.training, config.workers
+        sources, slices = self.spec.training, config.cut
         for step, batches in stream.batches(
             sources, range(done, config.steps), self.mine, slices, readers=config.readers
         ):
@@ -161,7 +161,7 @@ class _Training:
             with held:
                 with self._autocast():
                     total, named = model(self._on_device(batch), self.generator)
-                (total * (self.world / config.workers)).backward()
+                (total * (self.world / config.cut)).backward()
             totals.append(total.detach())
             parts.append(named)
         norm = torch.nn.utils.clip_grad_norm_(self.module.parameters(), config.clip or float("inf"))

@@ -23,7 +23,7 @@ from mosar.platform.shards import Record
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 240.0
-SLOWLY = ("stage=toy", "model.pause_s=0.1")
+SLOWLY = ("stage=toy", "model.pause_s=0.1", "run=submitted", "train.slices=2")
 
 
 def npy(array: np.ndarray) -> bytes:
@@ -129,13 +129,11 @@ def steps(log: Path) -> list[tuple[int, str]]:
     return [(int(pid), version) for pid, version in (line.split() for line in lines if line.count(" ") == 1)]
 
 
-def kill_worker(log: Path) -> None:
-    wait_for(lambda: len(steps(log)) > 14)
+def disturb(log: Path, checkpoints: Path, word: str) -> None:
+    """Kill a worker in mid-run; once others have taken over and there are two checkpoints, kill the driver."""
+    wait_for(lambda: len(steps(log)) > 2 * 14)
     os.kill(steps(log)[-1][0], signal.SIGKILL)
-
-
-def kill_driver(checkpoints: Path, word: str) -> None:
-    """Once there are two checkpoints, kill all that runs train_stage.py with this argument."""
+    wait_for(lambda: len({pid for pid, _ in steps(log)}) == 4)
     wait_for(lambda: len(list(checkpoints.glob("*/state.json"))) == 2)
     for process in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError):
@@ -155,21 +153,12 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 @pytest.fixture(scope="module")
 def runs(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Started]]:
     """What the tests below look at, started together, for starting takes longest."""
-    logs = tmp_path_factory.mktemp("logs")
-    killed, submitted = logs / "killed", logs / "submitted"
+    log = tmp_path_factory.mktemp("logs") / "submitted"
+    submitted = house.submit(house.checkout, *SLOWLY, "train.workers=2", f"model.log={log}")
     checkpoints = house.path("submitted", "checkpoints")
     started = {
-        "killed": Started(
-            house.start("train_stage", *SLOWLY, "run=killed", f"model.log={killed}"),
-            killed,
-            functools.partial(kill_worker, killed),
-        ),
-        "submitted": Started(
-            house.submit(house.checkout, *SLOWLY, "run=submitted", f"model.log={submitted}"),
-            submitted,
-            functools.partial(kill_driver, checkpoints, "run=submitted"),
-        ),
-        "all": Started(house.start("train_all", "data.damaged=damaged-tiny"), logs / "all"),
+        "submitted": Started(submitted, log, functools.partial(disturb, log, checkpoints, "run=submitted")),
+        "all": Started(house.start("train_all", "train.slices=2", "data.damaged=damaged-tiny"), log),
     }
     yield started
     for each in started.values():
@@ -192,20 +181,10 @@ def wait_for(ready: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def test_a_killed_worker_changes_nothing(
-    house: House, runs: dict[str, Started], undisturbed: dict[str, object]
-) -> None:
-    killed = runs["killed"]
-    code, out, err = killed.finish()
-    assert code == 0, out + err
-    assert len({pid for pid, _ in killed.steps()}) == 2
-    assert len(killed.steps()) < 40 + 40
-    assert house.summary("killed")["weights_sha256"] == undisturbed["weights_sha256"]
-
-
-def test_a_second_submission_with_edited_code_goes_on_where_the_first_was_killed(
+def test_a_killed_worker_then_a_killed_driver_then_fewer_workers_change_nothing(
     house: House, runs: dict[str, Started], undisturbed: dict[str, object], tmp_path: Path
 ) -> None:
+    """The second submission comes from another folder, with edited code, and finds the newest checkpoint truncated."""
     first = runs["submitted"]
     code, out, _ = first.finish()
     assert code != 0, out
@@ -217,13 +196,13 @@ def test_a_second_submission_with_edited_code_goes_on_where_the_first_was_killed
     other = make_checkout(tmp_path / "other")
     code_file = other / "models" / "stages" / "toy" / "__init__.py"
     code_file.write_text(code_file.read_text().replace('VERSION = "one"', 'VERSION = "two"'))
-    second = Started(house.submit(other, *SLOWLY, "run=submitted", f"model.log={first.log}"), first.log)
+    second = Started(house.submit(other, *SLOWLY, f"model.log={first.log}"), first.log)
     code, out, _ = second.finish()
     assert code == 0, out
     assert "cannot be used, going back to the one before" in out
     assert {version for _, version in second.steps()[:before]} == {"one"}
     assert {version for _, version in second.steps()[before:]} == {"two"}
-    assert len(second.steps()) - before == 40 - int(checkpoints[-2].name)
+    assert len(second.steps()) - before == 2 * (40 - int(checkpoints[-2].name))
     assert house.summary("submitted")["weights_sha256"] == undisturbed["weights_sha256"]
     lines = [json.loads(line) for line in house.path("submitted", "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss" in line] == [10, 20, 30, 40]
@@ -238,7 +217,7 @@ def test_train_all_goes_on_without_a_stage_whose_data_is_damaged(house: House, r
     assert "Traceback" not in err
     assert house.summary("child-tiny")["steps"] == 40
     assert "broken  failed" in out
-    again = house.run("train_all", "stages=[toy,child]")
+    again = house.run("train_all", "stages=[toy,child]", "train.slices=2")
     assert (again.returncode, again.stdout) == (0, "every stage is trained already\n")
     missing = house.run("train_all", "stages=[child]")
     assert missing.returncode == 2
@@ -258,7 +237,7 @@ def test_a_run_records_what_it_did_and_refuses_another_configuration(
     record = json.loads(house.path("toy-tiny", "record.json").read_text())
     assert record["packages"]["ray"] == "2.60.0"
     assert len(list(house.path("toy-tiny", "previews").iterdir())) == 3
-    refused = house.run("train_stage", "stage=toy", "train.lr=0.5", "train.readers=2")
+    refused = house.run("train_stage", "stage=toy", "train.lr=0.5", "train.readers=2", "train.slices=2")
     assert refused.returncode == 2
     assert "train.lr: 0.01 -> 0.5" in refused.stderr
     assert "readers" not in refused.stderr

@@ -77,5 +77,5 @@ def test_shares_are_exact_or_refused() -> None:
         shares({"a": 0.9}, 10, 1)
     with pytest.raises(ConfigError, match=r"batch: 10 x 0\.75 of stream 'a' are 7\.5"):
         shares({"a": 0.75, "b": 0.25}, 10, 1)
-    with pytest.raises(ConfigError, match="cannot be shared equally by 4 worker"):
+    with pytest.raises(ConfigError, match="cannot be cut into 4 equal slice"):
         shares({"a": 0.75, "b": 0.25}, 8, 4)
