@@ -12,7 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mosar.datasets import skin_mask
 from mosar.datasets.landmarks import Detector
+from mosar.datasets.regions import inside
 from mosar.models.camera import Camera, project
 from mosar.models.camera import views as camera_views
 from mosar.models.head import Head, landmarks, sample_identity, shape, vertex_normals
@@ -159,26 +161,40 @@ def view(head: Head, vertices_1v3: Tensor, yaw: float, pitch: float) -> Camera:
 def render(
     head: Head, vertices_1v3: Tensor, camera: Camera, generator: torch.Generator | None = None
 ) -> npt.NDArray[np.uint8]:
-    """A plain sRGB picture (SIZE SIZE 3) under one soft lamp from the front; a generator moves the lamp about."""
+    """A plain sRGB picture (SIZE SIZE 3) under one soft lamp from the front; a generator varies lamp and hair."""
     triangles_f3 = torch.from_numpy(np.array(head.triangles_f3))
     pixels = covered(rasterize(vertices_1v3, triangles_f3, camera, (SIZE, SIZE)), len(triangles_f3))
     normals = vertex_normals(vertices_1v3, triangles_f3)
     normal_n3 = torch.nn.functional.normalize(gather(pixels, triangles_f3, normals), dim=-1)
     sideways = torch.zeros(2) if generator is None else torch.randn(2, generator=generator) * 0.5
+    darkness = 0.5 if generator is None else float(torch.rand(1, generator=generator))
     lamp = torch.nn.functional.normalize(torch.tensor([float(sideways[0]), 0.4 + float(sideways[1]) * 0.5, 0.9]), dim=0)
     cosine = normal_n3 @ lamp
-    shaded = _albedo(head, pixels) * (0.25 + 0.9 * (0.3 * cosine + 0.7 * cosine.clamp(min=0)))[:, None].clamp(min=0.1)
+    shaded = _albedo(head, pixels, torch.tensor([0.16, 0.10, 0.07]) * (1.2 - darkness)) * (
+        0.25 + 0.9 * (0.3 * cosine + 0.7 * cosine.clamp(min=0))
+    )[:, None].clamp(min=0.1)
     image = scatter(pixels, shaded, (1, SIZE, SIZE), background=0.2)[0].permute(1, 2, 0)
     return (image.clamp(0, 1) ** (1 / 2.2) * 255).round().to(torch.uint8).numpy()
 
 
-def _albedo(head: Head, pixels: Covered) -> Tensor:
-    """Linear albedo (N 3) that lets a bare head pass for a face: skin, darker lips and brows; eyes and mouth as mapped."""
-    colours_v3 = torch.tensor([0.45, 0.27, 0.19]).repeat(len(head.template_v3), 1)
-    for name, colour in (("lips", (0.33, 0.12, 0.11)), ("brows", (0.12, 0.07, 0.05))):
-        if name in head.region_names:
-            colours_v3[torch.from_numpy(np.array(head.region(name)))] = torch.tensor(colour)
-    albedo_n3 = gather(pixels, torch.from_numpy(np.array(head.triangles_f3)), colours_v3[None])
+def _albedo(head: Head, pixels: Covered, hair: Tensor) -> Tensor:
+    """Linear albedo (N 3) that lets a bare head pass for a face: hair on scalp and brows, lips; eyes, mouth as mapped."""
+    names = set(head.region_names)
+    triangles_f3 = torch.from_numpy(np.array(head.triangles_f3))
+    template_n3 = gather(pixels, triangles_f3, torch.from_numpy(np.array(head.template_v3))[None]).double().numpy()
+    albedo_n3 = torch.tensor([0.45, 0.27, 0.19]).repeat(len(template_n3), 1)
+    for name, colour in (("lips", torch.tensor([0.36, 0.17, 0.14])), ("scalp", hair)):
+        if name in names:
+            mask_v1 = torch.from_numpy(head.region(name).astype(np.float32))[:, None]
+            cover_n1 = ((gather(pixels, triangles_f3, mask_v1[None]) - 0.3) / 0.4).clamp(0, 1)
+            albedo_n3 = torch.lerp(albedo_n3, colour.expand_as(albedo_n3), cover_n1)
+    if (head.landmark_triangle_l >= 0).any() and "face" in names:
+        corners_l33 = head.template_v3[head.triangles_f3[head.landmark_triangle_l]].astype(np.float64)
+        points_l3 = (corners_l33 * head.landmark_barycentric_l3[..., None]).sum(1)
+        for outline in (skin_mask.LEFT_BROW, skin_mask.RIGHT_BROW):
+            known = [i for i in outline if head.landmark_triangle_l[i] >= 0]
+            front = template_n3[:, 2] > points_l3[known, 2].min() - 10
+            albedo_n3[torch.from_numpy(front & inside(template_n3, points_l3[known]))] = hair
     triangle_n, weights_n3 = pixels.triangle_n.numpy(), pixels.barycentric_n3.numpy()
     for material, albedo_hw3 in ((1, head.eyes_albedo_hw3), (2, head.mouth_albedo_hw3)):
         chosen = head.material_f[triangle_n] == material

@@ -57,7 +57,7 @@ def label(
     front = skin & (normals_z > 0.05)
 
     def within(outline: tuple[int, ...]) -> Mask:
-        return front & _inside(vertices_v3, points_l3[list(outline)])
+        return front & inside(vertices_v3, points_l3[list(outline)])
 
     side = points_l3[[234, 454]]
     chin, top = points_l3[152], points_l3[10]
@@ -116,7 +116,7 @@ def _normals(vertices_v3: Array, triangles_f3: npt.NDArray[np.int64]) -> Array:
     return np.asarray(total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12))
 
 
-def _inside(points_n3: Array, outline_k3: Array) -> Mask:
+def inside(points_n3: Array, outline_k3: Array) -> Mask:
     """Which points lie inside a closed outline in the frontal plane."""
     start, end = outline_k3, np.roll(outline_k3, -1, 0)
     crosses = (start[:, 1] > points_n3[:, None, 1]) != (end[:, 1] > points_n3[:, None, 1])

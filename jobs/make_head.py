@@ -70,8 +70,8 @@ def build(views: int = 300, seed: int = 0) -> dict[str, Any]:
         fields["region_names"] = regions.NAMES
         np.savez("/tmp/w/head/emb.npz", spread=found.spread_l)
 
-    embed(views // 3, seed)
-    embed(views, seed + 1)
+    for i in range(3):
+        embed(views // (3 if i < 2 else 1), seed + i)
     scale = intended_scale(source["triangles_f3"][skin_f], fields["region_names"], fields["regions_rv"])
     uv_w2, uv_f3 = flatten(template, source["triangles_f3"][skin_f], source["mirror_v"], scale)
     triangles = np.array(source["triangles_f3"])

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 
 Array = npt.NDArray[np.float64]
 
-_FACE, _FEATURES, _EARS, _ELSEWHERE, _INTERIOR = 1.0, 1.25, 0.5, 0.3, 0.3
+_FACE, _FEATURES, _EARS, _ELSEWHERE, _INTERIOR = 1.0, 1.25, 0.3, 0.17, 0.15
 _ROUNDS = 6
 
 

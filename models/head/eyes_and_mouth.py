@@ -51,7 +51,9 @@ def eyes_albedo() -> Bytes:
     fibres = sum(
         np.cos(k * angle + generator.uniform(0, 2 * np.pi)) * generator.uniform(0.3, 1) for k in range(17, 71, 6)
     )
-    sclera = np.array([232, 226, 220.0]) - np.array([12, 36, 36.0]) * np.clip((radius - 0.45) / 0.5, 0, 1)[..., None] ** 2
+    sclera = (
+        np.array([232, 226, 220.0]) - np.array([12, 36, 36.0]) * np.clip((radius - 0.45) / 0.5, 0, 1)[..., None] ** 2
+    )
     within = np.clip((radius - _PUPIL) / (_IRIS - _PUPIL), 0, 1)
     iris = np.array([104, 70, 44.0]) * (1.15 - 0.35 * within + 0.04 * fibres)[..., None]
     iris *= 1 - 0.6 * _step(0.82, 1.02, within)[..., None]

@@ -15,9 +15,10 @@ from mosar.errors import DataError
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
 
-_ITERATIONS = 400
+_ITERATIONS = 600
 _MEMORY = 10
 _ROUNDS = 60
+_YIELDING = 0.5
 
 
 def boundary_loop(triangles_f3: Index) -> Index:
@@ -45,7 +46,7 @@ def boundary_loop(triangles_f3: Index) -> Index:
 
 
 def flatten(
-    vertices_v3: Array, triangles_f3: Index, mirror_v: Index, scale_f: Array, corner: float = 0.35
+    vertices_v3: Array, triangles_f3: Index, mirror_v: Index, scale_f: Array, corner: float = 0.3
 ) -> tuple[Array, Index]:
     """Chart of the skin: ``uv_w2`` in the unit square and ``uv_triangles_f3`` into it.
 
@@ -80,12 +81,14 @@ def flatten(
         uv[side] = corners_n2[i] + (along / along[-1])[:, None] * (corners_n2[(i + 1) % 4] - corners_n2[i])
         free[side, (i + 1) % 2] = False
         free[side[[0, -1]]] = False
-    uv = _spread(uv, half_v3, half_f3, scale_f[left], loop)
+    uv = _spread(uv, half_v3, half_f3, scale_f[left], loop, free)
     uv = _descend(uv, half_v3, half_f3, free, scale_f[left])
     return _mirrored(uv, inside_v, half_f3, middle, triangles_f3, left, mirror_v)
 
 
-def _corners(half_v3: Array, half_f3: Index, middle: npt.NDArray[np.bool_], neck: npt.NDArray[np.bool_]) -> tuple[int, int, int, Index]:
+def _corners(
+    half_v3: Array, half_f3: Index, middle: npt.NDArray[np.bool_], neck: npt.NDArray[np.bool_]
+) -> tuple[int, int, int, Index]:
     """Ends of the neck, the crown, and the half's boundary loop that starts at the front of the neck."""
     ends = np.nonzero(middle & neck)[0]
     if len(ends) != 2:
@@ -100,22 +103,31 @@ def _corners(half_v3: Array, half_f3: Index, middle: npt.NDArray[np.bool_], neck
     return int(front), int(back), int(crown), loop
 
 
-def _spread(uv: Array, vertices_v3: Array, triangles_f3: Index, scale_f: Array, loop: Index) -> Array:
+def _spread(
+    uv: Array, vertices_v3: Array, triangles_f3: Index, scale_f: Array, loop: Index, free: npt.NDArray[np.bool_]
+) -> Array:
     """Tutte's embedding, its weights divided by the stretch around the vertex they lead to, again and again.
 
     Any positive weights leave no triangle flipped, and these even out the areas (Yoshizawa et al., "A fast and simple
-    stretch-minimizing mesh parameterization", 2004).
+    stretch-minimizing mesh parameterization", 2004). The midline takes part as the inner line that it is.
     """
     inverse_f22, area_f = _rest(vertices_v3, triangles_f3, scale_f)
     edges = np.concatenate([triangles_f3[:, [i, j]] for i in range(3) for j in range(3) if i != j])
     weights = sp.coo_matrix((np.ones(len(edges)), edges.T), shape=(len(uv), len(uv))).tocsr()
     weights.data[:] = 1
-    inner = np.setdiff1d(np.arange(len(uv)), loop)
+    inner = np.ones(len(uv), bool)
+    inner[loop] = False
+    midline = (uv[:, 0] == 0.5) & ~inner
+    unknown = (inner, inner | (midline & free[:, 1]))
     best, lowest = uv, np.inf
     for _ in range(_ROUNDS):
-        laplacian = (sp.diags(np.asarray(weights.sum(1)).ravel()) - weights).tocsr()[inner]
+        # What leads off the midline does so on both sides of the face.
+        both = weights + sp.diags(midline.astype(float)) @ weights @ sp.diags((~midline).astype(float))
+        laplacian = (sp.diags(np.asarray(both.sum(1)).ravel()) - both).tocsr()
         uv = uv.copy()
-        uv[inner] = spla.spsolve(laplacian[:, inner].tocsc(), -laplacian[:, loop] @ uv[loop])
+        for i, chosen in enumerate(unknown):
+            rows = laplacian[chosen]
+            uv[chosen, i] = spla.spsolve(rows[:, chosen].tocsc(), -rows[:, ~chosen] @ uv[~chosen, i])
         edges_f22 = np.stack([uv[triangles_f3[:, i]] - uv[triangles_f3[:, 0]] for i in (1, 2)], 2)
         if np.linalg.det(edges_f22).min() <= 0:
             break
@@ -146,6 +158,8 @@ def _rest(vertices_v3: Array, triangles_f3: Index, scale_f: Array) -> tuple[Arra
 def _descend(uv: Array, vertices_v3: Array, triangles_f3: Index, free: npt.NDArray[np.bool_], scale_f: Array) -> Array:
     """L-BFGS preconditioned with the Laplacian of the intended metric; steps stay short of the first flip."""
     inverse_f22, area_f = _rest(vertices_v3, triangles_f3, scale_f)
+    # What is meant to be small may be bent more than what is meant to be large.
+    area_f = area_f * (scale_f / scale_f.max()) ** _YIELDING
     gradient_f23 = np.concatenate([-inverse_f22.sum(1, keepdims=True), inverse_f22], 1).transpose(0, 2, 1)
     rows = np.repeat(triangles_f3, 3, 1).ravel()
     columns = np.tile(triangles_f3, (1, 3)).ravel()
@@ -179,7 +193,9 @@ def _descend(uv: Array, vertices_v3: Array, triangles_f3: Index, free: npt.NDArr
 
     value, slope = energy(uv)
     if not np.isfinite(value):
-        raise DataError("the starting chart has a flipped triangle: a triangle has all corners on one edge of the square")
+        raise DataError(
+            "the starting chart has a flipped triangle: a triangle has all corners on one edge of the square"
+        )
     steps: list[tuple[Array, Array]] = []
     for _ in range(_ITERATIONS):
         direction, weights = slope.copy(), []

@@ -21,7 +21,7 @@ Index = npt.NDArray[np.int64]
 Target = Callable[[Path], Array]
 
 _MILLIMETRES = 100.0
-_NECK_HEIGHT = 5.5  # decimetres: the top of the shoulders of the base mesh
+_NECK_HEIGHT = 5.7  # decimetres: the top of the shoulders of the base mesh
 _SKIN = "body"
 _EYES = ("helper-l-eye", "helper-r-eye")
 _MOUTH = ("helper-upper-teeth", "helper-lower-teeth", "helper-tongue")
@@ -41,8 +41,8 @@ _OPPOSITES = (
 )
 # A mode at one deviation moves the vertices that it moves by about this much (root mean square), but is never turned
 # further than the share of its slider below: sliders at full weight make caricatures.
-_DEVIATION_MM = 1.2
-_DEVIATION_SHARE = 0.35
+_DEVIATION_MM = 0.75
+_DEVIATION_SHARE = 0.22
 _ASYMMETRY = 0.5
 
 
@@ -56,7 +56,7 @@ def read(folder: Path) -> dict[str, Any]:
     base_v3, faces = _read_base(folder / "mpfb2" / "3dobjs" / "base.obj")
     mirror_v = _read_mirror(folder / "mpfb2" / "mesh_metadata" / "hm08.mirror", len(base_v3))
     skin = faces[_SKIN]
-    faces[_SKIN] = skin[(base_v3[skin][:, :, 1] > _NECK_HEIGHT).all(1)]
+    faces[_SKIN] = skin[_filled(skin, (base_v3[skin][:, :, 1] > _NECK_HEIGHT).all(1))]
     materials = ((_SKIN,), _EYES, _MOUTH)
     quads_q4 = np.concatenate([faces[g] for names in materials for g in names])
     material_q = np.concatenate([np.full(len(faces[g]), i) for i, names in enumerate(materials) for g in names])
@@ -99,6 +99,20 @@ def read(folder: Path) -> dict[str, Any]:
         "groups": groups,
         "known": _read_masks(folder / "mpfb2", faces[_SKIN], kept_v, len(base_v3)),
     }
+
+
+def _filled(quads_q4: Index, kept_q: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Adds quads that touch the kept ones with two edges, until the ragged boundary is one loop of edges."""
+    edges_qe = np.sort(np.stack([quads_q4, np.roll(quads_q4, -1, 1)], -1), -1)
+    _, edges_q4 = np.unique(edges_qe.reshape(-1, 2), axis=0, return_inverse=True)
+    edges_q4 = edges_q4.reshape(-1, 4)
+    while True:
+        touched = np.zeros(edges_q4.max() + 1, bool)
+        touched[edges_q4[kept_q]] = True
+        after = kept_q | (touched[edges_q4].sum(1) >= 2)
+        if (after == kept_q).all():
+            return kept_q
+        kept_q = after
 
 
 def _archetypes(folder: Path, target: Target) -> dict[str, Array]:
