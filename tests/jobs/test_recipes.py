@@ -1,0 +1,72 @@
+"""Every stage's recipes, and the two stages of geometry at paper size on real captures."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from mosar.config import parse
+from mosar.datasets.decode import Want, decode
+from mosar.jobs import entry, stages
+from mosar.jobs.sources import virtual
+from mosar.platform.train_config import TrainConfig
+
+ALL = ("completion", "delight", "geometry", "intrinsics", "morphable", "normals")
+
+
+def test_every_stage_has_every_preset() -> None:
+    assert tuple(entry.stage_names()) == ALL
+    assert all(set(entry.presets(name)) == {"tiny", "cpu", "paper"} for name in ALL)
+
+
+@pytest.mark.parametrize("preset", ["tiny", "cpu", "paper"])
+@pytest.mark.parametrize("name", ALL)
+def test_recipes_are_valid(name: str, preset: str) -> None:
+    recipe = entry.compose("train_stage", [f"stage={name}", f"preset={preset}"])
+    stage = stages.make(name, recipe["model"], None)
+    config = parse(TrainConfig, recipe["train"])
+    assert stage.name == name
+    assert sum(spec.proportion for spec in stage.streams.values()) == pytest.approx(1.0)
+    assert config.batch % config.workers == 0
+    assert set(stage.streams) <= set(recipe["data"])
+
+
+@pytest.fixture(scope="module")
+def captures() -> dict[str, dict[str, bytes]]:
+    """One labelled and one wild sample, as they lie in shards."""
+
+    def one(kind: str) -> dict[str, bytes]:
+        (record,) = virtual.produce(None, "", virtual.Task(kind, "train", 1, 1, 1, 64, 128))  # type: ignore[arg-type]
+        return dict(record.members)
+
+    return {"lightstage": one("stage"), "wild": one("wild")}
+
+
+@pytest.fixture
+def deterministic() -> Iterator[None]:
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("deterministic")
+def test_paper_size_takes_a_step(captures: dict[str, dict[str, bytes]]) -> None:
+    parents: dict[str, torch.nn.Module] = {}
+    for name in ("morphable", "geometry"):
+        torch.manual_seed(0)
+        stage = stages.make(name, entry.compose("train_stage", [f"stage={name}", "preset=paper"])["model"], None)
+        batch = {}
+        for stream, spec in stage.streams.items():
+            want = Want(spec.fields, spec.map_size, spec.crop_size, spec.augment)
+            found = decode(captures[stream], want, 0)
+            batch[stream] = {field: torch.from_numpy(np.asarray(value))[None] for field, value in found.items()}
+        module = stage.build(parents)
+        parents[name] = module
+        trained = [p for p in module.parameters() if p.requires_grad]
+        before = [p.detach().clone() for p in trained]
+        loss = torch.stack(list(stage.losses(module, batch, torch.Generator()).values())).sum()
+        loss.backward()
+        torch.optim.AdamW(trained, 1e-3).step()
+        assert loss.isfinite()
+        assert any(not torch.equal(a, b) for a, b in zip(before, trained, strict=True))
