@@ -12,6 +12,7 @@ from mosar.errors import ConfigError, DataError
 from mosar.jobs import bundles, entry
 from mosar.jobs.bundles import locate
 from mosar.platform import run, storage
+from mosar.platform.manifest import Manifest
 
 _CARD = """# Model card
 
@@ -29,6 +30,11 @@ Head: `{head}` (sha256 `{head_digest}`).
 Not for identifying people, nor for any decision about them. Heads of children, and what the generator never made
 (glasses, beards, head coverings), are reconstructed poorly.
 """
+_WILD = {
+    "virtual": "; renders of other people, their truth removed, stood in for photographs",
+    "photographs": ", and on photographs without truth",
+    "unknown": ", and on a wild data set that was no longer there when this was written",
+}
 
 
 @dataclass(frozen=True)
@@ -104,8 +110,17 @@ def _card(
         figures = [f"{summary['heldout'][key]:.4g}" for key in ("start", "end", "blind")]
         data = ", ".join(f"{s} {d['digest'][:12]}" for s, d in identities[name]["data"].items())
         rows.append(f"| {name} | {summary['steps']} | {' | '.join(figures)} | {data} |")
-    wild = ", and on photographs without truth" if "wild" in identities["geometry"]["data"] else ""
+    wild = _WILD[_source(identities["geometry"]["data"]["wild"]["location"])]
     return _CARD.format(preset=preset, wild=wild, head=head, head_digest=head_digest, rows="\n".join(rows))
+
+
+def _source(location: str) -> str:
+    """What a wild data set was made of."""
+    try:
+        source = Manifest(location).about.get("recipe", {}).get("source", "photographs")
+    except DataError:
+        return "unknown"
+    return source if source in _WILD else "photographs"
 
 
 if __name__ == "__main__":
