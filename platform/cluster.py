@@ -21,8 +21,15 @@ from mosar.errors import RunError
 LOGICAL_CPUS = 16
 """Of a cluster on this machine. Logical: training workers that hold every CPU would starve their own readers."""
 
-_START_S, _STOP_S = 60.0, 15.0
+_START_S, _STOP_S = 180.0, 15.0
 _ADDRESS, _MODE, _TOKEN = "RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
+_LOCAL = {
+    # Where this is off, Ray takes 127.0.0.1 for the node's address and every port is bound to it. Where it is on, as by
+    # default on Linux, Ray replaces 127.0.0.1 by an outside address, even if it was asked for.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    # There is no other node to drain to.
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+}
 
 
 @contextlib.contextmanager
@@ -32,7 +39,7 @@ def connect(logical_cpus: int = LOGICAL_CPUS) -> Iterator[None]:
     A new one asks for a token of its own and ends with the block, or with this process however it ends.
     """
     given = os.environ.get(_ADDRESS)
-    with _environment({} if given else _credentials()):
+    with _environment({} if given else _credentials() | _LOCAL):
         import ray
 
         options: dict[str, Any] = {"log_to_driver": bool(os.environ.get("MOSAR_RAY_LOGS"))}
@@ -72,8 +79,7 @@ def local_cluster(logical_cpus: int = LOGICAL_CPUS, dashboard: bool = False) -> 
     command += ["--node-ip-address=127.0.0.1", f"--port={gcs}", f"--num-cpus={logical_cpus}", f"--temp-dir={folder}"]
     command += [f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}"]
     command += [f"--include-dashboard={dashboard}", "--dashboard-host=127.0.0.1", f"--dashboard-port={web}"]
-    environment = {k: v for k, v in os.environ.items() if k != _ADDRESS} | credentials
-    environment["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"] = "0"  # There is no other node to drain to.
+    environment = {k: v for k, v in os.environ.items() if k != _ADDRESS} | credentials | _LOCAL
     with (folder / "start.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     url = f"http://127.0.0.1:{web}" if dashboard else None
@@ -82,7 +88,7 @@ def local_cluster(logical_cpus: int = LOGICAL_CPUS, dashboard: bool = False) -> 
         yield LocalCluster(
             address=f"127.0.0.1:{gcs}",
             dashboard=url,
-            environment=credentials | {_ADDRESS: f"127.0.0.1:{gcs}"},
+            environment=credentials | _LOCAL | {_ADDRESS: f"127.0.0.1:{gcs}"},
             process=process.pid,
         )
     finally:
@@ -140,13 +146,15 @@ def _environment(changes: Mapping[str, str]) -> Iterator[None]:
 
 
 def _reload_ray_settings() -> None:
-    """Ray reads its mode and token once, on import; it offers no public way to read them again."""
+    """Ray reads these settings once, on import; it offers no public way to read them again."""
     if "ray" in sys.modules:
+        from ray._private import ray_constants
         from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
         from ray._raylet import Config as RayConfig  # type: ignore[attr-defined]
 
         RayConfig.initialize("")
         AuthenticationTokenLoader.instance().reset_cache()
+        ray_constants.ENABLE_RAY_CLUSTER = os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") != "0"
 
 
 def free_ports(count: int) -> list[int]:
