@@ -5,6 +5,7 @@ Each is a module with a frozen dataclass ``Config`` and a function of it that re
 
 import importlib
 import json
+import os
 import pkgutil
 import sys
 from collections.abc import Callable, Sequence
@@ -19,6 +20,8 @@ def run(script: str, package: str, key: str, function: str, argv: Sequence[str] 
     Metrics are printed one a line for people, then ``{key: NAME, "metrics": {...}}``. What the modules share may
     stand in ``jobs/config/<script>.yaml``. Returns the exit code.
     """
+    # Threads that wait would otherwise burn the cores that other work needs. Read when torch is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = [a.partition("=")[2] for a in arguments if a.startswith(f"{key}=")]
     names = sorted(m.name for m in pkgutil.iter_modules(importlib.import_module(package).__path__))

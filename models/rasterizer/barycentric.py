@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mosar.models.rasterizer.threads import bands_of, compiled, side_by_side
+from mosar.models.threads import bands_of, compiled, side_by_side
 
 
 def barycentric(points_p3: Tensor, inverse_b33: Tensor, triangles_q3: Tensor, seen_bhw: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ import torch
 from pytorch3d.renderer.mesh.rasterizer import Fragments
 from torch import Tensor
 
+from mosar.models.rasterizer.interpolation import interpolate
+
 
 @dataclass(frozen=True)
 class Covered:
@@ -48,8 +50,7 @@ def gather(covered: Covered, triangles_f3: Tensor, values_bvc: Tensor) -> Tensor
     corner_n3 = triangles_f3.index_select(0, covered.triangle_n)
     if batch > 1:
         corner_n3 = corner_n3 + (covered.image_n * vertices)[:, None]
-    values_n3c = values_bvc.reshape(-1, channels).index_select(0, corner_n3.flatten()).view(-1, 3, channels)
-    return (covered.barycentric_n3[:, None] @ values_n3c)[:, 0]
+    return interpolate(values_bvc.reshape(-1, channels), corner_n3, covered.barycentric_n3)
 
 
 def scatter(covered: Covered, values_nc: Tensor, shape: tuple[int, int, int], background: float = 0.0) -> Tensor:

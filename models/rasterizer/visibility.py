@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mosar.models.rasterizer.threads import bands_of, compiled, side_by_side
+from mosar.models.threads import bands_of, compiled, side_by_side
 
 NEAR = 1.0
 """Nearest depth that is drawn, mm."""

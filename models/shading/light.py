@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mosar.models.shading import sh
+from mosar.models.shading.series import series
 
 SCATTERING = (0.05, 0.0125, 0.004375)
 """tau of R, G, B: the width of the heat kernel at translucency 1; channel ratios after d'Eon 2007."""
@@ -33,24 +34,8 @@ def irradiance(
         (B, N, 3) or (N, 3). It can be negative where nine bands ring.
     """
     _check_bands(light_blc)
-    if translucency is None:
-        return sh.series(light_blc * _cosine(light_blc)[:, None], normals, image_n)
-    if translucency.shape != (*normals.shape[:-1], 1) or light_blc.shape[-1] != 3:
-        raise ValueError(
-            f"irradiance: got light {tuple(light_blc.shape)}, normals {tuple(normals.shape)}, translucency "
-            f"{tuple(translucency.shape)}; expected (B, 81, 3), (..., 3), (..., 1)"
-        )
-    used = [degree for degree, factor in enumerate(COSINE) if factor]
-    # One channel for each used band and colour: the sum over m first, then the band's own blur.
-    apart = light_blc.new_zeros(*light_blc.shape[:2], len(used), 3)
-    cosine_l = _cosine(light_blc)
-    for i, degree in enumerate(used):
-        rows = slice(degree * degree, (degree + 1) ** 2)
-        apart[:, rows, i] = light_blc[:, rows] * cosine_l[rows, None]
-    bands_n = sh.series(apart.flatten(2), normals, image_n).unflatten(-1, (len(used), 3))
-    order = light_blc.new_tensor([float(degree * (degree + 1)) for degree in used])
-    blur = torch.exp(-translucency[..., None] * order[:, None] * light_blc.new_tensor(SCATTERING))
-    return (bands_n * blur).sum(-2)
+    light_blc = light_blc * _cosine(light_blc)[:, None]
+    return series(light_blc, normals, image_n, translucency, () if translucency is None else SCATTERING)
 
 
 def reflection(light_blc: Tensor, directions: Tensor, sharpness: float = 32.0, image_n: Tensor | None = None) -> Tensor:
@@ -61,7 +46,7 @@ def reflection(light_blc: Tensor, directions: Tensor, sharpness: float = 32.0, i
     """
     _check_bands(light_blc)
     lobe_l = sh.per_coefficient(torch.tensor(_phong(float(sharpness)), dtype=torch.float64)).to(light_blc)
-    return sh.series(light_blc * lobe_l[:, None], directions, image_n)
+    return series(light_blc * lobe_l[:, None], directions, image_n)
 
 
 def negative_lobes(light_blc: Tensor, sharpness: float = 32.0) -> Tensor:

@@ -40,10 +40,10 @@ def test_the_picture_stays_as_it_is(two_triangles, make_camera):
 
 
 def test_gradients_of_a_moving_triangle_are_the_finite_differences(two_triangles, make_camera):
-    # The loss weighs the picture smoothly; its true value is that of a picture with 24 x 24 samples a pixel.
+    # The loss weighs the picture smoothly; its true value is that of a picture with 10 x 10 samples a pixel.
     vertices, triangles, colours = two_triangles
     camera = make_camera(size=SIZE)
-    factor = 24
+    factor = 10
 
     def loss(points, fine):
         size = (SIZE[0] * fine, SIZE[1] * fine)

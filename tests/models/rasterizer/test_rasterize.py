@@ -8,7 +8,16 @@ from pytorch3d.renderer import MeshRasterizer, RasterizationSettings
 from pytorch3d.structures import Meshes
 
 from mosar.models.camera import Camera, pytorch3d_cameras, to_camera
-from mosar.models.rasterizer import barycentric, covered, gather, rasterize, rasterize_meshes, scatter, visibility
+from mosar.models.rasterizer import (
+    barycentric,
+    covered,
+    gather,
+    interpolation,
+    rasterize,
+    rasterize_meshes,
+    scatter,
+    visibility,
+)
 
 
 def cast(vertices, triangles, camera, size):
@@ -257,3 +266,20 @@ def test_kernels_equal_plain_torch(sphere, make_camera):
         results.append([values.detach(), *(x.grad for x in inputs)])
     for fast, slow in zip(*results, strict=True):
         torch.testing.assert_close(fast, slow)
+
+
+def test_interpolation_equals_plain_torch():
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.randint(0, 50, (9000, 3), generator=generator)
+    values = torch.randn(50, 5, generator=generator, dtype=torch.float64)
+    weights = torch.rand(9000, 3, generator=generator, dtype=torch.float64)
+    results = []
+    for function in (interpolation.interpolate, interpolation.plain):
+        inputs = [values.clone().requires_grad_(), weights.clone().requires_grad_()]
+        mixed = function(inputs[0], corners, inputs[1])
+        mixed.square().sum().backward()
+        results.append([mixed.detach(), *(x.grad for x in inputs)])
+    for fast, slow in zip(*results, strict=True):
+        torch.testing.assert_close(fast, slow)
+    few = [values[:4].clone().requires_grad_(), weights[:5].clone().requires_grad_()]
+    assert torch.autograd.gradcheck(lambda v, w: interpolation.interpolate(v, corners[:5] % 4, w), few)

@@ -112,7 +112,7 @@ def test_negative_lobes():
 def test_wrong_shapes_are_named():
     for match, call in [
         (r"\(2, 25, 3\)", lambda: irradiance(lights()[:, :25], directions(4)[None])),
-        (r"\(4, 3\), translucency \(4,\)", lambda: irradiance(lights(1), directions(4), torch.ones(4))),
+        (r"\(4, 3\), blur \(4,\)", lambda: irradiance(lights(1), directions(4), torch.ones(4))),
         ("sharpness", lambda: reflection(lights(1), directions(4), 0.0)),
     ]:
         with pytest.raises(ValueError, match=match):

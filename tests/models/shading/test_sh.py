@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import sph_harm_y
 
-from mosar.models.shading import sh
+from mosar.models.shading import series, sh
 
 
 def directions(count, seed=0):
@@ -61,6 +61,26 @@ def test_series_is_the_sum(bands):
 def test_series_in_many_chunks():
     light, at = lights(2), directions(2 * 9000).view(2, 9000, 3)
     torch.testing.assert_close(sh.series(light, at), torch.einsum("bnl,blc->bnc", sh.evaluate(at), light))
+
+
+def test_kernels_equal_plain_torch():
+    light, at, blur = lights(2), directions(150), torch.rand(150, generator=torch.Generator().manual_seed(2)).double()
+    for width, tau in ((None, ()), (blur, (0.05, 0.02, 0.01))):
+        results = []
+        for function in (series._compiled, series.plain):
+            inputs = [x.clone().requires_grad_() for x in (light, at, *([] if width is None else [width]))]
+            values = function(*inputs[:2], [70, 80], inputs[2] if width is not None else None, tau)
+            (values * torch.arange(450).view(150, 3)).sum().backward()
+            results.append([values.detach(), *(x.grad for x in inputs)])
+        for fast, slow in zip(*results, strict=True):
+            torch.testing.assert_close(fast, slow)
+
+
+def test_single_and_mixed_precision():
+    light, at = lights(1), directions(20)
+    torch.testing.assert_close(sh.series(light.float(), at.float()).double(), sh.series(light, at), atol=1e-4, rtol=0)
+    assert sh.series(light, at.float()).dtype == torch.float64
+    assert sh.series(light.bfloat16(), at.float()).dtype == torch.float32
 
 
 def test_gradients():
