@@ -1,5 +1,6 @@
 """What people wear on and around their skin: hair, clothes, glasses. They occlude; they are not in the maps."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -220,12 +221,7 @@ def _long_hair(head: Head, a: Atlas, person: Person, body: "Body") -> Mesh:
 
 def _shoulders(head: Head, body: "Body") -> Mesh:
     """Clothes below where the head's mesh ends: its rim, drawn down and out."""
-    skin = head.triangles_f3[head.material_f == 0]
-    edges = np.concatenate([skin[:, [0, 1]], skin[:, [1, 2]], skin[:, [2, 0]]])
-    key = np.sort(edges, 1)
-    _, first, count = np.unique(key, axis=0, return_index=True, return_counts=True)
-    rim = edges[first[count == 1]]
-    rim = rim[(head.template_v3[rim][..., 1] < -100).all(1)]
+    rim = _rim(head)
     if not len(rim):
         return Mesh.none()
     used, flat = np.unique(rim, return_inverse=True)
@@ -244,6 +240,17 @@ def _shoulders(head: Head, body: "Body") -> Mesh:
         faces += [np.stack([flat[:, 1] + top, flat[:, 0] + low, flat[:, 1] + low], -1)]
     place = np.concatenate(rings)
     return Mesh(place, np.concatenate(faces), SKIN, np.concatenate(rests), np.full((len(place), 3), 0.8))
+
+
+@functools.lru_cache(maxsize=4)
+def _rim(head: Head) -> NDArray[np.int64]:
+    """Edges (n, 2) at which the skin ends below, each in the direction of its triangle."""
+    skin = head.triangles_f3[head.material_f == 0]
+    edges = np.concatenate([skin[:, [0, 1]], skin[:, [1, 2]], skin[:, [2, 0]]])
+    key = np.sort(edges, 1)
+    _, first, count = np.unique(key, axis=0, return_index=True, return_counts=True)
+    rim = edges[first[count == 1]]
+    return rim[(head.template_v3[rim][..., 1] < -100).all(1)]
 
 
 def _glasses(a: Atlas, person: Person, body: "Body", head: Head) -> Mesh:

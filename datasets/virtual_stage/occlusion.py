@@ -13,7 +13,7 @@ from mosar.models.shading import sh
 
 Values = NDArray[np.float32]
 
-DIRECTIONS = 128
+DIRECTIONS = 96
 THICKEST_MM = 60.0
 
 

@@ -1,6 +1,6 @@
 import cv2
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mosar.datasets import crop
@@ -8,6 +8,7 @@ from mosar.datasets import crop
 sizes = st.integers(16, 300)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**31), st.floats(5, 400), sizes)
 def test_the_crop_holds_every_landmark_at_any_scale(seed, spread, size):
     points = np.random.default_rng(seed).normal(200, spread, (478, 2))
@@ -18,6 +19,7 @@ def test_the_crop_holds_every_landmark_at_any_scale(seed, spread, size):
     assert affine[0, 0] == affine[1, 1]
 
 
+@settings(deadline=None)
 @given(st.floats(0.1, 10), st.floats(-500, 500), st.floats(-500, 500))
 def test_the_crop_follows_the_face(scale, x, y):
     points = np.random.default_rng(0).normal(0, 50, (478, 2))
@@ -36,6 +38,7 @@ def test_landmarks_that_are_not_embedded_count_for_nothing():
     assert (crop.transform_points(absent, expected)[::7] == 0).all()
 
 
+@settings(deadline=None)
 @given(st.floats(0.15, 3), st.floats(-0.2, 0.2), st.floats(-0.2, 0.2))
 def test_warp_puts_pixels_where_the_affine_map_says(scale, x, y):
     rows, columns = np.mgrid[0:240, 0:240] + 0.5
@@ -63,6 +66,7 @@ def test_the_border_is_repeated_for_pictures_and_black_for_masks():
     assert (crop.warp(white, affine, 32, cv2.BORDER_CONSTANT)[:, :15] == 0).all()
 
 
+@settings(deadline=None)
 @given(sizes, sizes)
 def test_resizing_keeps_the_mean(old, new):
     image = np.random.default_rng(0).random((old, old, 3)).astype(np.float32)
