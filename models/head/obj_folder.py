@@ -1,0 +1,201 @@
+"""A head of any topology from a folder of OBJ files.
+
+    neutral.obj           required; triangles or polygons with UV, head frame (+x the subject's left, +y up, +z out of the
+                          face); groups or materials named ``eyes`` and ``mouth`` (teeth, tongue) are those materials,
+                          everything else is skin
+    archetypes/NAME.obj   whole people that are mixed by convex weights; without any, the neutral is the only one
+    modes/NAME.obj        the neutral with one thing changed; the change is a mode
+    expressions/NAME.obj  the neutral with one expression at full strength, by its ARKit name
+    eyes.png, mouth.png   sRGB maps of those materials; plain colours without
+
+Every file has the neutral's vertices in the neutral's order.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mosar.errors import DataError
+from mosar.models.head import expressions
+
+Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int64]
+
+_MATERIALS = ("skin", "eyes", "mouth")
+_PLAIN = {"eyes": (225, 220, 214), "mouth": (168, 92, 90)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Mesh:
+    """Vertices (V 3), UV (W 2), triangles into both (F 3), and the material of each triangle (F)."""
+
+    vertices_v3: Array
+    uv_w2: Array
+    triangles_f3: Index
+    uv_triangles_f3: Index
+    material_f: Index
+
+
+def read(folder: Path, unit_mm: float = 1.0, mode_std: float = 0.3) -> tuple[dict[str, Any], list[str]]:
+    """Fields of a head, all but landmarks, regions and parts, and sentences on what the folder lacks.
+
+    Args:
+        unit_mm: millimetres of one unit of the files.
+        mode_std: deviation of every mode's weight; the file is weight one.
+
+    Raises:
+        DataError: names the file and its fault.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: not a folder; expected one with neutral.obj")
+    path = folder / "neutral.obj"
+    if not path.is_file():
+        raise DataError(f"{folder}: neutral.obj is missing; expected OBJ files as jobs/make_head.py --help lists them")
+    neutral = read_obj(path)
+    _check_chart(path, neutral)
+    _check_manifold(path, neutral)
+    changes = {kind: _offsets(folder / kind, neutral) for kind in ("archetypes", "modes", "expressions")}
+    missing = [name for name in expressions.NAMES if name not in changes["expressions"]]
+    notes = [f"no {kind}/*.obj" for kind, found in changes.items() if not found]
+    if missing and changes["expressions"]:
+        notes.append(f"{len(missing)} of {len(expressions.NAMES)} expressions: {', '.join(missing)}")
+    notes += [f"no triangles of material {m}" for i, m in enumerate(_MATERIALS) if not (neutral.material_f == i).any()]
+    # A skin-only mixture of one: the neutral itself.
+    archetypes = changes["archetypes"] or {"neutral": np.zeros_like(neutral.vertices_v3)}
+    fields: dict[str, Any] = {
+        "name": folder.resolve().name,
+        "template_v3": (neutral.vertices_v3 * unit_mm).astype(np.float32),
+        "triangles_f3": neutral.triangles_f3,
+        "material_f": neutral.material_f,
+        "material_names": _MATERIALS,
+        "uv_w2": neutral.uv_w2.astype(np.float32),
+        "uv_triangles_f3": neutral.uv_triangles_f3,
+        "mode_std_m": np.full(len(changes["modes"]), mode_std, np.float32),
+    }
+    for kind, stem in (("archetypes", "a"), ("modes", "m"), ("expressions", "e")):
+        found = archetypes if kind == "archetypes" else changes[kind]
+        fields[f"{kind[:-1]}_names"] = tuple(found)
+        offsets = np.array(list(found.values())).reshape(len(found), *neutral.vertices_v3.shape)
+        fields[f"{kind}_{stem}v3"] = (offsets * unit_mm).astype(np.float32)
+    for material in _MATERIALS[1:]:
+        fields[f"{material}_albedo_hw3"], note = _map(folder / f"{material}.png", _PLAIN[material])
+        notes += [note] if note else []
+    return fields, notes
+
+
+def read_obj(path: Path) -> Mesh:
+    """One OBJ file; polygons are split into fans.
+
+    Raises:
+        DataError: names the file and its fault: unreadable, no faces, no UV, indices out of range, not finite.
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+    vertices: list[list[float]] = []
+    places: list[list[float]] = []
+    corners: list[list[tuple[int, int]]] = []
+    materials: list[int] = []
+    material = 0
+    for number, line in enumerate(lines, 1):
+        words = line.split()
+        if not words:
+            continue
+        try:
+            if words[0] == "v":
+                vertices.append([float(w) for w in words[1:4]])
+            elif words[0] == "vt":
+                places.append([float(w) for w in words[1:3]])
+            elif words[0] in ("g", "o", "usemtl"):
+                named = words[1].lower() if len(words) > 1 else ""
+                material = next((i for i, m in enumerate(_MATERIALS) if m == named), 0)
+            elif words[0] == "f":
+                polygon = [_corner(w, len(vertices), len(places)) for w in words[1:]]
+                for i in range(1, len(polygon) - 1):
+                    corners.append([polygon[0], polygon[i], polygon[i + 1]])
+                    materials.append(material)
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: {error} in {line.strip()[:60]!r}") from error
+    if not corners:
+        raise DataError(f"{path}: no faces")
+    if any(len(v) != 3 for v in vertices):
+        raise DataError(f"{path}: a vertex has no three coordinates")
+    index_f32 = np.array(corners)
+    mesh = Mesh(
+        np.array(vertices),
+        np.array(places).reshape(-1, 2),
+        index_f32[..., 0],
+        index_f32[..., 1],
+        np.array(materials),
+    )
+    if not np.isfinite(mesh.vertices_v3).all():
+        bad = int(np.nonzero(~np.isfinite(mesh.vertices_v3).all(1))[0][0])
+        raise DataError(f"{path}: vertex {bad + 1} is not finite: {mesh.vertices_v3[bad].tolist()}")
+    return mesh
+
+
+def _corner(word: str, vertices: int, places: int) -> tuple[int, int]:
+    parts = word.split("/")
+    result = []
+    for text, count, what in ((parts[0], vertices, "vertex"), (parts[1] if len(parts) > 1 else "", places, "UV")):
+        if not text:
+            result.append(-1)
+            continue
+        index = int(text)
+        index = index - 1 if index > 0 else count + index
+        if not 0 <= index < count:
+            raise ValueError(f"{what} {text} does not exist")
+        result.append(index)
+    return result[0], result[1]
+
+
+def _offsets(folder: Path, neutral: Mesh) -> dict[str, Array]:
+    found = {}
+    for path in sorted(folder.glob("*.obj")) if folder.is_dir() else []:
+        mesh = read_obj(path)
+        if len(mesh.vertices_v3) != len(neutral.vertices_v3):
+            raise DataError(
+                f"{path}: {len(mesh.vertices_v3)} vertices, expected the neutral's {len(neutral.vertices_v3)}"
+            )
+        if mesh.triangles_f3.shape != neutral.triangles_f3.shape or (mesh.triangles_f3 != neutral.triangles_f3).any():
+            raise DataError(f"{path}: its faces are not the neutral's; expected the same vertices in the same order")
+        found[path.stem] = mesh.vertices_v3 - neutral.vertices_v3
+    return found
+
+
+def _check_chart(path: Path, mesh: Mesh) -> None:
+    if not len(mesh.uv_w2) or (mesh.uv_triangles_f3 < 0).any():
+        raise DataError(f"{path}: faces without UV; expected a chart of the skin in [0, 1] x [0, 1]")
+    if not np.isfinite(mesh.uv_w2).all():
+        raise DataError(f"{path}: a UV is not finite")
+    used = mesh.uv_w2[np.unique(mesh.uv_triangles_f3)]
+    if used.min() < 0 or used.max() > 1:
+        raise DataError(f"{path}: UV in [{used.min():.3f}, {used.max():.3f}], expected [0, 1]")
+
+
+def _check_manifold(path: Path, mesh: Mesh) -> None:
+    edges = np.concatenate([mesh.triangles_f3[:, [i, (i + 1) % 3]] for i in range(3)])
+    if (edges[:, 0] == edges[:, 1]).any():
+        raise DataError(f"{path}: a face uses a vertex twice")
+    unique, count = np.unique(edges, axis=0, return_counts=True)
+    if count.max() > 1:
+        a, b = (unique[np.argmax(count)] + 1).tolist()
+        raise DataError(f"{path}: not manifold: faces share the edge from vertex {a} to {b} in the same direction")
+    unused = np.setdiff1d(np.arange(len(mesh.vertices_v3)), mesh.triangles_f3)
+    if len(unused):
+        raise DataError(f"{path}: vertex {unused[0] + 1} belongs to no face; remove such vertices from all files")
+
+
+def _map(path: Path, plain: tuple[int, int, int]) -> tuple[npt.NDArray[np.uint8], str]:
+    if not path.is_file():
+        return np.tile(np.array(plain, np.uint8), (8, 8, 1)), f"no {path.name}: one plain colour"
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        return np.asarray(Image.open(path).convert("RGB")), ""
+    except (OSError, UnidentifiedImageError) as error:
+        raise DataError(f"{path}: not an image ({error})") from error
