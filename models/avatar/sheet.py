@@ -1,6 +1,7 @@
-"""One picture that says it all: photograph, overlay, albedo, normals, and the avatar under other lights."""
+"""One picture that says it all: photograph, overlay, albedo, normals, the avatar under other lights, its bare shape."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -36,8 +37,10 @@ def draw(head: Head, avatar: Avatar, photograph_hw3: Bytes, picture: Picture, li
         "normals": _tile(unit8(avatar.maps.normal * 0.5 + 0.5)),
     }
     camera = _square_camera(avatar.camera, left, top, side)
-    for name, light in lights.items():
-        relit = render(head, avatar, camera, light[None].to(avatar.vertices_1v3), (TILE, TILE))
+    shapes = replace(avatar, maps=replace(avatar.maps, diffuse=torch.full_like(avatar.maps.diffuse, 0.5)))
+    first = next(iter(lights.values()))
+    for name, subject, light in [*((n, avatar, li) for n, li in lights.items()), ("shape", shapes, first)]:
+        relit = render(head, subject, camera, light[None].to(avatar.vertices_1v3), (TILE, TILE))
         shown[name] = srgb8(relit.colour_13hw + (1.0 - relit.alpha_11hw) * _BACKGROUND)
     row = np.concatenate([_label(tile, name) for name, tile in shown.items()], axis=1)
     half = -(-len(shown) // 2) * TILE
@@ -47,7 +50,7 @@ def draw(head: Head, avatar: Avatar, photograph_hw3: Bytes, picture: Picture, li
 
 def over(picture: Picture, photograph_hw3: Bytes) -> Bytes:
     """The rendered avatar over the photograph (h, w, 3), sRGB."""
-    photograph = torch.from_numpy(photograph_hw3).to(picture.alpha_11hw.device).permute(2, 0, 1)[None] / 255.0
+    photograph = torch.tensor(photograph_hw3).to(picture.alpha_11hw.device).permute(2, 0, 1)[None] / 255.0
     alpha = picture.alpha_11hw
     rendered = torch.from_numpy(srgb8(picture.colour_13hw / alpha.clamp_min(1e-6))).permute(2, 0, 1)[None] / 255.0
     return unit8(alpha * rendered.to(alpha) + (1.0 - alpha) * photograph)

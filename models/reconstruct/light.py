@@ -1,4 +1,4 @@
-"""The light of a photograph, given the avatar's reflectance: a small least-squares problem."""
+"""The light of a photograph, given the avatar's reflectance: a small robust least-squares problem."""
 
 import math
 
@@ -8,24 +8,41 @@ from torch import Tensor
 from mosar.models.shading import Material, irradiance, shade
 
 LOW_BANDS = 9  # coefficients of bands 0 to 2, which carry 99 % of irradiance
-_RIDGE = 0.02
+_DEVIATION = (0.2, *3 * (0.15,), *5 * (0.06,))  # prior, in units of the estimate's band 0
+_NOISE = 0.08  # deviation of a texel's radiance, mostly of what the model leaves out
+_INDEPENDENT = 200.0  # texels' errors are alike over large patches: so many count
+_ROUNDS = 4
 
 
 def solve_light(
     material: Material, normals_1n3: Tensor, views_1n3: Tensor, observed_1n3: Tensor, prior_1lc: Tensor
 ) -> Tensor:
-    """Light (1, 81, 3) whose shading is nearest to the observed linear colours; starts from, and stays near, ``prior``.
+    """The most likely light (1, 81, 3), linear, given observed colours of points and an estimate ``prior_1lc`` of it.
 
-    Only bands 0 to 2 change: the diffuse picture hardly depends on the others.
+    The estimate is scaled in each channel; beyond that only bands 0 to 2 change, for the diffuse picture hardly depends
+    on the others. A photograph shows less than half of the normals, so the prior decides what it does not show. Points
+    that fit badly (hair, glasses, cast shadows) count less: iteratively re-weighted with Geman-McClure weights.
     """
-    residual = observed_1n3 - shade(material, normals_1n3, views_1n3, prior_1lc)
+    explained_1n3 = shade(material, normals_1n3, views_1n3, prior_1lc)
+    # Albedo and light share one scale a channel, and what the albedo lacks of it the light must have.
+    gain_3 = (observed_1n3 / explained_1n3.clamp_min(0.02))[0].median(dim=0).values.clamp(0.2, 5.0)
+    prior_1lc = gain_3 * prior_1lc
+    residual_n3 = (observed_1n3 - gain_3 * explained_1n3)[0]
     basis_n9 = irradiance_basis(normals_1n3[0])
+    scale = prior_1lc[0, 0].abs().mean().clamp_min(0.1)
+    precision_9 = 1.0 / (scale * basis_n9.new_tensor(_DEVIATION)).square()
+    reflected = material.diffuse[0] * material.ao[0] / math.pi
+    columns_cn9 = reflected.T[:, :, None] * basis_n9
+    change_c9 = torch.zeros_like(columns_cn9[:, 0])
+    for _ in range(_ROUNDS):
+        error_n3 = residual_n3 - (columns_cn9 @ change_c9[:, :, None])[:, :, 0].T
+        weight_n = 1.0 / (1.0 + error_n3.square().mean(dim=1) / (2.0 * _NOISE) ** 2).square()
+        weight_n = weight_n * (_INDEPENDENT / (_NOISE**2 * len(weight_n)))
+        weighted_cn9 = columns_cn9 * weight_n[:, None]
+        gram_c99 = weighted_cn9.mT @ columns_cn9 + torch.diag(precision_9)
+        change_c9 = torch.linalg.solve(gram_c99, (weighted_cn9.mT @ residual_n3.T[:, :, None]))[:, :, 0]
     found = prior_1lc.clone()
-    for channel in range(3):
-        columns = (material.diffuse[0, :, channel : channel + 1] * material.ao[0] / math.pi) * basis_n9
-        gram = columns.T @ columns
-        gram = gram + _RIDGE * gram.diagonal().mean() * torch.eye(LOW_BANDS, device=gram.device)
-        found[0, :LOW_BANDS, channel] += torch.linalg.solve(gram, columns.T @ residual[0, :, channel])
+    found[0, :LOW_BANDS] += change_c9.T
     return found
 
 

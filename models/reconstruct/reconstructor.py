@@ -20,6 +20,7 @@ from mosar.models.reconstruct.light import solve_light
 from mosar.models.reconstruct.refine import Fit, refine
 from mosar.models.shading import Material
 from mosar.models.texels import fill, shading
+from mosar.models.texels.fill import spread
 from mosar.models.uv import Surface, chart, surface, to_world, unwrap
 
 STAGES = ("morphable", "geometry", "completion", "delight", "intrinsics", "normals")
@@ -88,7 +89,7 @@ class Reconstructor:
             with _timed(timings, "normals"):
                 normal = self._modules["normals"](even)
             scalars = (parts.specular_b1hw, parts.ao_b1hw, parts.translucency_b1hw)
-            maps = Maps(parts.diffuse_b3hw, *scalars, normal, confidence)
+            maps = Maps(*(self._spread(m) for m in (parts.diffuse_b3hw, *scalars, normal)), confidence)
             with _timed(timings, "light"):
                 light = self._light(maps, skin, fit, seen, known)
             with _timed(timings, "expression"):
@@ -116,6 +117,11 @@ class Reconstructor:
         texture, visible = unwrap(picture, self.head, fit.mesh_1v3, fit.camera, self.map_size)
         known = (visible.float() > 0.5) & (texture[:, 3:] > 0.99)
         return texture[:, :3] * known, known.float()
+
+    def _spread(self, map_bchw: Tensor) -> Tensor:
+        """A map continued beyond the chart, where no network was trained and filters still look."""
+        inside = (chart(self.head, self.map_size).triangle_hw >= 0).to(map_bchw)[None, None]
+        return spread(map_bchw * inside, inside)
 
     def _light(self, maps: Maps, skin: Surface, fit: Fit, seen: Tensor, known: Tensor) -> Tensor:
         """The encoder's light, brought to the one that best explains the seen texels."""
