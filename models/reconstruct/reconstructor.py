@@ -88,8 +88,14 @@ class Reconstructor:
                 parts = self._modules["intrinsics"](even)
             with _timed(timings, "normals"):
                 normal = self._modules["normals"](even)
-            scalars = (parts.specular_b1hw, parts.ao_b1hw, parts.translucency_b1hw)
-            maps = Maps(*(self._spread(m) for m in (parts.diffuse_b3hw, *scalars, normal)), confidence)
+            maps = Maps(
+                diffuse=self._spread(parts.diffuse_b3hw),
+                specular=self._spread(parts.specular_b1hw),
+                ao=self._spread(parts.ao_b1hw),
+                translucency=self._spread(parts.translucency_b1hw),
+                normal=self._spread(normal),
+                confidence=confidence,
+            )
             with _timed(timings, "light"):
                 light = self._light(maps, skin, fit, seen, known)
             with _timed(timings, "expression"):
