@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from mosar.datasets import crop, lights
 from mosar.datasets.virtual_stage import occlusion, skin
 from mosar.datasets.virtual_stage.atlas import Atlas, atlas
-from mosar.datasets.virtual_stage.extras import Body, dress
+from mosar.datasets.virtual_stage.extras import dress
 from mosar.datasets.virtual_stage.people import Person, sample_expression
 from mosar.datasets.virtual_stage.render import Subject, View, backdrop, render
+from mosar.datasets.virtual_stage.things import Body
 from mosar.models.camera import Camera, project, to_camera, transform_image
 from mosar.models.colour import to_srgb
 from mosar.models.head import Head

@@ -57,6 +57,11 @@ def cells(points_n3: Points, cell: float, seed: int, texel: float | Values = 0.0
     return 0.5 + (_cells(points, np.uint32(seed)) - 0.5) * _fade(cell, texel)
 
 
+def bumps(points_n3: NDArray[np.float64], wavelength: float, seed: int) -> NDArray[np.float32]:
+    """A random offset of three components (n, 3) at each point."""
+    return np.stack([gradient_noise(points_n3, wavelength, seed + i) for i in range(3)], -1)
+
+
 def _fade(wavelength: float, texel: float | Values) -> Values:
     """1 where a wave spans four texels, 0 where it spans fewer than two."""
     return np.clip(wavelength / np.maximum(np.asarray(texel, np.float32), 1e-6) / 2 - 1, 0, 1).astype(np.float32)

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, normalize
 
 from mosar.datasets import lights
-from mosar.datasets.virtual_stage.extras import SKIN, Extras
+from mosar.datasets.virtual_stage.extras import Extras
+from mosar.datasets.virtual_stage.things import SKIN
 from mosar.models.camera import Camera, to_camera, transform_image, views
 from mosar.models.colour import to_linear
 from mosar.models.head import Head

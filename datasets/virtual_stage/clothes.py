@@ -1,0 +1,74 @@
+"""Clothes: a cut through the template with a collar, and shoulders below the head's mesh."""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mosar.datasets.virtual_stage.people import Person
+from mosar.datasets.virtual_stage.things import SKIN, Body, Mesh
+from mosar.models.head import Head
+
+
+@dataclass(frozen=True, eq=False)
+class Collar:
+    """Clothes as a cut through the template: below ``height`` mm in front, sloped as a V neck, higher behind."""
+
+    height: float
+    slope: float
+    colour: NDArray[np.float64]
+    second: NDArray[np.float64]
+    stripe_mm: float
+
+    def covers(self, rest_n3: NDArray[np.float64]) -> NDArray[np.bool_]:
+        x, y, z = np.abs(rest_n3[:, 0]), rest_n3[:, 1], rest_n3[:, 2]
+        return np.asarray(y < self.height + self.slope * np.minimum(x, 70) + 0.22 * np.clip(-z - 20, 0, 90))
+
+    def weave(self, rest_n3: NDArray[np.float64]) -> NDArray[np.float64]:
+        band = (np.sin(rest_n3[:, 1] * 2 * np.pi / self.stripe_mm) > 0.3)[:, None]
+        return np.where(band, self.second, self.colour)
+
+
+def collar(head: Head, person: Person) -> Collar:
+    rng = np.random.default_rng(person.seed + 84)
+    low = float(head.template_v3[:, 1].min())
+    round_neck = low + rng.uniform(14, 38), rng.uniform(0.0, 0.12)
+    height, slope = round_neck if rng.random() < 0.6 else (low - 20, rng.uniform(0.5, 0.9))
+    colour = np.exp(rng.uniform(np.log(0.02), np.log(0.6))) * np.exp(rng.normal(0, 0.45, 3))
+    second = np.clip(colour * np.exp(rng.normal(0, 1.0)), 0.01, 0.8) if rng.random() < 0.2 else colour
+    return Collar(height, slope, np.clip(colour, 0.01, 0.8), np.clip(second, 0.01, 0.8), rng.uniform(6, 30))
+
+
+def shoulders(head: Head, body: Body) -> Mesh:
+    """Clothes below where the head's mesh ends: its rim, drawn down and out."""
+    rim = _rim(head)
+    if not len(rim):
+        return Mesh.none()
+    used, flat = np.unique(rim, return_inverse=True)
+    flat = flat.reshape(-1, 2)
+    ring, rest = np.asarray(body.vertices_v3[used], np.float64), np.asarray(head.template_v3[used], np.float64)
+    middle = ring.mean(0)
+    out = (ring - middle) * np.array([1.0, 0, 1.0])
+    steps = [(0.0, 1.0), (25.0, 1.12), (80.0, 1.2), (220.0, 1.22)]
+    level = middle * np.array([1.0, 0, 1.0])
+    rings = [level + out * grow + (ring[:, 1:2] - drop) * np.array([0, 1, 0]) for drop, grow in steps]
+    rests = [rest - np.array([0, drop, 0]) for drop, _ in steps]
+    faces = []
+    for step in range(len(steps) - 1):
+        top, low = step * len(ring), (step + 1) * len(ring)
+        faces += [np.stack([flat[:, 1] + top, flat[:, 0] + top, flat[:, 0] + low], -1)]
+        faces += [np.stack([flat[:, 1] + top, flat[:, 0] + low, flat[:, 1] + low], -1)]
+    place = np.concatenate(rings)
+    return Mesh(place, np.concatenate(faces), SKIN, np.concatenate(rests), np.full((len(place), 3), 0.8))
+
+
+@functools.lru_cache(maxsize=4)
+def _rim(head: Head) -> NDArray[np.int64]:
+    """Edges (n, 2) at which the skin ends below, each in the direction of its triangle."""
+    skin = head.triangles_f3[head.material_f == 0]
+    edges = np.concatenate([skin[:, [0, 1]], skin[:, [1, 2]], skin[:, [2, 0]]])
+    key = np.sort(edges, 1)
+    _, first, count = np.unique(key, axis=0, return_index=True, return_counts=True)
+    rim = edges[first[count == 1]]
+    return rim[(head.template_v3[rim][..., 1] < -100).all(1)]

@@ -1,0 +1,37 @@
+"""Glasses: frames with clear lenses."""
+
+import numpy as np
+
+from mosar.datasets.virtual_stage.people import Person
+from mosar.datasets.virtual_stage.things import Body, Mesh, tube
+from mosar.models.head import Head
+
+
+def glasses(head: Head, person: Person, body: Body) -> Mesh:
+    """Frames before the eyes with arms to the ears; the lenses are clear."""
+    if not person.traits["glasses"]:
+        return Mesh.none()
+    rng = np.random.default_rng(person.seed + 90)
+    texels = head.triangles_f3[head.landmark_triangle_l.clip(0)]
+    marks = np.einsum("lcx,lc->lx", body.vertices_v3[texels], head.landmark_barycentric_l3)
+    left = marks[[263, 362, 386, 374]].mean(0)
+    right = marks[[33, 133, 159, 145]].mean(0)
+    bridge = marks[6] if head.landmark_triangle_l[6] >= 0 else (left + right) / 2
+    radius, tall, square, bar = rng.uniform(21, 27), rng.uniform(0.72, 1.0), rng.uniform(2, 4), rng.uniform(0.7, 2.0)
+    front = float(max(bridge[2] + 3, left[2] + 14, right[2] + 14))
+    angle = np.linspace(0, 2 * np.pi, 41)
+    round_x = np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** (2 / square)
+    round_y = np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** (2 / square)
+    lines = []
+    for eye, side in ((left, 1.0), (right, -1.0)):
+        centre = np.array([eye[0] + side * 1.5, eye[1] - 3, front])
+        curve = 0.0035 * (round_x * radius + side * 18) ** 2
+        ring = centre + np.stack([round_x * radius, round_y * radius * tall, -curve], -1)
+        lines.append(ring)
+        hinge = centre + np.array([side * radius, 0.55 * radius * tall, -0.0035 * (radius + 18) ** 2])
+        wide = float(np.abs(body.vertices_v3[np.abs(body.vertices_v3[:, 1] - eye[1]) < 12, 0]).max())
+        bend = [side * min(wide, abs(hinge[0]) + 9), hinge[1], hinge[2] - 40]
+        lines.append(np.array([hinge, bend, [side * 0.9 * wide, eye[1] + 4, -92]]))
+    inner = [np.array([e[0] - s * (radius - 1.5), e[1] + 2, front]) for e, s in ((left, 1.0), (right, -1.0))]
+    lines.append(np.array([inner[0], (inner[0] + inner[1]) / 2 + [0, 3, 2], inner[1]]))
+    return Mesh.join([tube(line, bar * (1.0 if len(line) > 3 else 0.9)) for line in lines])
