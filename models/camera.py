@@ -60,7 +60,8 @@ def to_camera(camera: Camera, points_bn3: Tensor) -> Tensor:
         raise ValueError(
             f"to_camera: got points {tuple(points_bn3.shape)} for {len(camera)} cameras; expected (B, N, 3)"
         )
-    return points_bn3 @ camera.rotation_b33.mT + camera.translation_b3[:, None]
+    points_bn3 = points_bn3.expand(len(camera), -1, -1)
+    return torch.baddbmm(camera.translation_b3[:, None], points_bn3, camera.rotation_b33.mT)
 
 
 def project(camera: Camera, points_bn3: Tensor) -> Tensor:

@@ -98,7 +98,7 @@ def evaluate(config: Config) -> dict[str, Any]:
     errors = [irradiance_error(torch.from_numpy(image).double(), lit[name]) for name, image in maps.items()]
     metrics["irradiance_rel_error"] = max(errors)
     metrics["irradiance_rel_error_mean"] = float(np.mean(errors))
-    rows: list[list[NDArray[np.float64]]] = [[] for _ in maps]
+    rows: dict[str, list[NDArray[np.float64]]] = {light: [] for light in maps}
     for name, subject, size, radius in (
         ("sphere", _sphere(), config.size // 2, 100.0),
         ("head", _head(), config.size, None),
@@ -107,10 +107,10 @@ def evaluate(config: Config) -> dict[str, Any]:
             shape = subject.reference(glossy, radius)
             samples = config.samples * (8 if radius else 1)
             decibels = {}
-            for row, (light, image) in zip(rows, maps.items(), strict=True):
+            for light, image in maps.items():
                 pairs = [_pair(subject, shape, image, lit[light], view, size, samples, glossy) for view in _VIEWS]
                 decibels[light], pictures = _compare(pairs)
-                row.append(pictures.repeat(config.size // size, 0).repeat(config.size // size, 1))
+                rows[light].append(pictures.repeat(config.size // size, 0).repeat(config.size // size, 1))
             kind = f"{name}_psnr_db" if glossy else f"{name}_diffuse_psnr_db"
             metrics[kind] = float(np.mean(list(decibels.values())))
             metrics[f"{kind}_by_light"] = {light: round(value, 2) for light, value in decibels.items()}
@@ -118,7 +118,7 @@ def evaluate(config: Config) -> dict[str, Any]:
                 metrics["worst_light_psnr_db"] = min(decibels.values())
     metrics["gradcheck"] = gradients_are_right()
     metrics["sheet"] = storage.join(storage.root(config.storage), "evaluations", "shading.png")
-    storage.write_bytes(metrics["sheet"], _png(np.concatenate([np.concatenate(row, 1) for row in rows])))
+    storage.write_bytes(metrics["sheet"], _sheet(rows))
     return metrics
 
 
@@ -262,9 +262,15 @@ def _compare(
     return float(-10 * np.log10((error**2).mean())), np.concatenate(pictures, 1)
 
 
-def _png(rows: NDArray[np.float64]) -> bytes:
-    from PIL import Image
+def _sheet(rows: Mapping[str, list[NDArray[np.float64]]]) -> bytes:
+    """A row a light, named; pairs with their differences: sphere and head, diffuse and all terms, two views each."""
+    from PIL import Image, ImageDraw
 
+    pictures = np.concatenate([np.concatenate(row, 1) for row in rows.values()])
+    image = Image.fromarray((pictures * 255 + 0.5).astype(np.uint8))
+    pen = ImageDraw.Draw(image)
+    for i, name in enumerate(rows):
+        pen.text((2, i * image.height // len(rows)), f"{name}: path traced, ours, difference x 4", fill=(160, 160, 160))
     buffer = io.BytesIO()
-    Image.fromarray((rows * 255 + 0.5).astype(np.uint8)).save(buffer, "png")
+    image.save(buffer, "png")
     return buffer.getvalue()

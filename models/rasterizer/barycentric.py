@@ -3,7 +3,7 @@
 Corners are moved along the pixel's ray d = K^-1 (x, y, 1) into the plane z = 0, so that differences are small and
 single precision serves: with corners a, b, c, ``d . (b x c) = (b - b_z d) x (c - c_z d)``, and barycentrics are these
 products over their sum.
-Shapes: p packed vertices, q packed triangles, b images, h w rows and columns, n covered pixels.
+Shapes: p packed vertices, b images, h w rows and columns, n covered pixels.
 """
 
 from typing import Any
@@ -13,25 +13,26 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mosar.models.rasterizer.layout import Layout
 from mosar.models.threads import bands_of, compiled, side_by_side
 
 
-def barycentric(points_p3: Tensor, inverse_b33: Tensor, triangles_q3: Tensor, seen_bhw: Tensor) -> Tensor:
+def barycentric(points_p3: Tensor, inverse_b33: Tensor, layout: Layout, seen_bhw: Tensor) -> Tensor:
     """Barycentrics and depth of every pixel (B, H, W, 4), -1 where nothing is seen; gradients for the first two.
 
     Args:
         points_p3: corners in the camera frame of their image, mm.
         inverse_b33: inverse intrinsics.
-        triangles_q3: packed.
+        layout: of the images.
         seen_bhw: packed index of the triangle that each pixel sees, -1 for none.
     """
     if points_p3.is_cuda:
-        return naive(points_p3, inverse_b33, triangles_q3, seen_bhw)
-    value: Tensor = _Barycentric.apply(points_p3, inverse_b33, triangles_q3, seen_bhw)
+        return naive(points_p3, inverse_b33, layout, seen_bhw)
+    value: Tensor = _Barycentric.apply(points_p3, inverse_b33, layout, seen_bhw)
     return value
 
 
-def naive(points_p3: Tensor, inverse_b33: Tensor, triangles_q3: Tensor, seen_bhw: Tensor) -> Tensor:
+def naive(points_p3: Tensor, inverse_b33: Tensor, layout: Layout, seen_bhw: Tensor) -> Tensor:
     """As :func:`barycentric`, of torch's own operations."""
     _, height, width = seen_bhw.shape
     flat = seen_bhw.flatten()
@@ -40,7 +41,7 @@ def naive(points_p3: Tensor, inverse_b33: Tensor, triangles_q3: Tensor, seen_bhw
     centre_n3 = torch.stack([pixel_n % width + 0.5, pixel_n // width + 0.5, torch.ones_like(pixel_n)], -1)
     inverse_n33 = inverse_b33.index_select(0, index_n // (height * width))
     rays_n2 = (inverse_n33[:, :2] @ centre_n3[..., None].to(inverse_b33))[..., 0]
-    corners_n33 = points_p3[triangles_q3.index_select(0, flat.index_select(0, index_n))]
+    corners_n33 = points_p3[layout.packed().index_select(0, flat.index_select(0, index_n))]
     x_n3, y_n3 = (corners_n33[..., :2] - corners_n33[..., 2:] * rays_n2[:, None]).unbind(-1)
     next_3, last_3 = [1, 2, 0], [2, 0, 1]
     weight_n3 = x_n3[:, next_3] * y_n3[:, last_3] - y_n3[:, next_3] * x_n3[:, last_3]
@@ -54,14 +55,17 @@ class _Barycentric(torch.autograd.Function):
     """The same in compiled kernels; computed in double precision."""
 
     @staticmethod
-    def forward(ctx: Any, points_p3: Tensor, inverse_b33: Tensor, triangles_q3: Tensor, seen_bhw: Tensor) -> Tensor:
-        ctx.save_for_backward(points_p3, inverse_b33, triangles_q3, seen_bhw)
-        points, inverse, triangles, seen = _arrays(points_p3, inverse_b33, triangles_q3, seen_bhw)
-        dense = np.full((*seen.shape, 4), -1, points_p3.detach().numpy().dtype)
+    def forward(ctx: Any, points_p3: Tensor, inverse_b33: Tensor, layout: Layout, seen_bhw: Tensor) -> Tensor:
+        ctx.save_for_backward(points_p3, inverse_b33, seen_bhw)
+        ctx.layout = layout
+        points, inverse, seen = _arrays(points_p3, inverse_b33, seen_bhw)
+        meshes = _meshes(layout)
+        dense = np.full((*seen.shape, 4), -1, points.dtype)
         rows = bands_of(seen.shape[1], len(seen))
 
         def band(image: int, i: int) -> None:
-            _forward(points, inverse[image], triangles, seen[image], rows[i], rows[i + 1], dense[image])
+            triangles, vertex, face = meshes[image]
+            _forward(points[vertex:], inverse[image], triangles, face, seen[image], rows[i], rows[i + 1], dense[image])
 
         side_by_side(band, [(image, i) for image in range(len(seen)) for i in range(len(rows) - 1)])
         return torch.from_numpy(dense)
@@ -69,31 +73,37 @@ class _Barycentric(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        points, inverse, triangles, seen = _arrays(*ctx.saved_tensors)
+        points, inverse, seen = _arrays(*ctx.saved_tensors)
+        meshes = _meshes(ctx.layout)
         gradient = gradients[0].contiguous().numpy()
         for_points, for_inverse = np.zeros_like(points), np.zeros_like(inverse)
 
         def image(i: int) -> None:  # images share no vertices
-            _backward(points, inverse[i], triangles, seen[i], gradient[i], for_points, for_inverse[i])
+            triangles, vertex, face = meshes[i]
+            into = for_points[vertex:], for_inverse[i]
+            _backward(points[vertex:], inverse[i], triangles, face, seen[i], gradient[i], *into)
 
         side_by_side(image, [(i,) for i in range(len(seen))])
-        kept = [torch.from_numpy(x.astype(gradient.dtype)) for x in (for_points, for_inverse)]
-        return kept[0], kept[1], None, None
+        return torch.from_numpy(for_points), torch.from_numpy(for_inverse), None, None
 
 
-def _arrays(points_p3: Tensor, inverse_b33: Tensor, triangles_q3: Tensor, seen_bhw: Tensor) -> list[Any]:
-    doubles = [np.ascontiguousarray(x.detach().numpy(), np.float64) for x in (points_p3, inverse_b33)]
-    return [*doubles, *(np.ascontiguousarray(x.numpy(), np.int64) for x in (triangles_q3, seen_bhw))]
+def _arrays(*tensors: Tensor) -> list[Any]:
+    return [np.ascontiguousarray(x.detach().numpy()) for x in tensors]
+
+
+def _meshes(layout: Layout) -> list[tuple[Any, int, int]]:
+    triangles = [np.ascontiguousarray(t.numpy(), np.int64) for t in layout.triangles]
+    return list(zip(triangles, layout.first_vertex, layout.first_face, strict=True))
 
 
 @compiled
-def _forward(points, inverse, triangles, seen, row_first, row_last, out):  # type: ignore[no-untyped-def]
+def _forward(points, inverse, triangles, first_face, seen, row_first, row_last, out):  # type: ignore[no-untyped-def]
     for row in range(row_first, row_last):
         for column in range(seen.shape[1]):
-            q = seen[row, column]
-            if q < 0:
+            f = seen[row, column] - first_face
+            if f < 0:
                 continue
-            _, _, x, y, z = _moved(points, inverse, triangles[q], row, column)
+            _, _, x, y, z = _moved(points, inverse, triangles[f], row, column)
             w0, w1, w2 = x[1] * y[2] - y[1] * x[2], x[2] * y[0] - y[2] * x[0], x[0] * y[1] - y[0] * x[1]
             total = w0 + w1 + w2
             out[row, column, 0], out[row, column, 1], out[row, column, 2] = w0 / total, w1 / total, w2 / total
@@ -101,13 +111,13 @@ def _forward(points, inverse, triangles, seen, row_first, row_last, out):  # typ
 
 
 @compiled
-def _backward(points, inverse, triangles, seen, gradient, for_points, for_inverse):  # type: ignore[no-untyped-def]
+def _backward(points, inverse, triangles, first_face, seen, gradient, for_points, for_inverse):  # type: ignore[no-untyped-def]
     for row in range(seen.shape[0]):
         for column in range(seen.shape[1]):
-            q = seen[row, column]
-            if q < 0:
+            f = seen[row, column] - first_face
+            if f < 0:
                 continue
-            dx, dy, x, y, z = _moved(points, inverse, triangles[q], row, column)
+            dx, dy, x, y, z = _moved(points, inverse, triangles[f], row, column)
             w0, w1, w2 = x[1] * y[2] - y[1] * x[2], x[2] * y[0] - y[2] * x[0], x[0] * y[1] - y[0] * x[1]
             total = w0 + w1 + w2
             depth = gradient[row, column, 3]
@@ -122,7 +132,7 @@ def _backward(points, inverse, triangles, seen, gradient, for_points, for_invers
             weights = (w0 / total, w1 / total, w2 / total)
             for_dx, for_dy = 0.0, 0.0
             for i in range(3):
-                vertex = triangles[q, i]
+                vertex = triangles[f, i]
                 for_points[vertex, 0] += gx[i]
                 for_points[vertex, 1] += gy[i]
                 for_points[vertex, 2] += depth * weights[i] - dx * gx[i] - dy * gy[i]
@@ -140,10 +150,10 @@ def _backward(points, inverse, triangles, seen, gradient, for_points, for_invers
 def _moved(points, inverse, corners, row, column):  # type: ignore[no-untyped-def]
     """The ray's x and y, and its triangle's corners: x and y after the move, z before it."""
     u, v = column + 0.5, row + 0.5
-    dx = inverse[0, 0] * u + inverse[0, 1] * v + inverse[0, 2]
-    dy = inverse[1, 0] * u + inverse[1, 1] * v + inverse[1, 2]
+    dx = np.float64(inverse[0, 0]) * u + np.float64(inverse[0, 1]) * v + np.float64(inverse[0, 2])
+    dy = np.float64(inverse[1, 0]) * u + np.float64(inverse[1, 1]) * v + np.float64(inverse[1, 2])
     a, b, c = corners[0], corners[1], corners[2]
-    z = (points[a, 2], points[b, 2], points[c, 2])
+    z = (np.float64(points[a, 2]), np.float64(points[b, 2]), np.float64(points[c, 2]))
     x = (points[a, 0] - dx * z[0], points[b, 0] - dx * z[1], points[c, 0] - dx * z[2])
     y = (points[a, 1] - dy * z[0], points[b, 1] - dy * z[1], points[c, 1] - dy * z[2])
     return dx, dy, x, y, z

@@ -1,7 +1,6 @@
 """From vertices and cameras to pytorch3d's ``Fragments``, differentiable in both.
 
-Shapes: b images, v vertices, f triangles, p packed vertices, q packed triangles, n covered pixels, h w rows and
-columns.
+Shapes: b images, v vertices, f triangles, p packed vertices, h w rows and columns.
 """
 
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from mosar.models.camera import Camera, to_camera
 from mosar.models.rasterizer.barycentric import barycentric
+from mosar.models.rasterizer.layout import Layout
 from mosar.models.rasterizer.visibility import visible
 
 if TYPE_CHECKING:
@@ -55,11 +55,12 @@ def rasterize(
             "expected one B"
         )
     _check_indices(triangles_f3, count)
-    offset_b11 = torch.arange(batch, device=triangles_f3.device)[:, None, None] * count
-    triangles_q3 = (triangles_f3 + offset_b11).reshape(-1, 3)
-    first_b = [image * len(triangles_f3) for image in range(batch + 1)]
-    points_p3 = to_camera(camera, vertices_bv3).reshape(-1, 3)
-    return _fragments(points_p3, triangles_q3, first_b, camera, size, cull_backfaces)
+    layout = Layout(
+        (triangles_f3,) * batch,
+        tuple(count * image for image in range(batch)),
+        tuple(len(triangles_f3) * image for image in range(batch)),
+    )
+    return _fragments(to_camera(camera, vertices_bv3).reshape(-1, 3), layout, camera, size, cull_backfaces)
 
 
 def rasterize_meshes(meshes: "Meshes", camera: Camera, size: tuple[int, int], cull_backfaces: bool = True) -> Fragments:
@@ -69,8 +70,12 @@ def rasterize_meshes(meshes: "Meshes", camera: Camera, size: tuple[int, int], cu
     for vertices_v3, triangles_f3 in zip(meshes.verts_list(), meshes.faces_list(), strict=True):
         _check_indices(triangles_f3, len(vertices_v3))
     points_p3 = torch.cat([to_camera(camera[i], v[None])[0] for i, v in enumerate(meshes.verts_list())])
-    first_b = [0, *torch.cumsum(meshes.num_faces_per_mesh(), 0).tolist()]
-    return _fragments(points_p3, meshes.faces_packed(), first_b, camera, size, cull_backfaces)
+    layout = Layout(
+        tuple(meshes.faces_list()),
+        tuple(meshes.mesh_to_verts_packed_first_idx().tolist()),
+        tuple(meshes.mesh_to_faces_packed_first_idx().tolist()),
+    )
+    return _fragments(points_p3, layout, camera, size, cull_backfaces)
 
 
 def _check_indices(triangles_f3: Tensor, vertices: int) -> None:
@@ -92,14 +97,12 @@ def _finite(value: Tensor) -> bool:
     return bool(torch.isfinite(value).all()) if value.is_cuda else bool(np.isfinite(value.numpy()).all())
 
 
-def _fragments(
-    points_p3: Tensor, triangles_q3: Tensor, first_b: list[int], camera: Camera, size: tuple[int, int], cull: bool
-) -> Fragments:
+def _fragments(points_p3: Tensor, layout: Layout, camera: Camera, size: tuple[int, int], cull: bool) -> Fragments:
     if min(size) < 1:
         raise ValueError(f"rasterize: got size {size}; expected a height and a width of at least 1")
     for name, value in (("vertices", points_p3), ("intrinsics", camera.intrinsics_b33)):
         if not _finite(value.detach()):
             raise ValueError(f"rasterize: got {name} {tuple(value.shape)} that are not finite after the camera")
-    seen_bhw = visible(points_p3, triangles_q3, first_b, camera.intrinsics_b33, size, cull)
-    dense = barycentric(points_p3, torch.linalg.inv(camera.intrinsics_b33), triangles_q3, seen_bhw)[..., None, :]
+    seen_bhw = visible(points_p3, layout, camera.intrinsics_b33, size, cull)
+    dense = barycentric(points_p3, torch.linalg.inv(camera.intrinsics_b33), layout, seen_bhw)[..., None, :]
     return Fragments(pix_to_face=seen_bhw[..., None], zbuf=dense[..., 3], bary_coords=dense[..., :3], dists=None)

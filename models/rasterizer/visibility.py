@@ -6,12 +6,11 @@ no division by depth, so triangles that cross the camera's plane are right pixel
 Shapes: p packed vertices, q packed triangles, b images, h w rows and columns.
 """
 
-import itertools
-
 import numpy as np
 import torch
 from torch import Tensor
 
+from mosar.models.rasterizer.layout import Layout
 from mosar.models.threads import bands_of, compiled, side_by_side
 
 NEAR = 1.0
@@ -19,48 +18,37 @@ NEAR = 1.0
 
 
 def visible(
-    points_p3: Tensor,
-    triangles_q3: Tensor,
-    first_b: list[int],
-    intrinsics_b33: Tensor,
-    size: tuple[int, int],
-    cull_backfaces: bool = True,
+    points_p3: Tensor, layout: Layout, intrinsics_b33: Tensor, size: tuple[int, int], cull_backfaces: bool = True
 ) -> Tensor:
     """The packed index of the triangle that each pixel centre sees, int64 (B, H, W), -1 for none.
 
     Args:
-        points_p3: corners in the camera frame of their image, mm.
-        triangles_q3: packed; counter-clockwise seen from outside.
-        first_b: B + 1 offsets; image b draws the triangles ``first_b[b]:first_b[b + 1]``.
+        points_p3: packed corners in the camera frame of their image, mm.
+        layout: of B images.
         intrinsics_b33: pixels.
         size: height and width.
 
     Of equally near triangles the one with the lowest index is seen; a centre on a shared edge sees one of the two.
     """
-    arguments = (points_p3.detach(), triangles_q3, first_b, intrinsics_b33.detach(), size, cull_backfaces)
-    return _visible_cuda(*arguments) if points_p3.is_cuda else _visible_cpu(*arguments)
+    function = _visible_cuda if points_p3.is_cuda else _visible_cpu
+    return function(points_p3.detach(), layout, intrinsics_b33.detach(), size, cull_backfaces)
 
 
 def _visible_cpu(
-    points_p3: Tensor,
-    triangles_q3: Tensor,
-    first_b: list[int],
-    intrinsics_b33: Tensor,
-    size: tuple[int, int],
-    cull: bool,
+    points_p3: Tensor, layout: Layout, intrinsics_b33: Tensor, size: tuple[int, int], cull: bool
 ) -> Tensor:
     height, width = size
-    points = np.ascontiguousarray(points_p3.numpy(), np.float64)
-    triangles = np.ascontiguousarray(triangles_q3.numpy(), np.int64)
+    points = np.ascontiguousarray(points_p3.numpy())
+    triangles = [np.ascontiguousarray(t.numpy(), np.int64) for t in layout.triangles]
     intrinsics = intrinsics_b33.numpy().astype(np.float64)
     inverses = np.linalg.inv(intrinsics)
-    seen = np.full((len(first_b) - 1, height, width), -1, np.int64)
+    seen = np.full((len(triangles), height, width), -1, np.int64)
     rows = bands_of(height, len(seen))
 
     def scan(image: int, band: int) -> None:
         _scan(
-            points, triangles, first_b[image], first_b[image + 1], intrinsics[image], inverses[image], cull, NEAR,
-            rows[band], rows[band + 1], seen[image],
+            points[layout.first_vertex[image] :], triangles[image], layout.first_face[image], intrinsics[image],
+            inverses[image], cull, NEAR, rows[band], rows[band + 1], seen[image],
         )  # fmt: skip
 
     side_by_side(scan, [(image, band) for image in range(len(seen)) for band in range(len(rows) - 1)])
@@ -68,16 +56,16 @@ def _visible_cpu(
 
 
 @compiled
-def _scan(points, triangles, first, last, k, inverse, cull, near, row_first, row_last, seen):  # type: ignore[no-untyped-def]
+def _scan(points, triangles, first_face, k, inverse, cull, near, row_first, row_last, seen):  # type: ignore[no-untyped-def]
     width = seen.shape[1]
     nearness = np.zeros((row_last - row_first, width))  # 1 / depth, affine in the pixel; 0 is infinitely far
-    for q in range(first, last):
+    for f in range(len(triangles)):
         x_min, x_max, y_min, y_max = np.inf, -np.inf, np.inf, -np.inf
         for i in range(3):
-            a = triangles[q, i]
-            x, y, z = points[a, 0], points[a, 1], points[a, 2]
-            b = triangles[q, (i + 1) % 3]
-            x_next, y_next, z_next = points[b, 0], points[b, 1], points[b, 2]
+            a = triangles[f, i]
+            x, y, z = _corner(points, a)
+            b = triangles[f, (i + 1) % 3]
+            x_next, y_next, z_next = _corner(points, b)
             for corner in range(2):
                 if corner == 0:
                     if z < near:
@@ -100,10 +88,10 @@ def _scan(points, triangles, first, last, k, inverse, cull, near, row_first, row
         column_0, column_1 = max(0, int(np.ceil(c0))), int(np.floor(c1))
         if row_0 > row_1 or column_0 > column_1:
             continue
-        a, b, c = triangles[q, 0], triangles[q, 1], triangles[q, 2]
-        ax, ay, az = points[a, 0], points[a, 1], points[a, 2]
-        bx, by, bz = points[b, 0], points[b, 1], points[b, 2]
-        cx, cy, cz = points[c, 0], points[c, 1], points[c, 2]
+        a, b, c = triangles[f, 0], triangles[f, 1], triangles[f, 2]
+        ax, ay, az = _corner(points, a)
+        bx, by, bz = _corner(points, b)
+        cx, cy, cz = _corner(points, c)
         # The edge functions of a shared edge are exact negatives in its two triangles: no pixel falls between.
         e00, e01, e02 = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
         e10, e11, e12 = cy * az - cz * ay, cz * ax - cx * az, cx * ay - cy * ax
@@ -126,7 +114,12 @@ def _scan(points, triangles, first, last, k, inverse, cull, near, row_first, row
                     n = (w0 + w1 + w2) / (sign * volume)
                     if n > nearness[row - row_first, column] and n * near <= 1.0:
                         nearness[row - row_first, column] = n
-                        seen[row, column] = q
+                        seen[row, column] = first_face + f
+
+
+@compiled
+def _corner(points, i):  # type: ignore[no-untyped-def]
+    return np.float64(points[i, 0]), np.float64(points[i, 1]), np.float64(points[i, 2])
 
 
 @compiled
@@ -139,21 +132,16 @@ def _in_pixels(x, y, z, inverse):  # type: ignore[no-untyped-def]
 
 
 def _visible_cuda(
-    points_p3: Tensor,
-    triangles_q3: Tensor,
-    first_b: list[int],
-    intrinsics_b33: Tensor,
-    size: tuple[int, int],
-    cull: bool,
+    points_p3: Tensor, layout: Layout, intrinsics_b33: Tensor, size: tuple[int, int], cull: bool
 ) -> Tensor:
     from pytorch3d.renderer.mesh.rasterize_meshes import rasterize_meshes
     from pytorch3d.structures import Meshes
 
     height, width = size
-    counts = [last - first for first, last in itertools.pairwise(first_b)]
+    counts = [len(t) for t in layout.triangles]
     image_q = torch.repeat_interleave(torch.tensor(counts, device=points_p3.device))
     # Each triangle brings its own corners, so that images may share vertices.
-    corners_q33 = points_p3[triangles_q3]
+    corners_q33 = points_p3[layout.packed()]
     homogeneous_q33 = corners_q33 @ intrinsics_b33[image_q].mT
     depth_q31 = homogeneous_q33[..., 2:]
     away_q31 = torch.where(depth_q31.abs() < 1e-6, 1e-6, depth_q31)

@@ -18,6 +18,7 @@ from mosar.models.rasterizer import (
     scatter,
     visibility,
 )
+from mosar.models.rasterizer.layout import Layout
 
 
 def cast(vertices, triangles, camera, size):
@@ -98,8 +99,8 @@ def test_the_other_kernel_sees_the_same(sphere, make_camera):
     vertices, triangles = sphere[0].float(), sphere[1]
     camera = make_camera(2, (40, 60), distance=104.0, dtype=torch.float32)
     points = to_camera(camera, vertices[None]).reshape(-1, 3)
-    packed = torch.cat([triangles, triangles + len(vertices)])
-    arguments = (points, packed, [0, len(triangles), 2 * len(triangles)], camera.intrinsics_b33, (40, 60), True)
+    meshes = Layout((triangles, triangles), (0, len(vertices)), (0, len(triangles)))
+    arguments = (points, meshes, camera.intrinsics_b33, (40, 60), True)
     assert (visibility._visible_cpu(*arguments) != visibility._visible_cuda(*arguments)).sum() <= 3
 
 
@@ -253,15 +254,14 @@ def test_nothing_in_sight(sphere, make_camera):
 def test_kernels_equal_plain_torch(sphere, make_camera):
     vertices, triangles = sphere
     camera = make_camera(2, (30, 40))
-    packed = torch.cat([triangles, triangles + len(vertices)])
+    meshes = Layout((triangles, triangles), (0, len(vertices)), (0, len(triangles)))
     points = to_camera(camera, vertices[None]).reshape(-1, 3)
-    first = [0, len(triangles), 2 * len(triangles)]
-    seen = visibility.visible(points, packed, first, camera.intrinsics_b33, (30, 40))
+    seen = visibility.visible(points, meshes, camera.intrinsics_b33, (30, 40))
     weight = torch.rand(2, 30, 40, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     results = []
     for function in (barycentric.barycentric, barycentric.naive):
         inputs = [points.clone().requires_grad_(), torch.linalg.inv(camera.intrinsics_b33).requires_grad_()]
-        values = function(*inputs, packed, seen)
+        values = function(*inputs, meshes, seen)
         (values * weight).sum().backward()
         results.append([values.detach(), *(x.grad for x in inputs)])
     for fast, slow in zip(*results, strict=True):
