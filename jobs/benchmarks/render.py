@@ -1,9 +1,9 @@
 """Our renderer beside pytorch3d's: the same head, cameras and pictures, in turns, on this machine.
 
 Speed-ups are medians over rounds of wall-clock time; in each round theirs runs once and ours several times. On a busy
-machine long runs lose more to others than short ones: ``..._processor`` is the same of processor time. Nothing but the triangles that
-pixels see is shared by the two: pytorch3d shades with its Phong model under one point light, ours with nine bands,
-translucency, occlusion and prefiltered specular.
+machine long runs lose more to others than short ones: ``..._processor`` is the same of processor time. Nothing but the
+triangles that pixels see is shared by the two: pytorch3d shades with its Phong model under one point light, ours with
+nine bands, translucency, occlusion and prefiltered specular.
 """
 
 import time
