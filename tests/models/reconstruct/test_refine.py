@@ -61,8 +61,9 @@ def test_expression_weights_are_found_again() -> None:
     mesh, neutral = someone(7)
     weights = expression_weights(load_head(), mesh, neutral)
     assert weights["jawOpen"] == pytest.approx(0.4, abs=0.08)
-    assert sum(weights.values()) < 0.8
-    assert all(0.0 <= w <= 1.0 for w in weights.values())
+    others = [w for name, w in weights.items() if name != "jawOpen"]
+    assert max(others) < 0.15
+    assert min(others) >= 0.0
 
 
 def test_light_is_found_from_reflectance_and_normals() -> None:
