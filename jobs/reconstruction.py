@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from mosar.datasets import crop, lights
+from mosar.datasets.face_search import find_faces
 from mosar.datasets.landmarks import Detector
 from mosar.datasets.photographs import read_photograph
 from mosar.datasets.skin_mask import skin_mask
@@ -50,7 +51,7 @@ class Reconstruction:
         Raises:
             PhotographError: no face, or several.
         """
-        faces = self._detector.detect(image_hw3)
+        faces = find_faces(self._detector, image_hw3)
         if len(faces) != 1:
             found = "no face was found" if not faces else f"{len(faces)} faces were found"
             raise PhotographError(f"{found}; give a photograph that shows exactly one face, not too small")
