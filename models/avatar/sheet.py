@@ -37,7 +37,7 @@ def draw(head: Head, avatar: Avatar, photograph_hw3: Bytes, picture: Picture, li
         "normals": _tile(unit8(avatar.maps.normal * 0.5 + 0.5)),
     }
     camera = _square_camera(avatar.camera, left, top, side)
-    shapes = replace(avatar, maps=replace(avatar.maps, diffuse=torch.full_like(avatar.maps.diffuse, 0.5)))
+    shapes = replace(avatar, maps=replace(avatar.maps, diffuse=torch.full_like(avatar.maps.diffuse, 0.25)))
     first = next(iter(lights.values()))
     for name, subject, light in [*((n, avatar, li) for n, li in lights.items()), ("shape", shapes, first)]:
         relit = render(head, subject, camera, light[None].to(avatar.vertices_1v3), (TILE, TILE))

@@ -12,6 +12,22 @@ _DEVIATION = (0.2, *3 * (0.15,), *5 * (0.06,))  # prior, in units of the estimat
 _NOISE = 0.08  # deviation of a texel's radiance, mostly of what the model leaves out
 _INDEPENDENT = 200.0  # texels' errors are alike over large patches: so many count
 _ROUNDS = 4
+_LUMINANCE = (0.2126, 0.7152, 0.0722)
+
+
+def brightness(
+    material: Material, normals_1n3: Tensor, views_1n3: Tensor, observed_1n3: Tensor, light_1lc: Tensor
+) -> float:
+    """By how much the albedo must be brighter for a light to explain the observed colours: a median over points.
+
+    One photograph fixes only the product of albedo and light. Lights in training are metered as a camera does, so their
+    estimate has a scale, and what is left over is the albedo's. Bounded: neither estimate is that wrong.
+    """
+    explained_1n3 = shade(material, normals_1n3, views_1n3, light_1lc)
+    luminance = observed_1n3.new_tensor(_LUMINANCE)
+    ratio_n = (observed_1n3 @ luminance / (explained_1n3 @ luminance).clamp_min(0.02))[0]
+    brightest = 0.9 / material.diffuse[0].quantile(0.9, dim=0).max().clamp_min(0.01)
+    return float(ratio_n.median().clamp(0.5, 2.5).minimum(brightest))
 
 
 def solve_light(

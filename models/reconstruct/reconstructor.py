@@ -3,12 +3,12 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, max_pool2d
 
 from mosar.models.avatar import Avatar, Maps
 from mosar.models.camera import project, transform_image, views
@@ -16,7 +16,7 @@ from mosar.models.colour import to_linear
 from mosar.models.head import Head
 from mosar.models.head.morph import landmarks
 from mosar.models.reconstruct.blendshapes import expression_weights
-from mosar.models.reconstruct.light import solve_light
+from mosar.models.reconstruct.light import brightness, solve_light
 from mosar.models.reconstruct.refine import Fit, refine
 from mosar.models.shading import Material
 from mosar.models.texels import fill, shading
@@ -25,6 +25,7 @@ from mosar.models.uv import Surface, chart, surface, to_world, unwrap
 
 STAGES = ("morphable", "geometry", "completion", "delight", "intrinsics", "normals")
 """The modules that :class:`Reconstructor` runs."""
+_RIM = 0.02  # of the chart's side: how far the dark of eye sockets and mouth reaches onto the lids and lips
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Reconstructor:
                 confidence=confidence,
             )
             with _timed(timings, "light"):
-                light = self._light(maps, skin, fit, seen, known)
+                maps, light = self._light(maps, skin, fit, seen, known)
             with _timed(timings, "expression"):
                 expression = expression_weights(self.head, fit.mesh_1v3, fit.neutral_1v3)
             camera = transform_image(fit.camera, torch.linalg.inv(portrait.to_crop_133))
@@ -125,19 +126,30 @@ class Reconstructor:
         return texture[:, :3] * known, known.float()
 
     def _spread(self, map_bchw: Tensor) -> Tensor:
-        """A map continued beyond the chart, where no network was trained and filters still look."""
-        inside = (chart(self.head, self.map_size).triangle_hw >= 0).to(map_bchw)[None, None]
+        """A map continued beyond the skin that light reaches: nothing is learnt of what lies inside eyes and mouth."""
+        triangle_hw = chart(self.head, self.map_size).triangle_hw.to(map_bchw.device)
+        hidden_f = torch.from_numpy(self.head.region("interior")[self.head.triangles_f3].any(axis=1))
+        hidden_hw = (triangle_hw < 0) | hidden_f.to(map_bchw.device)[triangle_hw.clamp_min(0)]
+        reach = 2 * max(1, round(_RIM * self.map_size)) + 1
+        hidden = max_pool2d(hidden_hw.to(map_bchw)[None, None], reach, stride=1, padding=reach // 2)
+        inside = 1.0 - hidden
         return spread(map_bchw * inside, inside)
 
-    def _light(self, maps: Maps, skin: Surface, fit: Fit, seen: Tensor, known: Tensor) -> Tensor:
-        """The encoder's light, brought to the one that best explains the seen texels."""
-        at = known[0, 0] > 0.5
+    def _light(self, maps: Maps, skin: Surface, fit: Fit, seen: Tensor, known: Tensor) -> tuple[Maps, Tensor]:
+        """The encoder's light, brought to the one that best explains the seen texels, and the albedo to its scale."""
+        at, light = known[0, 0] > 0.5, fit.parameters.light_b81c
         if int(at.sum()) < 100:
-            return fit.parameters.light_b81c
-        material = Material(*(m[:, :, at].mT for m in (maps.diffuse, maps.specular, maps.ao, maps.translucency)))
+            return maps, light
         normals = to_world(skin, maps.normal)[:, :, at].mT
         towards = views(fit.camera, skin.position_b3hw[:, :, at].mT)
-        return solve_light(material, normals, towards, seen[:, :, at].mT, fit.parameters.light_b81c)
+        colours = seen[:, :, at].mT
+
+        def material() -> Material:
+            return Material(*(m[:, :, at].mT for m in (maps.diffuse, maps.specular, maps.ao, maps.translucency)))
+
+        scale = brightness(material(), normals, towards, colours, light)
+        maps = replace(maps, diffuse=(scale * maps.diffuse).clamp(0.0, 1.0))
+        return maps, solve_light(material(), normals, towards, colours, light)
 
 
 @contextmanager
