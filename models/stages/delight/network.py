@@ -51,8 +51,10 @@ class Delight(nn.Module):
         with torch.no_grad():
             lit, shade = self.average.like(texture_b3hw, torch.ones_like(texture_b3hw[:, :1]))
             guess = shade.log()
-            first = guess.mean(dim=(2, 3), keepdim=True) - guess  # evens the light out, and leaves the colour
-        estimate = (shading_b3hw + _DARK).log() * given
+            estimate = (shading_b3hw + _DARK).log() * given
+            # The guess evens the light out and leaves the colour; an estimate also says how bright the light is.
+            guessed = guess.mean(dim=(2, 3), keepdim=True) - guess
+            first = torch.lerp(guessed, -estimate, 0.5 * given)
         maps = [(texture_b3hw + _DARK).log(), (lit + _DARK).log(), guess, estimate, given.expand_as(lit[:, :1])]
         log_gain, offset = self.network(torch.cat(maps, dim=1)).split(3, dim=1)
         if self.cell > 1:

@@ -13,6 +13,7 @@ from mosar.models.stages.intrinsics.config import Config
 
 SCALARS = ("specular", "ao", "translucency")
 _EDGE = 0.01  # keeps logits finite
+_OPEN = 0.5  # mean occlusion from which on the texture is believed
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,10 @@ class Intrinsics:
 
 
 class IntrinsicsNetwork(nn.Module):
-    """One network a map; each corrects a first answer in logits: the texture itself, or the map's training mean."""
+    """One network a map; each corrects a first answer in logits.
+
+    That is the texture over the mean occlusion for the albedo, and the training means for the others.
+    """
 
     mean_diffuse_13hw: Tensor
     mean_scalars_13hw: Tensor
@@ -50,10 +54,14 @@ class IntrinsicsNetwork(nn.Module):
 
     def forward(self, texture_b3hw: Tensor) -> Intrinsics:
         """Split a texture under uniform white light (linear, in [0, 1], of any size)."""
-        encoded = to_srgb(texture_b3hw.clamp(0.0, 1.0))
-        first = {"diffuse": encoded}
+        texture = texture_b3hw.clamp(0.0, 1.0)
+        encoded = to_srgb(texture)
         means = resized(self.mean_scalars_13hw, encoded).expand_as(encoded).split(1, dim=1)
-        first |= dict(zip(SCALARS, means, strict=True))
+        first = dict(zip(SCALARS, means, strict=True))
+        # Where hardly any light comes in, the texture says nothing of the albedo, and the training mean does.
+        trust = (first["ao"] / _OPEN).clamp_max(1.0)
+        albedo = texture / first["ao"].clamp_min(_OPEN)
+        first["diffuse"] = to_srgb(torch.lerp(resized(self.mean_diffuse_13hw, encoded), albedo, trust).clamp(0.0, 1.0))
         found = {
             name: (first[name].clamp(_EDGE, 1.0 - _EDGE).logit() + generator(encoded)).sigmoid()
             for name, generator in self.generators.items()

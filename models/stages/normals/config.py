@@ -15,9 +15,9 @@ class Config:
     components: int = 32  # principal components a place, at most
     features: int = 64  # channels from which the coefficients of a place are regressed
     network: UNetConfig = field(default_factory=UNetConfig)  # of the refinement; the regressor has its width and blocks
-    cosine_weight: float = 10.0
+    cosine_weight: float = 200.0
     gradient_weight: float = 1.0
-    base_weight: float = 0.5  # of the same losses on the patches' own answer
+    base_weight: float = 1.0  # of the same losses on the patches' own answer
 
     def __post_init__(self) -> None:
         for name in ("components", "features"):

@@ -17,7 +17,7 @@ from mosar.models.stages.normals.patches import PatchBasis
 
 
 class Regressor(nn.Module):
-    """Coefficients (b, p, k) from encoded textures (b, 3, h, w): what is at a place, and what the whole map is like."""
+    """Coefficients (b, p, k) from textures (b, 6, h, w): what is at a place, and what the whole map is like."""
 
     def __init__(self, config: Config, places: int) -> None:
         super().__init__()
@@ -26,13 +26,15 @@ class Regressor(nn.Module):
         steps = [Convolution(a, b, stride=2) for a, b in pairwise(widths)]
         depths = [widths[-1], *(config.features,) * config.network.blocks]
         blocks = [Block(a, b, stride=1) for a, b in pairwise(depths)]
-        self.body = nn.Sequential(nn.Conv2d(5, config.network.width, 3, padding=1), *steps, *blocks)
+        self.body = nn.Sequential(nn.Conv2d(8, config.network.width, 3, padding=1), *steps, *blocks)
         self.whole = nn.Linear(config.features, config.features)
         # A place's components mean something only there, so every place has its own last layer.
-        self.last_pfk = nn.Parameter(torch.randn(places, config.features, config.components) / config.features)
+        self.last_pfk = nn.Parameter(
+            torch.randn(places, config.features, config.components) / math.sqrt(config.features)
+        )
 
-    def forward(self, encoded_b3hw: Tensor) -> Tensor:
-        features = self.body(torch.cat([encoded_b3hw, coordinates(encoded_b3hw)], dim=1))
+    def forward(self, maps_b6hw: Tensor) -> Tensor:
+        features = self.body(torch.cat([maps_b6hw, coordinates(maps_b6hw)], dim=1))
         features = features + self.whole(features.mean(dim=(2, 3)))[..., None, None]
         places = avg_pool2d(features, 2, stride=1).flatten(2)  # a patch spans two by two cells
         return torch.einsum("bfp,pfk->bpk", places, self.last_pfk)
@@ -46,7 +48,7 @@ class Normals(nn.Module):
         self.size = config.map_size
         self.basis = PatchBasis(2, config.map_size, config.patch, config.components)
         self.regressor = Regressor(config, self.basis.across**2)
-        self.refinement = UNet(6, 2, config.network)
+        self.refinement = UNet(9, 2, config.network)
 
     def forward(self, texture_b3hw: Tensor) -> Tensor:
         """Unit tangent-space normals (b, 3, h, w), +x along u, +y along v, of a light-normalised texture.
@@ -58,10 +60,19 @@ class Normals(nn.Module):
     def explain(self, texture_b3hw: Tensor) -> tuple[Tensor, Tensor]:
         """Normals of the patches alone, and refined, both (b, 3, h, w)."""
         encoded = to_srgb(texture_b3hw.clamp(0.0, 1.0))
+        maps = torch.cat([encoded, _detail(encoded)], dim=1)
         at_size = resized(encoded, self.basis.mean_1chw)
-        base = resized(self.basis.compose(self.regressor(at_size)), encoded)
-        refined = base + 0.1 * self.refinement(torch.cat([encoded, upright(base)], dim=1))
+        coefficients = self.regressor(torch.cat([at_size, _detail(at_size)], dim=1))
+        base = resized(self.basis.compose(coefficients), encoded)
+        refined = base + 0.1 * self.refinement(torch.cat([maps, upright(base)], dim=1))
         return upright(base), upright(refined)
+
+
+def _detail(encoded_b3hw: Tensor) -> Tensor:
+    """How much brighter a texel is than its surroundings: creases are faint beside differences of skin tone."""
+    logarithm = (encoded_b3hw + 0.05).log()
+    around = avg_pool2d(logarithm, 9, stride=1, padding=4, count_include_pad=False)
+    return (5.0 * (logarithm - around)).clamp(-1.0, 1.0)
 
 
 def upright(slope_b2hw: Tensor) -> Tensor:
