@@ -1,10 +1,11 @@
 """The detector's 478 points embedded on a head: found on renders of many people, expressions and views.
 
-A point belongs where the surface projects nearest to what the detector reports, over all renders: first the best vertex,
-then the best place on the triangles around it.
+A point belongs where the surface projects nearest to what the detector reports, over all renders: first the best
+vertex, then the best place on the triangles around it.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from mosar.datasets import skin_mask
 from mosar.datasets.landmarks import Detector
-from mosar.datasets.regions import inside
+from mosar.datasets.regions import inside, openness
 from mosar.errors import DataError
 from mosar.models.camera import Camera, project
 from mosar.models.camera import views as camera_views
@@ -28,11 +29,7 @@ SIZE = 384
 _DISTANCE, _FILLED = 900.0, 0.9  # mm; share of the picture that the head fills
 _IRIS = np.arange(468, 478)
 # The outline of the face slides over it with the view: it is what a frontal view shows there that is embedded.
-_OUTLINE = np.isin(
-    np.arange(LANDMARKS),
-    [10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150]
-    + [136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109],
-)
+_OUTLINE = np.isin(np.arange(LANDMARKS), skin_mask.OVAL)
 _FRONTAL = np.deg2rad(20)
 _TURNS, _TURN_LIMIT = torch.tensor([0.3, 0.15]), 0.7  # radians of yaw and pitch: beyond, the detector guesses
 _FACING = 0.2  # cosine between normal and view from which on a point counts as seen
@@ -48,6 +45,7 @@ class Views:
         camera: B cameras of SIZE x SIZE pictures.
         points_bl2: detected points, px.
         yaw_b: radians, 0 is frontal.
+        person_b: number of the person, who has one expression in all of them.
         images_bhw3: the renders, sRGB.
         missed: renders in which no face was found.
     """
@@ -56,6 +54,7 @@ class Views:
     camera: Camera
     points_bl2: Array
     yaw_b: Array
+    person_b: npt.NDArray[np.int64]
     images_bhw3: npt.NDArray[np.uint8]
     missed: int
 
@@ -78,31 +77,44 @@ class Embedding:
         }
 
 
-def detect_views(head: Head, count: int, seed: int) -> Views:
-    """Render ``count`` random people with expressions from random views, and run the detector on each."""
+def detect_views(head: Head, people: int, seed: int, views_each: int = 1) -> Views:
+    """Render random people with expressions from random views, and run the detector on each picture.
+
+    Raises:
+        DataError: no face was found at all.
+    """
     generator = torch.Generator().manual_seed(seed)
-    kept: list[tuple[Tensor, Camera, Array, float, npt.NDArray[np.uint8]]] = []
+    kept: list[tuple[Tensor, Camera, Array, float, int, npt.NDArray[np.uint8]]] = []
     with Detector(max_faces=1) as detector:
-        for i in range(count):
-            vertices_1v3 = _person(head, i, generator)
-            yaw, pitch = (float(x) for x in torch.randn(2, generator=generator) * torch.tensor([0.4, 0.2]))
-            yaw, pitch = float(np.clip(yaw, -1.1, 1.1)), float(np.clip(pitch, -0.45, 0.45))
-            camera = view(head, yaw, pitch)
-            image = render(head, vertices_1v3, camera, generator)
-            faces = detector.detect(image)
-            if faces:
-                kept.append((vertices_1v3, camera, faces[0].landmarks[:, :2].astype(np.float64), yaw, image))
+        for person in range(people):
+            vertices_1v3 = _person(head, person, generator)
+            for turn in torch.randn(views_each, 2, generator=generator) * _TURNS:
+                yaw, pitch = turn.clamp(-_TURN_LIMIT, _TURN_LIMIT).tolist()
+                camera = view(head, yaw, pitch)
+                image = render(head, vertices_1v3, camera, generator)
+                if faces := detector.detect(image):
+                    points = faces[0].landmarks[:, :2].astype(np.float64)
+                    kept.append((vertices_1v3, camera, points, yaw, person, image))
     if not kept:
         raise DataError(
-            f"head {head.name!r}: no face was found in {count} renders; it must look along +z, +y up, in mm"
+            f"head {head.name!r}: no face was found in {people * views_each} renders; expected a face that looks "
+            "along +z, +y up, in mm"
         )
-    vertices, cameras, points, yaws, images = zip(*kept, strict=True)
+    vertices, cameras, points_bl2, yaws, persons, images = zip(*kept, strict=True)
     camera = Camera(
         torch.cat([c.intrinsics_b33 for c in cameras]),
         torch.cat([c.rotation_b33 for c in cameras]),
         torch.cat([c.translation_b3 for c in cameras]),
     )
-    return Views(torch.cat(vertices), camera, np.stack(points), np.array(yaws), np.stack(images), count - len(kept))
+    return Views(
+        torch.cat(vertices),
+        camera,
+        np.stack(points_bl2),
+        np.array(yaws),
+        np.array(persons),
+        np.stack(images),
+        people * views_each - len(kept),
+    )
 
 
 def embed(head: Head, views: Views) -> Embedding:
@@ -111,7 +123,6 @@ def embed(head: Head, views: Views) -> Embedding:
     facing_bv = _facing(head, views)
     candidates = {m: np.unique(head.triangles_f3[head.material_f == m]) for m in (0, 1)}
     around = [np.nonzero((head.triangles_f3 == v).any(1))[0] for v in range(len(head.template_v3))]
-    grid_g3 = _grid(6)
     triangle_l, barycentric_l3 = np.zeros(LANDMARKS, np.int64), np.zeros((LANDMARKS, 3), np.float32)
     spread_l = np.zeros(LANDMARKS, np.float32)
     for point in range(LANDMARKS):
@@ -120,39 +131,40 @@ def embed(head: Head, views: Views) -> Embedding:
         used = np.abs(views.yaw_b) < (_FRONTAL if _OUTLINE[point] else np.inf)
         seen_b2 = views.points_bl2[used, point]
         weight_bv = np.ones_like(facing_bv[used]) if _OUTLINE[point] else facing_bv[used]
-        cost_v = _cost(projected_bv2[used][:, of_v], seen_b2, scale_bv[used][:, of_v], weight_bv[:, of_v])
+        seen_at = (projected_bv2[used], scale_bv[used], weight_bv)
+        cost_v = _cost(seen_b2, *(x[:, of_v] for x in seen_at))
         triangles = np.unique(np.concatenate([around[v] for v in of_v[np.argsort(cost_v)[:6]]]))
-        corners_t3 = head.triangles_f3[triangles]
-        places_bn2, scale_bn, weight_bn = (
-            np.einsum("btc...,gc->btg...", x[used][:, corners_t3], grid_g3).reshape(len(seen_b2), -1, *x.shape[2:])
-            for x in (projected_bv2, scale_bv, np.ones_like(facing_bv) if _OUTLINE[point] else facing_bv)
-        )
-        best = int(np.argmin(_cost(places_bn2, seen_b2, scale_bn, weight_bn)))
-        distance_b = np.linalg.norm(places_bn2[:, best] - seen_b2, axis=-1) * scale_bn[:, best]
-        seen = weight_bn[:, best] > _FACING
-        spread_l[point] = np.median(distance_b[seen]) if seen.any() else np.inf
-        triangle_l[point] = triangles[best // len(grid_g3)]
-        barycentric_l3[point] = grid_g3[best % len(grid_g3)]
+        place_n3, triangle_n = np.tile(_grid(6), (len(triangles), 1)), np.repeat(triangles, len(_grid(6)))
+        for _ in range(2):
+            on_n3 = head.triangles_f3[triangle_n]
+            places = tuple(np.einsum("bnc...,nc->bn...", x[:, on_n3], place_n3) for x in seen_at)
+            best = int(np.argmin(_cost(seen_b2, *places)))
+            triangle, place = triangle_n[best], place_n3[best]
+            found_b2, scale_b, facing_b = (x[:, best] for x in places)
+            place_n3 = _near(place)
+            triangle_n = np.full(len(place_n3), triangle)
+        distance_b = np.linalg.norm(found_b2 - seen_b2, axis=-1) * scale_b
+        spread_l[point] = np.median(distance_b[facing_b > _FACING]) if (facing_b > _FACING).any() else np.inf
+        triangle_l[point], barycentric_l3[point] = triangle, place
     return Embedding(triangle_l, barycentric_l3, spread_l)
 
 
-def distances(head: Head, views: Views) -> Array:
-    """Distance (B 478, mm at the point's depth) of every embedded point's projection to the detected one.
+def residuals(head: Head, views: Views) -> Array:
+    """From every embedded point's projection to the detected one (B 478 2), mm in the image plane at the point's depth.
 
     NaN where a point is not embedded, turned away from the camera, or on the outline of a face that is not frontal.
     """
-    points_bl3 = landmarks(head, views.vertices_bv3)
-    projected_bl2, scale_bl = _projected(views, points_bl3)
-    distance_bl = np.linalg.norm(projected_bl2 - views.points_bl2, axis=-1) * scale_bl
+    projected_bl2, scale_bl = _projected(views, landmarks(head, views.vertices_bv3))
+    residual_bl2 = (views.points_bl2 - projected_bl2) * scale_bl[..., None]
     facing_bl3 = _facing(head, views)[:, head.triangles_f3[head.landmark_triangle_l]]
     facing_bl = (facing_bl3 * head.landmark_barycentric_l3).sum(-1)
     frontal_b1 = (np.abs(views.yaw_b) < _FRONTAL)[:, None]
     counted_bl = np.where(_OUTLINE, frontal_b1, facing_bl > _FACING) & (head.landmark_triangle_l >= 0)
-    return np.where(counted_bl, distance_bl, np.nan)
+    return np.where(counted_bl[..., None], residual_bl2, np.nan)
 
 
 def view(head: Head, yaw: float, pitch: float) -> Camera:
-    """A camera looking at the face: ``yaw`` > 0 shows more of the subject's left side, ``pitch`` > 0 looks down on it."""
+    """A camera looking at the face: ``yaw`` > 0 shows more of the left side, ``pitch`` > 0 looks down on it."""
     cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
     turn = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]]) @ np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
     rotation = torch.tensor(np.diag([1.0, -1.0, -1.0]) @ turn, dtype=torch.float32)
@@ -202,7 +214,7 @@ def _painted(head: Head, pixels: Covered, hair: Tensor) -> Tensor:
     names = set(head.region_names)
     triangles_f3 = torch.from_numpy(np.array(head.triangles_f3))
     template_n3 = gather(pixels, triangles_f3, torch.from_numpy(np.array(head.template_v3))[None]).double().numpy()
-    albedo_n3 = torch.tensor([0.45, 0.27, 0.19]).repeat(len(template_n3), 1)
+    albedo_n3 = torch.tensor([0.45, 0.27, 0.19]) * gather(pixels, triangles_f3, _occlusion(head))
     for name, colour in (("lips", torch.tensor([0.36, 0.17, 0.14])), ("scalp", hair)):
         if name in names:
             mask_v1 = torch.from_numpy(head.region(name).astype(np.float32))[:, None]
@@ -216,6 +228,13 @@ def _painted(head: Head, pixels: Covered, hair: Tensor) -> Tensor:
             front = template_n3[:, 2] > points_l3[known, 2].min() - 10
             albedo_n3[torch.from_numpy(front & inside(template_n3, points_l3[known]))] = hair
     return albedo_n3
+
+
+@functools.lru_cache(maxsize=2)
+def _occlusion(head: Head) -> Tensor:
+    """Ambient light (1 V 1) that reaches the template: dark between lips, in nostrils, under lids."""
+    open_v = openness(head.template_v3.astype(np.float64), head.triangles_f3, rays=32)
+    return torch.from_numpy(open_v).float().sqrt()[None, :, None]
 
 
 def _wear(head: Head, pixels: Covered, material: int, map_hw3: npt.NDArray[np.uint8], albedo_n3: Tensor) -> None:
@@ -234,9 +253,13 @@ def _person(head: Head, index: int, generator: torch.Generator) -> Tensor:
     """Vertices (1 V 3) of a random person: neutral every third time, else with up to three expressions."""
     identity = sample_identity(head, generator)
     expression_e = torch.zeros(len(head.expression_names))
-    if index % 3:
+    if index % 3 and head.expression_names:
         chosen = torch.randint(len(expression_e), (1 + index % 3,), generator=generator)
-        expression_e[chosen] = torch.rand(len(chosen), generator=generator) * 0.9
+        expression_e[chosen] = torch.rand(len(chosen), generator=generator) * 0.8
+        if {"jawOpen", "mouthClose"} <= set(head.expression_names):
+            # Lips meet over an open jaw: without one, they cross.
+            close, jaw = (head.expression_names.index(name) for name in ("mouthClose", "jawOpen"))
+            expression_e[jaw] = torch.maximum(expression_e[jaw], expression_e[close])
     return shape(head, identity.archetype_a[None], identity.mode_m[None], expression_e[None])
 
 
@@ -255,7 +278,7 @@ def _facing(head: Head, views: Views) -> Array:
     return (normals * to_camera).sum(-1).clamp(min=0).double().numpy()
 
 
-def _cost(places_bn2: Array, seen_b2: Array, scale_bn: Array, weight_bn: Array) -> Array:
+def _cost(seen_b2: Array, places_bn2: Array, scale_bn: Array, weight_bn: Array) -> Array:
     """Mean clipped distance (n) over the views in which a place is seen, and those must not be few."""
     distance_bn = np.minimum(np.linalg.norm(places_bn2 - seen_b2[:, None], axis=-1) * scale_bn, _CLIP_MM)
     total_n = weight_bn.sum(0)
@@ -265,3 +288,11 @@ def _cost(places_bn2: Array, seen_b2: Array, scale_bn: Array, weight_bn: Array) 
 
 def _grid(steps: int) -> Array:
     return np.array([(i, j, steps - i - j) for i in range(steps + 1) for j in range(steps + 1 - i)]) / steps
+
+
+def _near(place_3: Array) -> Array:
+    """Barycentrics (n 3) at a sixth of the grid's spacing around a place, the place itself first."""
+    steps = np.array([(i, j) for i in range(-4, 5) for j in range(-4, 5)]) / 36
+    near_n2 = np.concatenate([place_3[None, :2], place_3[:2] + steps])
+    near_n3 = np.concatenate([near_n2, 1 - near_n2.sum(1, keepdims=True)], 1)
+    return np.asarray(near_n3[(near_n3 >= -1e-9).all(1)].clip(min=0))

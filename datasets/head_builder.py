@@ -25,8 +25,8 @@ def build(source: Mapping[str, Any], known: Mapping[str, Mask], views: int, seed
     """All fields of a head.
 
     Args:
-        source: fields of a head without landmarks, regions and parts; ``mirror_v`` where it is known, and ``uv_w2`` where
-            it is not to be made.
+        source: fields of a head without landmarks, regions and parts; ``mirror_v`` where it is known. Without
+            ``uv_triangles_f3`` a chart of the skin is made, and ``uv_w2`` places the vertices of the other materials.
         known: masks (V) of the skin that the source has, see :func:`mosar.datasets.regions.label`.
         views: renders to embed the landmarks from.
     """

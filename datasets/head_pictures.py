@@ -50,6 +50,8 @@ def expressions(head: Head, people: int = 8, seed: int = 3) -> list[Picture]:
         person = faces[i % people]
         weights = torch.zeros(1, len(head.expression_names))
         weights[0, i] = 1
+        if name == "mouthClose" and "jawOpen" in head.expression_names:
+            weights[0, head.expression_names.index("jawOpen")] = 1
         vertices = shape(head, person.archetype_a[None], person.mode_m[None], weights)
         side = 0.35 if name.endswith("Left") else -0.35 if name.endswith("Right") else 0.0
         picture = Image.fromarray(embedding.render(head, vertices, embedding.view(head, side, 0.0))[40:300, 62:322])

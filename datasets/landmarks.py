@@ -114,7 +114,9 @@ def _verified_model() -> bytes:
     try:
         content = MODEL_PATH.read_bytes()
     except OSError as error:
-        raise DataError(f"landmark model {MODEL_PATH}: {error.strerror}; restore the file from the repository") from error
+        raise DataError(
+            f"landmark model {MODEL_PATH}: {error.strerror}; restore the file from the repository"
+        ) from error
     if (digest := hashlib.sha256(content).hexdigest()) != MODEL_SHA256:
         raise DataError(f"landmark model {MODEL_PATH}: sha256 {digest}, expected {MODEL_SHA256}; restore the file")
     return content

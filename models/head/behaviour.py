@@ -1,4 +1,4 @@
-"""What is not linear in a face: expressions scale with the face, the jaw turns about its hinge, lids slide over eyeballs.
+"""What is not linear in a face: expressions scale with it, the jaw turns about its hinge, lids slide over eyeballs.
 
 Everything is read off the head's own arrays: a head without eyeballs, or without the expressions named here, just lacks
 the behaviour.
@@ -51,8 +51,9 @@ class Behaviour:
 def express(head: Head, neutral_bv3: Tensor, expression_be: Tensor) -> Tensor:
     """Vertices (B V 3, mm, head frame) of neutral people with expression weights (B E); differentiable in both.
 
-    Offsets grow with the size of the face; opening the jaw follows arcs about its hinge instead of chords; eyeballs turn
-    without change of shape; lids keep the distance from the eyeball that they have at rest, or 0.4 mm if that is less.
+    Offsets grow with the size of the face; opening the jaw follows arcs about its hinge instead of chords; eyeballs
+    turn without change of shape; lids keep the distance from the eyeball that they have at rest, or 0.4 mm if that is
+    less.
     """
     b = behaviour(head, neutral_bv3.device, neutral_bv3.dtype)
     size_b11 = (_size(neutral_bv3[:, b.face_k]) / b.size)[:, None, None]

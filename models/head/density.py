@@ -1,4 +1,4 @@
-"""How much of the chart each part of the head is meant to get: people look at eyes, nose and mouth, not at the scalp."""
+"""How much of the chart each part of the head is to get: people look at eyes, nose and mouth, not at the scalp."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,7 +6,7 @@ import scipy.sparse as sp
 
 Array = npt.NDArray[np.float64]
 
-_FACE, _FEATURES, _EARS, _ELSEWHERE, _INTERIOR = 1.0, 1.25, 0.3, 0.17, 0.15
+_FACE, _FEATURES, _EARS, _ELSEWHERE, _INTERIOR = 1.0, 1.25, 0.3, 0.16, 0.15
 _ROUNDS = 6
 
 

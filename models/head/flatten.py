@@ -1,4 +1,4 @@
-"""A mirror-symmetric chart of a disc-shaped head: cut down the back, filling the unit square, without flipped triangles.
+"""A mirror-symmetric chart of a disc-shaped head: cut down the back, filling the unit square, nothing flipped.
 
 Half of the head is flattened into half of the square and mirrored. The half starts from Tutte's embedding (which has no
 flipped triangle) and then descends the symmetric Dirichlet energy |J|^2 + |J^-1|^2 of every triangle, measured against
@@ -232,7 +232,7 @@ def _mirrored(
     left: npt.NDArray[np.bool_],
     mirror_v: Index,
 ) -> tuple[Array, Index]:
-    """Both halves as one chart; a vertex on the midline is shared where it lies on u = 0.5 and doubled along the cut."""
+    """Both halves as one chart; a vertex of the midline is shared where it lies on u = 0.5, doubled along the cut."""
     shared = middle & (uv[:, 0] == 0.5)
     other = np.where(shared, np.arange(len(uv)), len(uv) + np.cumsum(~shared) - 1)
     uv_w2 = np.concatenate([uv, uv[~shared] * [-1, 1] + [1, 0]])

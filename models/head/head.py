@@ -1,6 +1,6 @@
 """The head file: read, checked and written as one compressed ``.npz`` without pickle.
 
-Offsets are stored as 16-bit fixed point (1/200 mm), because they are sparse and the sources are quantised more coarsely.
+Offsets are stored as 16-bit fixed point (1/200 mm): they are sparse, and the sources are quantised more coarsely.
 """
 
 import dataclasses
@@ -35,8 +35,8 @@ _NAMES = ("material_names", "archetype_names", "mode_names", "expression_names",
 class Head:
     """One head topology; millimetres in the head frame (+x the subject's left, +y up, +z out of the face).
 
-    ``skin`` is material 0 and owns the chart; the corners of every triangle index ``uv_w2`` through ``uv_triangles_f3``,
-    in the chart of the triangle's own material. ``digest`` is the sha256 of the file.
+    ``skin`` is material 0 and owns the chart; the corners of every triangle index ``uv_w2`` through
+    ``uv_triangles_f3``, in the chart of the triangle's own material. ``digest`` is the sha256 of the file.
     """
 
     name: str

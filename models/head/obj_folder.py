@@ -1,7 +1,7 @@
 """A head of any topology from a folder of OBJ files.
 
-    neutral.obj           required; triangles or polygons with UV, head frame (+x the subject's left, +y up, +z out of the
-                          face); groups or materials named ``eyes`` and ``mouth`` (teeth, tongue) are those materials,
+    neutral.obj           required; triangles or polygons with UV, head frame (+x the subject's left, +y up, +z out of
+                          the face); groups or materials named ``eyes`` and ``mouth`` (teeth, tongue) are those,
                           everything else is skin
     archetypes/NAME.obj   whole people that are mixed by convex weights; without any, the neutral is the only one
     modes/NAME.obj        the neutral with one thing changed; the change is a mode

@@ -1,0 +1,128 @@
+"""Heads from OBJ files: another topology with everything a head needs, and every fault named."""
+
+import re
+
+import numpy as np
+import pytest
+
+from mosar.jobs import entry, make_head
+from mosar.models.head import load_head
+from mosar.models.head.measure import chart_metrics
+
+SQUARE = "v -1 0 0\nv 1 0 0\nv 1 1 0\nv -1 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nf 1/1 2/2 3/3 4/4\n"
+
+
+def write_obj(path, vertices, triangles, uv, uv_triangles, material, names):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [f"v {x:.4f} {y:.4f} {z:.4f}" for x, y, z in vertices] + [f"vt {u:.6f} {v:.6f}" for u, v in uv]
+    for i, name in enumerate(names):
+        lines.append(f"usemtl {name}")
+        for triangle, place in zip(triangles[material == i] + 1, uv_triangles[material == i] + 1, strict=True):
+            lines.append("f " + " ".join(f"{a}/{b}" for a, b in zip(triangle, place, strict=True)))
+    path.write_text("\n".join(lines) + "\n")
+
+
+def split(triangles, chosen, corners, first):
+    """Every chosen triangle becomes three around a new corner in its middle."""
+    new = first + np.arange(len(chosen))
+    fans = [np.stack([corners[chosen][:, i], corners[chosen][:, (i + 1) % 3], new], 1) for i in range(3)]
+    return np.concatenate([np.delete(triangles, chosen, 0), *fans])
+
+
+@pytest.fixture(scope="module")
+def other_head(tmp_path_factory):
+    """The default head in centimetres with a vertex more in every ninth triangle, few modes and expressions."""
+    head, folder = load_head(), tmp_path_factory.mktemp("heads") / "scan"
+    chosen = np.arange(0, len(head.triangles_f3), 9)
+    triangles = split(head.triangles_f3, chosen, head.triangles_f3, len(head.template_v3))
+    uv_triangles = split(head.uv_triangles_f3, chosen, head.uv_triangles_f3, len(head.uv_w2))
+    material = np.concatenate([np.delete(head.material_f, chosen), *[head.material_f[chosen]] * 3])
+    uv = np.concatenate([head.uv_w2, head.uv_w2[head.uv_triangles_f3[chosen]].mean(1)])
+
+    def write(name, offset_v3=0.0):
+        vertices = head.template_v3 + offset_v3
+        vertices = np.concatenate([vertices, vertices[head.triangles_f3[chosen]].mean(1)]) / 10
+        write_obj(folder / name, vertices, triangles, uv, uv_triangles, material, head.material_names)
+
+    write("neutral.obj")
+    for i in (1, 4):
+        write(f"archetypes/person{i}.obj", head.archetypes_av3[i])
+    for i in (20, 60, 100):
+        write(f"modes/{head.mode_names[i]}.obj", head.modes_mv3[i])
+    for name in ("jawOpen", "eyeBlinkLeft", "mouthSmileRight"):
+        write(f"expressions/{name}.obj", head.expressions_ev3[head.expression_names.index(name)])
+    return folder, len(head.template_v3) + len(chosen)
+
+
+def test_another_topology_becomes_a_head(other_head, capsys):
+    folder, vertices = other_head
+    output = folder.parent / "scan.npz"
+    arguments = [f"source={folder}", "unit_mm=10", "views=12"]
+    assert entry.run(make_head.main, make_head.MakeHead, "make_head", arguments) == 0
+    said = capsys.readouterr().out
+    assert "missing: 49 of 52 expressions: browDownLeft" in said
+    assert "missing: no eyes.png: one plain colour" in said
+    assert f"{vertices} vertices" in said
+    head, default = load_head(output), load_head()
+    assert head.name == "scan"
+    assert (len(head.archetype_names), len(head.mode_names), len(head.expression_names)) == (2, 3, 3)
+    np.testing.assert_allclose(head.template_v3[: len(default.template_v3)], default.template_v3, atol=0.01)
+    assert (head.landmark_triangle_l >= 0).sum() > 300
+    assert chart_metrics(head, 256)["uv_flipped_triangles"] == 0
+    for name in ("lips", "nose", "mouth", "brows", "scalp", "neck", "face", "interior"):
+        a, b = head.region(name)[: len(default.template_v3)], default.region(name)
+        assert a.any()
+        if name in ("nose", "scalp", "neck", "face", "interior"):
+            assert (a & b).sum() > 0.6 * (a | b).sum()
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "neutral.obj is missing"),
+        ({"neutral.obj": ""}, "neutral.obj: no faces"),
+        ({"neutral.obj": SQUARE.replace("/1", "").replace("/2", "").replace("/3", "").replace("/4", "")}, "without UV"),
+        ({"neutral.obj": SQUARE.replace("vt 1 1", "vt 1 3")}, r"UV in \[0.000, 3.000\]"),
+        ({"neutral.obj": SQUARE.replace("v 1 1 0", "v 1 nan 0")}, "neutral.obj: vertex 3 is not finite"),
+        ({"neutral.obj": SQUARE.replace("v 1 1 0", "v 1 one 0")}, "neutral.obj, line 3: could not convert"),
+        ({"neutral.obj": SQUARE + "f 1/1 2/2 4/4\n"}, "not manifold: faces share the edge from vertex 1 to 2"),
+        ({"neutral.obj": SQUARE.replace("4/4", "9/4")}, "line 9: vertex 9 does not exist"),
+        ({"neutral.obj": SQUARE + "f 1/1 1/1 2/2\n"}, "a face uses a vertex twice"),
+        (
+            {"neutral.obj": "v 5 5 5\n" + SQUARE.replace("f 1/1 2/2 3/3 4/4", "f 2/1 3/2 4/3 5/4")},
+            "vertex 1 belongs to no",
+        ),
+        (
+            {"neutral.obj": SQUARE, "modes/nose.obj": "v 0 0 1\n" + SQUARE},
+            "nose.obj: 5 vertices, expected the neutral's 4",
+        ),
+        (
+            {"neutral.obj": SQUARE, "expressions/jawOpen.obj": SQUARE.replace("f 1/1 2/2", "f 2/2 1/1")},
+            "jawOpen.obj: its faces are not the neutral's",
+        ),
+        ({"neutral.obj": SQUARE, "eyes.png": "no image"}, "eyes.png: not an image"),
+        ({"neutral.obj": SQUARE}, "no face was found"),
+    ],
+)
+def test_every_fault_is_named(tmp_path, capsys, files, message):
+    for name, content in files.items():
+        (tmp_path / "bad" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "bad" / name).write_text(content)
+    (tmp_path / "bad").mkdir(exist_ok=True)
+    arguments = [f"source={tmp_path / 'bad'}", "views=12"]
+    assert entry.run(make_head.main, make_head.MakeHead, "make_head", arguments) == entry.BAD_INPUT
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert re.search(message, said), said
+
+
+def test_a_folder_that_is_none_and_impossible_values(tmp_path, capsys):
+    def run(*arguments):
+        return entry.run(make_head.main, make_head.MakeHead, "make_head", arguments), capsys.readouterr().err
+
+    assert run(f"source={tmp_path / 'none'}") == (
+        2,
+        f"error: {tmp_path / 'none'}: not a folder; expected one with neutral.obj\n",
+    )
+    assert run("unit_mm=0")[0] == 2
+    assert "expected one of" in run("sauce=makehuman")[1]

@@ -1,0 +1,16 @@
+import dataclasses
+
+import pytest
+
+from mosar.models.head import load_head
+
+
+@pytest.fixture(scope="session")
+def head():
+    return load_head()
+
+
+@pytest.fixture
+def fields(head):
+    """Fields of the default head, as they are handed to ``save_head``."""
+    return {f.name: getattr(head, f.name) for f in dataclasses.fields(head) if f.name != "digest"}

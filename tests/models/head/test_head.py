@@ -1,0 +1,112 @@
+import hashlib
+import io
+import zipfile
+
+import numpy as np
+import pytest
+
+from mosar.errors import DataError
+from mosar.models.head import load_head, save_head
+from mosar.models.head.head import DEFAULT_PATH
+
+
+def test_the_default_head_is_whole_and_small(head):
+    assert head.digest == hashlib.sha256(DEFAULT_PATH.read_bytes()).hexdigest()
+    assert DEFAULT_PATH.stat().st_size < 6e6
+    assert head.material_names == ("skin", "eyes", "mouth")
+    assert len(head.expression_names) == 52
+    assert {"skin", "lips", "eyes", "ears", "scalp", "brows", "neck", "nose", "mouth", "forehead", "cheek"} <= set(
+        head.region_names
+    )
+    assert all(head.regions_rv.any(1))
+    assert set(np.unique(head.part_v)) == set(range(len(head.part_names)))
+    assert not head.template_v3.flags.writeable
+
+
+def test_the_template_is_symmetric_and_stands_in_the_head_frame(head):
+    mirrored = head.template_v3[head.mirror_v] * [-1, 1, 1]
+    assert np.abs(mirrored - head.template_v3).max() < 1e-4
+    np.testing.assert_array_equal(head.mirror_v[head.mirror_v], np.arange(len(head.mirror_v)))
+    nose, chin = (
+        (
+            head.template_v3[head.triangles_f3[head.landmark_triangle_l[i]]] * head.landmark_barycentric_l3[i, :, None]
+        ).sum(0)
+        for i in (4, 152)
+    )
+    assert nose[2] > 30
+    assert chin[1] < -80
+    eyes = head.template_v3[np.unique(head.triangles_f3[head.material_f == 1])]
+    assert np.abs(eyes.mean(0)).max() < 0.5
+    assert 50 < 2 * eyes[eyes[:, 0] > 0, 0].mean() < 75
+
+
+def test_triangles_wind_outwards(head):
+    """The signed volume between skin and a point behind the face is positive."""
+    corners = head.template_v3[head.triangles_f3[head.material_f == 1]].astype(np.float64)
+    corners -= np.sign(corners[:, :1, :1]) * [30, 0, 0]
+    assert np.linalg.det(corners).sum() > 0
+    a, b, c = np.moveaxis(head.template_v3[head.triangles_f3[head.region("nose")[head.triangles_f3].all(1)]], 1, 0)
+    assert np.cross(b - a, c - a)[:, 2].sum() > 0
+
+
+def test_saving_twice_gives_the_same_bytes_and_the_same_head(fields, tmp_path):
+    first = save_head(tmp_path / "a.npz", fields)
+    again = load_head(tmp_path / "a.npz")
+    assert first == again.digest
+    assert first == save_head(tmp_path / "b.npz", {name: getattr(again, name) for name in fields})
+    for name, value in fields.items():
+        np.testing.assert_array_equal(getattr(again, name), value, err_msg=name)
+    assert [p.name for p in sorted(tmp_path.iterdir())] == ["a.npz", "b.npz"]
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"none\.npz.*No such file"):
+        load_head(tmp_path / "none.npz")
+
+
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "text.npz").write_text("no head")
+    with pytest.raises(DataError, match="not a head file"):
+        load_head(tmp_path / "text.npz")
+    (tmp_path / "cut.npz").write_bytes(DEFAULT_PATH.read_bytes()[:10_000])
+    with pytest.raises(DataError, match="not a head file"):
+        load_head(tmp_path / "cut.npz")
+
+
+def test_pickles_are_refused(tmp_path):
+    buffer = io.BytesIO()
+    np.savez(buffer, name=np.array([{"a": 1}], dtype=object))
+    (tmp_path / "pickle.npz").write_bytes(buffer.getvalue())
+    with pytest.raises(DataError, match="not a head file"):
+        load_head(tmp_path / "pickle.npz")
+
+
+def test_a_missing_array_is_named(tmp_path):
+    with zipfile.ZipFile(DEFAULT_PATH) as source, zipfile.ZipFile(tmp_path / "less.npz", "w") as target:
+        for entry in source.namelist():
+            if entry != "mirror_v.npy":
+                target.writestr(entry, source.read(entry))
+    with pytest.raises(DataError, match="'mirror_v' is missing"):
+        load_head(tmp_path / "less.npz")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("mirror_v", lambda x: x[:-1], "mirror_v has shape"),
+        ("triangles_f3", lambda x: x + 1, "triangles_f3 lies in"),
+        ("template_v3", lambda x: np.where(x > 100, np.nan, x), "template_v3 holds a value that is not finite"),
+        ("eyes_albedo_hw3", lambda x: x[..., 0], "eyes_albedo_hw3 has shape"),
+        ("material_names", lambda x: ("hair", *x[1:]), "expected 'skin' first"),
+        ("modes_mv3", lambda x: x * 1000, "moves a vertex by more than"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(fields, tmp_path, name, change, message):
+    with pytest.raises(DataError, match=message):
+        save_head(tmp_path / "bad.npz", fields | {name: change(fields[name])})
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_region_is_a_mistake(head):
+    with pytest.raises(ValueError, match="region 'tail'"):
+        head.region("tail")
