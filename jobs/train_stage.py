@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mosar.errors import ConfigError
+from mosar.errors import ConfigError, DataError
 from mosar.jobs import entry, stages
 from mosar.platform import cluster, run, storage, trainer
+from mosar.platform.manifest import open_manifest
 from mosar.platform.progress import Row, following
 from mosar.platform.train_config import TrainConfig
 
@@ -70,21 +71,34 @@ def prepare(config: TrainStage) -> trainer.RunSpec:
         raise ConfigError(f"parents: stage {config.stage!r} does not require {unknown[0]!r}")
     names = {parent: config.parents.get(parent, f"{parent}-{config.preset}") for parent in stage.requires}
     parents = {parent: storage.join(root, "runs", name) for parent, name in names.items()}
-    identity = {
+    identity: dict[str, Any] = {
         "stage": config.stage,
         "model": stages.model_config(config.stage, config.model),
         "head": {"path": config.head, "digest": stages.head_digest(config.head)},
         "parents": {parent: _parent(parent, location) for parent, location in parents.items()},
     }
+    data = {name: storage.join(root, "data", config.data[name]) for name in config.data if name in stage.streams}
+    for location in data.values():
+        _check_head(location, identity["head"]["digest"])
     return trainer.prepare(
         location=storage.join(root, "runs", config.run),
         stage=stage,
         build=functools.partial(stages.build, config.stage, config.model, config.head, parents),
-        data={name: storage.join(root, "data", config.data[name]) for name in config.data if name in stage.streams},
+        data=data,
         decoder=stages.decoder,
         config=config.train,
         identity=identity,
     )
+
+
+def _check_head(location: str, digest: str) -> None:
+    """A data set that says which head it was made with must have been made with this one: meshes would not fit."""
+    made_with = open_manifest(location).about.get("recipe", {}).get("head", digest)
+    if made_with != digest:
+        raise DataError(
+            f"{location} was made with another head (sha256 {made_with[:12]}) than the one to train on "
+            f"({digest[:12]}); make the data set again, or give its head (head=...)"
+        )
 
 
 def _parent(stage: str, location: str) -> dict[str, str]:

@@ -1,16 +1,20 @@
 """Every stage's recipes, and the two stages of geometry at paper size on real captures."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from mosar.config import parse
+from mosar.datasets import schema
 from mosar.datasets.decode import Want, decode
-from mosar.jobs import entry, stages
+from mosar.jobs import entry, stages, train_stage
 from mosar.jobs.sources import virtual
+from mosar.platform.shards import Record
 from mosar.platform.train_config import TrainConfig
+from mosar.platform.writer import write_dataset
 
 ALL = ("completion", "delight", "geometry", "intrinsics", "morphable", "normals")
 
@@ -30,6 +34,16 @@ def test_recipes_are_valid(name: str, preset: str) -> None:
     assert sum(spec.proportion for spec in stage.streams.values()) == pytest.approx(1.0)
     assert config.batch % config.workers == 0
     assert set(stage.streams) <= set(recipe["data"])
+
+
+def test_data_of_another_head_is_refused_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = Record("a-0", "train", "a", {"mesh.npy": schema.npy_bytes(np.zeros((4, 3), np.float32))})
+    place, recipe = str(tmp_path / "data" / "virtual-tiny"), {"head": 64 * "0"}
+    write_dataset(place, [0], lambda _: [record], recipe=recipe, schema_version=1, concurrency=0)
+    arguments = ["stage=normals", "preset=tiny", f"storage={tmp_path}"]
+    assert entry.run(train_stage.main, train_stage.TrainStage, "train_stage", arguments) == entry.BAD_INPUT
+    assert "another head" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.fixture(scope="module")
