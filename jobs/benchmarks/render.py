@@ -122,7 +122,7 @@ def _scene(vertices_v3: Tensor, triangles_f3: Tensor, size: int, batch: int) -> 
 def _tenfold(vertices_v3: Tensor, triangles_f3: Tensor) -> tuple[Tensor, Tensor]:
     """The same surface of ten times as many triangles: all are quartered, then half of those."""
     v, f = trimesh.remesh.subdivide(vertices_v3.numpy(), triangles_f3.numpy())
-    v, f = trimesh.remesh.subdivide(v, f, np.arange(0, len(f), 2))
+    v, f = trimesh.remesh.subdivide(v, f, np.arange(len(f) // 2))
     return torch.tensor(v, dtype=torch.float32), torch.tensor(f)
 
 

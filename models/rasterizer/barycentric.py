@@ -103,7 +103,7 @@ def _forward(points, inverse, triangles, first_face, seen, row_first, row_last, 
             f = seen[row, column] - first_face
             if f < 0:
                 continue
-            _, _, x, y, z = _moved(points, inverse, triangles[f], row, column)
+            _, _, x, y, z = _moved(points, inverse, triangles, f, row, column)
             w0, w1, w2 = x[1] * y[2] - y[1] * x[2], x[2] * y[0] - y[2] * x[0], x[0] * y[1] - y[0] * x[1]
             total = w0 + w1 + w2
             out[row, column, 0], out[row, column, 1], out[row, column, 2] = w0 / total, w1 / total, w2 / total
@@ -117,7 +117,7 @@ def _backward(points, inverse, triangles, first_face, seen, gradient, for_points
             f = seen[row, column] - first_face
             if f < 0:
                 continue
-            dx, dy, x, y, z = _moved(points, inverse, triangles[f], row, column)
+            dx, dy, x, y, z = _moved(points, inverse, triangles, f, row, column)
             w0, w1, w2 = x[1] * y[2] - y[1] * x[2], x[2] * y[0] - y[2] * x[0], x[0] * y[1] - y[0] * x[1]
             total = w0 + w1 + w2
             depth = gradient[row, column, 3]
@@ -147,12 +147,12 @@ def _backward(points, inverse, triangles, first_face, seen, gradient, for_points
 
 
 @compiled
-def _moved(points, inverse, corners, row, column):  # type: ignore[no-untyped-def]
+def _moved(points, inverse, triangles, f, row, column):  # type: ignore[no-untyped-def]
     """The ray's x and y, and its triangle's corners: x and y after the move, z before it."""
     u, v = column + 0.5, row + 0.5
     dx = np.float64(inverse[0, 0]) * u + np.float64(inverse[0, 1]) * v + np.float64(inverse[0, 2])
     dy = np.float64(inverse[1, 0]) * u + np.float64(inverse[1, 1]) * v + np.float64(inverse[1, 2])
-    a, b, c = corners[0], corners[1], corners[2]
+    a, b, c = triangles[f, 0], triangles[f, 1], triangles[f, 2]
     z = (np.float64(points[a, 2]), np.float64(points[b, 2]), np.float64(points[c, 2]))
     x = (points[a, 0] - dx * z[0], points[b, 0] - dx * z[1], points[c, 0] - dx * z[2])
     y = (points[a, 1] - dy * z[0], points[b, 1] - dy * z[1], points[c, 1] - dy * z[2])

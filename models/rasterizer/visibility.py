@@ -60,25 +60,16 @@ def _scan(points, triangles, first_face, k, inverse, cull, near, row_first, row_
     width = seen.shape[1]
     nearness = np.zeros((row_last - row_first, width))  # 1 / depth, affine in the pixel; 0 is infinitely far
     for f in range(len(triangles)):
-        x_min, x_max, y_min, y_max = np.inf, -np.inf, np.inf, -np.inf
-        for i in range(3):
-            a = triangles[f, i]
-            x, y, z = _corner(points, a)
-            b = triangles[f, (i + 1) % 3]
-            x_next, y_next, z_next = _corner(points, b)
-            for corner in range(2):
-                if corner == 0:
-                    if z < near:
-                        continue
-                else:
-                    if (z < near) == (z_next < near):
-                        continue
-                    t = (near - z) / (z_next - z)
-                    x, y, z = x + t * (x_next - x), y + t * (y_next - y), near
-                column = (k[0, 0] * x + k[0, 1] * y) / z + k[0, 2]
-                row = k[1, 1] * y / z + k[1, 2]
-                x_min, x_max = min(x_min, column), max(x_max, column)
-                y_min, y_max = min(y_min, row), max(y_max, row)
+        a, b, c = triangles[f, 0], triangles[f, 1], triangles[f, 2]
+        ax, ay, az = _corner(points, a)
+        bx, by, bz = _corner(points, b)
+        cx, cy, cz = _corner(points, c)
+        # The edge functions of a shared edge are exact negatives in its two triangles: no pixel falls between.
+        e00, e01, e02 = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
+        volume = ax * e00 + ay * e01 + az * e02  # negative: the outside faces the camera
+        if volume == 0.0 or (cull and volume > 0.0):
+            continue
+        x_min, x_max, y_min, y_max = _box((ax, ay, az), (bx, by, bz), (cx, cy, cz), k, near)
         # Centres are at + 0.5. A hundredth of a pixel more, for the box is rounded otherwise than the edge functions.
         r0, r1 = max(y_min - 0.51, row_first - 1.0), min(y_max - 0.49, row_last - 1.0)
         c0, c1 = max(x_min - 0.51, -1.0), min(x_max - 0.49, width - 1.0)
@@ -88,17 +79,8 @@ def _scan(points, triangles, first_face, k, inverse, cull, near, row_first, row_
         column_0, column_1 = max(0, int(np.ceil(c0))), int(np.floor(c1))
         if row_0 > row_1 or column_0 > column_1:
             continue
-        a, b, c = triangles[f, 0], triangles[f, 1], triangles[f, 2]
-        ax, ay, az = _corner(points, a)
-        bx, by, bz = _corner(points, b)
-        cx, cy, cz = _corner(points, c)
-        # The edge functions of a shared edge are exact negatives in its two triangles: no pixel falls between.
-        e00, e01, e02 = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
         e10, e11, e12 = cy * az - cz * ay, cz * ax - cx * az, cx * ay - cy * ax
         e20, e21, e22 = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
-        volume = ax * e00 + ay * e01 + az * e02  # negative: the outside faces the camera
-        if volume == 0.0 or (cull and volume > 0.0):
-            continue
         sign = -1.0 if volume < 0.0 else 1.0
         # As functions of the pixel: E = K^-T e; K is upper triangular.
         x0, y0, z0 = _in_pixels(e00, e01, e02, inverse)
@@ -115,6 +97,23 @@ def _scan(points, triangles, first_face, k, inverse, cull, near, row_first, row_
                     if n > nearness[row - row_first, column] and n * near <= 1.0:
                         nearness[row - row_first, column] = n
                         seen[row, column] = first_face + f
+
+
+@compiled
+def _box(a, b, c, k, near):  # type: ignore[no-untyped-def]
+    """Least and greatest column and row of what a triangle shows beyond the near plane."""
+    x_min, x_max, y_min, y_max = np.inf, -np.inf, np.inf, -np.inf
+    for first, second in ((a, b), (b, c), (c, a)):
+        x, y, z = first
+        if z >= near:
+            column, row = (k[0, 0] * x + k[0, 1] * y) / z + k[0, 2], k[1, 1] * y / z + k[1, 2]
+            x_min, x_max, y_min, y_max = min(x_min, column), max(x_max, column), min(y_min, row), max(y_max, row)
+        if (z < near) != (second[2] < near):
+            t = (near - z) / (second[2] - z)
+            x, y = x + t * (second[0] - x), y + t * (second[1] - y)
+            column, row = (k[0, 0] * x + k[0, 1] * y) / near + k[0, 2], k[1, 1] * y / near + k[1, 2]
+            x_min, x_max, y_min, y_max = min(x_min, column), max(x_max, column), min(y_min, row), max(y_max, row)
+    return x_min, x_max, y_min, y_max
 
 
 @compiled
