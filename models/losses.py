@@ -9,7 +9,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.functional import avg_pool2d, cosine_similarity, interpolate, relu
+from torch.nn.functional import avg_pool2d, interpolate, relu
+
+from mosar.models.vectors import unit
 
 
 def weighted_mean(values_bchw: Tensor, weight_b1hw: Tensor | None = None) -> Tensor:
@@ -47,7 +49,7 @@ def gradient(maps_bchw: Tensor, truth_bchw: Tensor, weight_b1hw: Tensor | None =
 
 def cosine(vectors_b3hw: Tensor, truth_b3hw: Tensor, weight_b1hw: Tensor | None = None) -> Tensor:
     """Mean of one minus the cosine between two fields of vectors."""
-    return weighted_mean(1.0 - cosine_similarity(vectors_b3hw, truth_b3hw, dim=1)[:, None], weight_b1hw)
+    return weighted_mean(1.0 - (unit(vectors_b3hw) * unit(truth_b3hw)).sum(dim=1, keepdim=True), weight_b1hw)
 
 
 def total(losses: Mapping[str, Tensor]) -> Tensor:

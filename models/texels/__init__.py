@@ -3,12 +3,13 @@
 from mosar.models.texels.average import AverageSkin
 from mosar.models.texels.fill import Filled, fill, spread
 from mosar.models.texels.photograph import degrade
-from mosar.models.texels.skin import Skin, evenly_lit, every, radiance, read_skin, shading
+from mosar.models.texels.skin import Maps, Skin, evenly_lit, every, radiance, read_maps, read_skin, shading
 from mosar.models.texels.view import random_eyes, random_known
 
 __all__ = [
     "AverageSkin",
     "Filled",
+    "Maps",
     "Skin",
     "degrade",
     "evenly_lit",
@@ -17,6 +18,7 @@ __all__ = [
     "radiance",
     "random_eyes",
     "random_known",
+    "read_maps",
     "read_skin",
     "shading",
     "spread",

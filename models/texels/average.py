@@ -7,10 +7,11 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, normalize
+from torch.nn.functional import interpolate
 
 from mosar.models.shading import sh
 from mosar.models.texels.skin import Skin, evenly_lit
+from mosar.models.vectors import unit
 
 _BANDS = 3  # they carry 99 % of irradiance
 _STRIDE = 4  # texels: shading is smooth
@@ -49,7 +50,7 @@ class AverageSkin(nn.Module):
             count += len(skin.diffuse_b3hw)
             self.inside_11hw.copy_(skin.inside_11hw)
         self.even_13hw.copy_(even / count)
-        self.normal_13hw.copy_(normalize(normal, dim=1))
+        self.normal_13hw.copy_(unit(normal))
 
     def like(self, texture_b3hw: Tensor, weight_b1hw: Tensor) -> tuple[Tensor, Tensor]:
         """The average skin lit as the texture is (b, 3, h, w), and its shading: irradiance / pi (b, 3, h, w).

@@ -10,27 +10,25 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from mosar.models.colour import to_linear
 from mosar.models.head import Head
 from mosar.models.shading import Material, irradiance, shade
 from mosar.models.shading.material import environment_brdf
 from mosar.models.uv import Surface, chart, surface, to_world
+from mosar.models.vectors import unit
 
 _SEEN = 0.35  # cosine between normal and view from which on a texel is seen well
 
 
 @dataclass(frozen=True, eq=False)
-class Skin:
-    """Maps of captures, linear, and where their texels lie.
+class Maps:
+    """Maps of captures, linear.
 
     Attributes:
         diffuse_b3hw: albedo.
         specular_b1hw, ao_b1hw, translucency_b1hw: in [0, 1].
         tangent_normal_b3hw: unit, tangent space.
-        world_normal_b3hw: the same in the head frame.
-        surface: position (mm), normal and tangents of the mesh, head frame.
         inside_11hw: 1 where the chart has skin, else 0.
     """
 
@@ -39,26 +37,41 @@ class Skin:
     ao_b1hw: Tensor
     translucency_b1hw: Tensor
     tangent_normal_b3hw: Tensor
-    world_normal_b3hw: Tensor
-    surface: Surface
     inside_11hw: Tensor
 
 
-def read_skin(sample: Mapping[str, Tensor], head: Head) -> Skin:
-    """The captures of a decoded light-stage batch with its mesh and all five maps."""
-    diffuse, normal = to_linear(sample["diffuse"] / 255.0), sample["normal"]
-    texels = chart(head, diffuse.shape[-1])
-    points = surface(texels, head, sample["mesh"])
-    return Skin(
+@dataclass(frozen=True, eq=False)
+class Skin(Maps):
+    """Maps of captures, and where their texels lie.
+
+    Attributes:
+        world_normal_b3hw: the tangent-space normals in the head frame.
+        surface: position (mm), normal and tangents of the mesh, head frame.
+    """
+
+    world_normal_b3hw: Tensor
+    surface: Surface
+
+
+def read_maps(sample: Mapping[str, Tensor], head: Head) -> Maps:
+    """The five maps of a decoded light-stage batch."""
+    diffuse = to_linear(sample["diffuse"] / 255.0)
+    inside = chart(head, diffuse.shape[-1]).triangle_hw >= 0
+    return Maps(
         diffuse_b3hw=diffuse,
         specular_b1hw=sample["specular"] / 255.0,
         ao_b1hw=sample["ao"] / 255.0,
         translucency_b1hw=sample["translucency"] / 255.0,
-        tangent_normal_b3hw=normal,
-        world_normal_b3hw=to_world(points, normal),
-        surface=points,
-        inside_11hw=(texels.triangle_hw >= 0).to(diffuse)[None, None],
+        tangent_normal_b3hw=sample["normal"],
+        inside_11hw=inside.to(diffuse)[None, None],
     )
+
+
+def read_skin(sample: Mapping[str, Tensor], head: Head) -> Skin:
+    """The captures of a decoded light-stage batch with its mesh and all five maps."""
+    maps = read_maps(sample, head)
+    points = surface(chart(head, maps.diffuse_b3hw.shape[-1]), head, sample["mesh"])
+    return Skin(**vars(maps), world_normal_b3hw=to_world(points, maps.tangent_normal_b3hw), surface=points)
 
 
 def radiance(skin: Skin, light_blc: Tensor, eye_b3: Tensor) -> Tensor:
@@ -68,7 +81,7 @@ def radiance(skin: Skin, light_blc: Tensor, eye_b3: Tensor) -> Tensor:
     it well, the farther the less it was seen: the rim of light that it would reflect is in no photograph.
     """
     normal = skin.world_normal_b3hw
-    views = normalize(eye_b3[:, :, None, None] - skin.surface.position_b3hw, dim=1)
+    views = unit(eye_b3[:, :, None, None] - skin.surface.position_b3hw)
     facing = (views * normal).sum(dim=1, keepdim=True)
     least = (_SEEN + (0.2 - facing).clamp_min(0.0)).clamp_max(0.95)
     views = torch.where(facing < least, _tilt(views, normal, facing, least), views)
@@ -77,15 +90,15 @@ def radiance(skin: Skin, light_blc: Tensor, eye_b3: Tensor) -> Tensor:
     return seen.mT.unflatten(-1, views.shape[-2:]).clamp_min(0.0) * skin.inside_11hw
 
 
-def evenly_lit(skin: Skin) -> Tensor:
+def evenly_lit(maps: Maps) -> Tensor:
     """The light-normalised texture (b, 3, h, w), linear: white light of radiance one from everywhere, no camera.
 
     ``AO (rho + F0 a(1) + b(1))``: the shading's closed form under uniform light, each texel seen along its normal.
     This, and not the albedo, is what a photograph can be turned into without knowing the occlusion.
     """
-    a, b = environment_brdf(torch.ones(1, device=skin.diffuse_b3hw.device))
-    specular = 0.08 * skin.specular_b1hw * a + b
-    return skin.ao_b1hw * (skin.diffuse_b3hw + specular) * skin.inside_11hw
+    a, b = environment_brdf(torch.ones(1, device=maps.diffuse_b3hw.device))
+    specular = 0.08 * maps.specular_b1hw * a + b
+    return maps.ao_b1hw * (maps.diffuse_b3hw + specular) * maps.inside_11hw
 
 
 def every(skin: Skin, stride: int) -> Skin:
@@ -96,7 +109,7 @@ def every(skin: Skin, stride: int) -> Skin:
             return value[..., ::stride, ::stride]
         return Surface(*(thin(v) for v in vars(value).values()))
 
-    return Skin(*(thin(v) for v in vars(skin).values()))
+    return Skin(**{name: thin(value) for name, value in vars(skin).items()})
 
 
 def shading(light_blc: Tensor, world_normal_b3hw: Tensor) -> Tensor:
@@ -107,7 +120,7 @@ def shading(light_blc: Tensor, world_normal_b3hw: Tensor) -> Tensor:
 
 def _tilt(views_b3hw: Tensor, normal_b3hw: Tensor, facing_b1hw: Tensor, cosine_b1hw: Tensor) -> Tensor:
     """Views turned towards the normal until their cosine with it is ``cosine_b1hw``."""
-    across = normalize(views_b3hw - facing_b1hw * normal_b3hw, dim=1)
+    across = unit(views_b3hw - facing_b1hw * normal_b3hw)
     return cosine_b1hw * normal_b3hw + (1.0 - cosine_b1hw.square()).sqrt() * across
 
 

@@ -2,9 +2,10 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate, normalize
+from torch.nn.functional import interpolate
 
 from mosar.models.uv import Surface
+from mosar.models.vectors import unit
 
 FACING = 0.2
 """Least cosine between normal and view of a texel that counts as seen, as in :func:`mosar.models.uv.unwrap`."""
@@ -25,7 +26,7 @@ def random_known(surface: Surface, inside_11hw: Tensor, eye_b3: Tensor, generato
     A texel is known where it faces the camera, unless a random occluder or random hair from the top of the chart
     hides it.
     """
-    views = normalize(eye_b3[:, :, None, None] - surface.position_b3hw, dim=1)
+    views = unit(eye_b3[:, :, None, None] - surface.position_b3hw)
     seen = (views * surface.normal_b3hw).sum(dim=1, keepdim=True) > FACING
     batch, _, height, width = seen.shape
     device = seen.device

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from mosar.models.head.morph import vertex_normals
 from mosar.models.uv.chart import Chart, interpolate
+from mosar.models.vectors import unit
 
 if TYPE_CHECKING:
     from mosar.models.head import Head
@@ -44,10 +44,10 @@ def surface(chart: Chart, head: "Head", vertices_bv3: Tensor) -> Surface:
     chart = chart.to(vertices_bv3.device)
     normal_bv3 = vertex_normals(vertices_bv3, triangles_f3)
     tangent_bw3 = _tangents(vertices_bv3, triangles_f3, uv_triangles_f3, uv_w2.to(vertices_bv3.dtype))
-    normal_b3hw = normalize(interpolate(chart, triangles_f3, normal_bv3), dim=1)
+    normal_b3hw = unit(interpolate(chart, triangles_f3, normal_bv3))
     along_b3hw = interpolate(chart, uv_triangles_f3, tangent_bw3)
     along_b3hw = along_b3hw - (along_b3hw * normal_b3hw).sum(1, keepdim=True) * normal_b3hw
-    tangent_b3hw = normalize(along_b3hw, dim=1)
+    tangent_b3hw = unit(along_b3hw)
     return Surface(
         position_b3hw=interpolate(chart, triangles_f3, vertices_bv3),
         normal_b3hw=normal_b3hw,
@@ -64,7 +64,7 @@ def to_world(surface: Surface, tangent_normal_b3hw: Tensor) -> Tensor:
             f"{tuple(surface.normal_b3hw.shape)}; expected the same shape"
         )
     x, y, z = tangent_normal_b3hw.split(1, 1)
-    return normalize(x * surface.tangent_b3hw + y * surface.bitangent_b3hw + z * surface.normal_b3hw, dim=1)
+    return unit(x * surface.tangent_b3hw + y * surface.bitangent_b3hw + z * surface.normal_b3hw)
 
 
 def _tangents(vertices_bv3: Tensor, triangles_f3: Tensor, uv_triangles_f3: Tensor, uv_w2: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ class Config:
     network: UNetConfig = field(default_factory=UNetConfig)  # of the refinement; the regressor has its width and blocks
     cosine_weight: float = 200.0
     gradient_weight: float = 1.0
-    base_weight: float = 1.0  # of the same losses on the patches' own answer
+    base_weight: float = 1.0  # of the cosine loss of the patches' own answer
 
     def __post_init__(self) -> None:
         for name in ("components", "features"):

@@ -77,6 +77,6 @@ def _detail(encoded_b3hw: Tensor) -> Tensor:
 
 def upright(slope_b2hw: Tensor) -> Tensor:
     """Unit normals (b, 3, h, w) from their x and y; steeper than 0.95 is bent back."""
-    length = slope_b2hw.norm(dim=1, keepdim=True).clamp_min(1e-6)
+    length = slope_b2hw.square().sum(dim=1, keepdim=True).clamp_min(1e-12).sqrt()
     slope = slope_b2hw * (length.clamp_max(0.95) / length)
     return torch.cat([slope, (1.0 - slope.square().sum(dim=1, keepdim=True)).sqrt()], dim=1)

@@ -13,13 +13,13 @@ from mosar.models.stages.normals.config import Config
 from mosar.models.stages.normals.network import Normals, upright
 from mosar.models.stages.preview import rows
 from mosar.models.stages.spec import StreamSpec
-from mosar.models.texels import Skin, evenly_lit, read_skin
+from mosar.models.texels import Maps, evenly_lit, read_maps
 
 Batch = Mapping[str, Mapping[str, Tensor]]
 
 
 class Stage:
-    """The base and the refinement are held to the same losses."""
+    """The patches' own answer is held to the truth as well, or the refinement would do all the work."""
 
     name = "normals"
     requires: tuple[str, ...] = ()
@@ -27,7 +27,7 @@ class Stage:
     def __init__(self, config: Config, head: Head) -> None:
         self.config = config
         self.head = head
-        fields = ("mesh", "diffuse", "specular", "ao", "translucency", "normal")
+        fields = ("diffuse", "specular", "ao", "translucency", "normal")
         self.streams = {"lightstage": StreamSpec(1.0, fields, map_size=config.map_size)}
 
     def build(self, parents: Mapping[str, nn.Module]) -> Normals:
@@ -38,42 +38,45 @@ class Stage:
         cast(Normals, module).basis.fit(torch.cat([batch["lightstage"]["normal"][:, :2] for batch in batches]))
 
     def losses(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        skin = read_skin(batch["lightstage"], self.head)
-        texture = evenly_lit(skin)
+        maps = read_maps(batch["lightstage"], self.head)
+        texture = evenly_lit(maps)
         base, refined = cast(Normals, module).explain(texture)
-        early = {f"base_{n}": self.config.base_weight * v for n, v in self._objective(base, skin).items()}
-        return self._objective(refined, skin) | early
+        early = self.config.base_weight * self._turn(base, maps)
+        return self._objective(refined, maps) | {"base": early}
 
     @torch.no_grad()
     def metrics(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        skin = read_skin(batch["lightstage"], self.head)
-        texture = evenly_lit(skin)
+        maps = read_maps(batch["lightstage"], self.head)
+        texture = evenly_lit(maps)
         base, refined = cast(Normals, module).explain(texture)
-        losses = self._objective(refined, skin)
+        losses = self._objective(refined, maps)
         return losses | {
             "loss": total(losses),
-            "base_loss": total(self._objective(base, skin)),
+            "base_cosine": self._turn(base, maps),
         }
 
     @torch.no_grad()
     def blind(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         """The training mean."""
-        skin = read_skin(batch["lightstage"], self.head)
-        mean = upright(cast(Normals, module).basis.mean_1chw).expand_as(skin.tangent_normal_b3hw)
-        return total(self._objective(mean, skin))
+        maps = read_maps(batch["lightstage"], self.head)
+        mean = upright(cast(Normals, module).basis.mean_1chw).expand_as(maps.tangent_normal_b3hw)
+        return total(self._objective(mean, maps))
 
     @torch.no_grad()
     def preview(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         """Four captures across; down: the texture, the patches' base, refined, truth."""
-        skin = read_skin(batch["lightstage"], self.head)
-        texture = evenly_lit(skin)
-        normals = (*cast(Normals, module).explain(texture), skin.tangent_normal_b3hw)
-        return rows(to_srgb(texture), *((0.5 + 0.5 * n) * skin.inside_11hw for n in normals))
+        maps = read_maps(batch["lightstage"], self.head)
+        texture = evenly_lit(maps)
+        normals = (*cast(Normals, module).explain(texture), maps.tangent_normal_b3hw)
+        return rows(to_srgb(texture), *((0.5 + 0.5 * n) * maps.inside_11hw for n in normals))
 
-    def _objective(self, normals_b3hw: Tensor, skin: Skin) -> dict[str, Tensor]:
-        truth, inside = skin.tangent_normal_b3hw, skin.inside_11hw
+    def _turn(self, normals_b3hw: Tensor, maps: Maps) -> Tensor:
+        return self.config.cosine_weight * cosine(normals_b3hw, maps.tangent_normal_b3hw, maps.inside_11hw)
+
+    def _objective(self, normals_b3hw: Tensor, maps: Maps) -> dict[str, Tensor]:
+        truth, inside = maps.tangent_normal_b3hw, maps.inside_11hw
         return {
-            "cosine": self.config.cosine_weight * cosine(normals_b3hw, truth, inside),
+            "cosine": self._turn(normals_b3hw, maps),
             "l1": l1(normals_b3hw, truth, inside),
             "gradient": self.config.gradient_weight * gradient(normals_b3hw, truth, inside),
         }
