@@ -17,8 +17,8 @@ from mosar.models.rasterizer.layout import Layout
 from mosar.models.threads import bands_of, compiled, side_by_side
 
 
-def barycentric(points_p3: Tensor, inverse_b33: Tensor, layout: Layout, seen_bhw: Tensor) -> Tensor:
-    """Barycentrics and depth of every pixel (B, H, W, 4), -1 where nothing is seen; gradients for the first two.
+def barycentric(points_p3: Tensor, inverse_b33: Tensor, layout: Layout, seen_bhw: Tensor) -> tuple[Tensor, Tensor]:
+    """Barycentrics (B, H, W, 3) and depths (B, H, W), -1 where nothing is seen; gradients for the first two arguments.
 
     Args:
         points_p3: corners in the camera frame of their image, mm.
@@ -28,11 +28,11 @@ def barycentric(points_p3: Tensor, inverse_b33: Tensor, layout: Layout, seen_bhw
     """
     if points_p3.is_cuda:
         return naive(points_p3, inverse_b33, layout, seen_bhw)
-    value: Tensor = _Barycentric.apply(points_p3, inverse_b33, layout, seen_bhw)
-    return value
+    values: tuple[Tensor, Tensor] = _Barycentric.apply(points_p3, inverse_b33, layout, seen_bhw)
+    return values
 
 
-def naive(points_p3: Tensor, inverse_b33: Tensor, layout: Layout, seen_bhw: Tensor) -> Tensor:
+def naive(points_p3: Tensor, inverse_b33: Tensor, layout: Layout, seen_bhw: Tensor) -> tuple[Tensor, Tensor]:
     """As :func:`barycentric`, of torch's own operations."""
     _, height, width = seen_bhw.shape
     flat = seen_bhw.flatten()
@@ -46,42 +46,51 @@ def naive(points_p3: Tensor, inverse_b33: Tensor, layout: Layout, seen_bhw: Tens
     next_3, last_3 = [1, 2, 0], [2, 0, 1]
     weight_n3 = x_n3[:, next_3] * y_n3[:, last_3] - y_n3[:, next_3] * x_n3[:, last_3]
     barycentric_n3 = weight_n3 / weight_n3.sum(-1, keepdim=True)
-    depth_n1 = (barycentric_n3 * corners_n33[..., 2]).sum(-1, keepdim=True)
-    empty = points_p3.new_full((len(flat), 4), -1.0)
-    return empty.index_copy(0, index_n, torch.cat([barycentric_n3, depth_n1], -1)).view(*seen_bhw.shape, 4)
+    depth_n = (barycentric_n3 * corners_n33[..., 2]).sum(-1)
+    empty = points_p3.new_full((len(flat), 3), -1.0)
+    dense = empty.index_copy(0, index_n, barycentric_n3), empty[:, 0].index_copy(0, index_n, depth_n)
+    return dense[0].view(*seen_bhw.shape, 3), dense[1].view(seen_bhw.shape)
 
 
 class _Barycentric(torch.autograd.Function):
     """The same in compiled kernels; computed in double precision."""
 
     @staticmethod
-    def forward(ctx: Any, points_p3: Tensor, inverse_b33: Tensor, layout: Layout, seen_bhw: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, points_p3: Tensor, inverse_b33: Tensor, layout: Layout, seen_bhw: Tensor
+    ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(points_p3, inverse_b33, seen_bhw)
         ctx.layout = layout
         points, inverse, seen = _arrays(points_p3, inverse_b33, seen_bhw)
         meshes = _meshes(layout)
-        dense = np.full((*seen.shape, 4), -1, points.dtype)
+        weights, depth = np.full((*seen.shape, 3), -1, points.dtype), np.full(seen.shape, -1, points.dtype)
         rows = bands_of(seen.shape[1], len(seen))
 
         def band(image: int, i: int) -> None:
             triangles, vertex, face = meshes[image]
-            _forward(points[vertex:], inverse[image], triangles, face, seen[image], rows[i], rows[i + 1], dense[image])
+            into = weights[image], depth[image]
+            _forward(points[vertex:], inverse[image], triangles, face, seen[image], rows[i], rows[i + 1], *into)
 
         side_by_side(band, [(image, i) for image in range(len(seen)) for i in range(len(rows) - 1)])
-        return torch.from_numpy(dense)
+        ctx.set_materialize_grads(False)
+        return torch.from_numpy(weights), torch.from_numpy(depth)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor, Tensor, None, None]:
         points, inverse, seen = _arrays(*ctx.saved_tensors)
         meshes = _meshes(ctx.layout)
-        gradient = gradients[0].contiguous().numpy()
+        shapes = ((*seen.shape, 3), seen.shape)
+        of_weights, of_depth = (
+            np.zeros(shape, points.dtype) if g is None else np.ascontiguousarray(g.numpy())
+            for g, shape in zip(gradients, shapes, strict=True)
+        )
         for_points, for_inverse = np.zeros_like(points), np.zeros_like(inverse)
 
         def image(i: int) -> None:  # images share no vertices
             triangles, vertex, face = meshes[i]
             into = for_points[vertex:], for_inverse[i]
-            _backward(points[vertex:], inverse[i], triangles, face, seen[i], gradient[i], *into)
+            _backward(points[vertex:], inverse[i], triangles, face, seen[i], of_weights[i], of_depth[i], *into)
 
         side_by_side(image, [(i,) for i in range(len(seen))])
         return torch.from_numpy(for_points), torch.from_numpy(for_inverse), None, None
@@ -97,7 +106,7 @@ def _meshes(layout: Layout) -> list[tuple[Any, int, int]]:
 
 
 @compiled
-def _forward(points, inverse, triangles, first_face, seen, row_first, row_last, out):  # type: ignore[no-untyped-def]
+def _forward(points, inverse, triangles, first_face, seen, row_first, row_last, out, depth):  # type: ignore[no-untyped-def]
     for row in range(row_first, row_last):
         for column in range(seen.shape[1]):
             f = seen[row, column] - first_face
@@ -107,11 +116,11 @@ def _forward(points, inverse, triangles, first_face, seen, row_first, row_last, 
             w0, w1, w2 = x[1] * y[2] - y[1] * x[2], x[2] * y[0] - y[2] * x[0], x[0] * y[1] - y[0] * x[1]
             total = w0 + w1 + w2
             out[row, column, 0], out[row, column, 1], out[row, column, 2] = w0 / total, w1 / total, w2 / total
-            out[row, column, 3] = (w0 * z[0] + w1 * z[1] + w2 * z[2]) / total
+            depth[row, column] = (w0 * z[0] + w1 * z[1] + w2 * z[2]) / total
 
 
 @compiled
-def _backward(points, inverse, triangles, first_face, seen, gradient, for_points, for_inverse):  # type: ignore[no-untyped-def]
+def _backward(points, inverse, triangles, first_face, seen, gradient, of_depth, for_points, for_inverse):  # type: ignore[no-untyped-def]
     for row in range(seen.shape[0]):
         for column in range(seen.shape[1]):
             f = seen[row, column] - first_face
@@ -120,7 +129,7 @@ def _backward(points, inverse, triangles, first_face, seen, gradient, for_points
             dx, dy, x, y, z = _moved(points, inverse, triangles, f, row, column)
             w0, w1, w2 = x[1] * y[2] - y[1] * x[2], x[2] * y[0] - y[2] * x[0], x[0] * y[1] - y[0] * x[1]
             total = w0 + w1 + w2
-            depth = gradient[row, column, 3]
+            depth = of_depth[row, column]
             g0 = gradient[row, column, 0] + depth * z[0]
             g1 = gradient[row, column, 1] + depth * z[1]
             g2 = gradient[row, column, 2] + depth * z[2]

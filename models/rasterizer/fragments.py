@@ -104,5 +104,7 @@ def _fragments(points_p3: Tensor, layout: Layout, camera: Camera, size: tuple[in
         if not _finite(value.detach()):
             raise ValueError(f"rasterize: got {name} {tuple(value.shape)} that are not finite after the camera")
     seen_bhw = visible(points_p3, layout, camera.intrinsics_b33, size, cull)
-    dense = barycentric(points_p3, torch.linalg.inv(camera.intrinsics_b33), layout, seen_bhw)[..., None, :]
-    return Fragments(pix_to_face=seen_bhw[..., None], zbuf=dense[..., 3], bary_coords=dense[..., :3], dists=None)
+    weights_bhw3, depth_bhw = barycentric(points_p3, torch.linalg.inv(camera.intrinsics_b33), layout, seen_bhw)
+    return Fragments(
+        pix_to_face=seen_bhw[..., None], zbuf=depth_bhw[..., None], bary_coords=weights_bhw3[..., None, :], dists=None
+    )

@@ -261,9 +261,9 @@ def test_kernels_equal_plain_torch(sphere, make_camera):
     results = []
     for function in (barycentric.barycentric, barycentric.naive):
         inputs = [points.clone().requires_grad_(), torch.linalg.inv(camera.intrinsics_b33).requires_grad_()]
-        values = function(*inputs, meshes, seen)
-        (values * weight).sum().backward()
-        results.append([values.detach(), *(x.grad for x in inputs)])
+        weights, depths = function(*inputs, meshes, seen)
+        ((weights * weight[..., :3]).sum() + (depths * weight[..., 3]).sum()).backward()
+        results.append([weights.detach(), depths.detach(), *(x.grad for x in inputs)])
     for fast, slow in zip(*results, strict=True):
         torch.testing.assert_close(fast, slow)
 
