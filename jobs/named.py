@@ -17,7 +17,7 @@ from mosar.jobs import entry
 def run(script: str, package: str, key: str, function: str, argv: Sequence[str] | None = None) -> int:
     """Call ``function(Config)`` of the module of ``package`` that ``key=NAME`` picks; the last line printed is JSON.
 
-    Metrics are printed one a line for people, then ``{key: NAME, "metrics": {...}}``. What the modules share may
+    Metrics are printed one a line for people, then ``{"suite": NAME, "metrics": {...}}``. What the modules share may
     stand in ``jobs/config/<script>.yaml``. Returns the exit code.
     """
     # Threads that wait would otherwise burn the cores that other work needs. Read when torch is first imported.
@@ -38,7 +38,7 @@ def run(script: str, package: str, key: str, function: str, argv: Sequence[str] 
         width = max(map(len, metrics), default=0)
         for name, value in metrics.items():
             print(f"{name:<{width}}  {f'{value:.4g}' if isinstance(value, float) else value}")
-        print(json.dumps({key: chosen[0], "metrics": metrics}))
+        print(json.dumps({"suite": chosen[0], "metrics": metrics}))
 
     rest = [a for a in arguments if not a.startswith(f"{key}=")]
     return entry.run(main, module.Config, script, rest)

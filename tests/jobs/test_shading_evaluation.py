@@ -28,7 +28,7 @@ def test_the_last_line_is_json(capsys, monkeypatch):
     monkeypatch.setattr(shading, "evaluate", lambda config: {"size": config.size, "half": 0.5})
     assert named.run("evaluate", "mosar.jobs.evaluation", "what", "evaluate", ["what=shading", "size=32"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
-    assert json.loads(last) == {"what": "shading", "metrics": {"size": 32, "half": 0.5}}
+    assert json.loads(last) == {"suite": "shading", "metrics": {"size": 32, "half": 0.5}}
 
 
 def test_nine_bands_are_close_to_brute_force():
