@@ -107,6 +107,8 @@ def unpack(content: bytes, key: str, where: str) -> dict[str, bytes]:
         if member == name:
             raise DataError(f"{where}: sample {key!r}: {name!r} belongs to another sample or folder")
         _check_member(member, f"{where}: sample {key!r}")
+        if member in members:
+            raise DataError(f"{where}: sample {key!r} has member {member!r} twice")
         members[member] = content[position : position + size]
         position += -(-size // _BLOCK) * _BLOCK
     return members

@@ -1,1 +1,1 @@
-"""Where the samples of a data set come from: lists of tasks, a shard each, and what makes a task's records."""
+"""Where the samples of a data set come from: tasks, a shard each, and what makes their records; and checks of both."""

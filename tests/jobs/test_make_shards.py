@@ -14,11 +14,6 @@ from mosar.jobs.sources import photographs
 from mosar.platform import shards
 from mosar.platform.manifest import Manifest
 
-SMALL = [
-    "presets.tiny.subjects={train: 2, validation: 1, test: 0}", "presets.tiny.wild_subjects={train: 1, validation: 1}",
-    "presets.tiny.captures=1", "presets.tiny.map_size=32", "presets.tiny.image_size=64", "concurrency=0",
-]  # fmt: skip
-
 
 def run(*arguments):
     return entry.run(main, MakeShards, "make_shards", arguments)
@@ -30,13 +25,6 @@ def samples(location):
         extents = found.extents(number, range(row.samples))
         for members in shards.read(found.shard_location(number), extents):
             yield row.split, members
-
-
-@pytest.fixture(scope="module")
-def storage(tmp_path_factory):
-    root = tmp_path_factory.mktemp("storage")
-    assert run("source=virtual", f"storage={root}", *SMALL) == 0
-    return root
 
 
 def test_both_data_sets_are_whole_and_apart(storage):
@@ -55,22 +43,22 @@ def test_both_data_sets_are_whole_and_apart(storage):
     assert (storage / "data" / "virtual-tiny" / "sheet.png").is_file()
 
 
-def test_the_same_command_gives_the_same_bytes(storage, tmp_path):
-    assert run("source=virtual", f"storage={tmp_path}", *SMALL) == 0
+def test_the_same_command_gives_the_same_bytes(storage, small, tmp_path):
+    assert run("source=virtual", f"storage={tmp_path}", *small) == 0
     for name in ("virtual-tiny", "wild-tiny"):
         files = sorted(p.name for p in (storage / "data" / name).iterdir() if p.is_file())
         for file in files:
             assert (tmp_path / "data" / name / file).read_bytes() == (storage / "data" / name / file).read_bytes(), file
 
 
-def test_photographs_become_samples_and_the_rest_is_counted(tmp_path, capsys):
+def test_photographs_become_samples_and_the_rest_is_counted(small, tmp_path, capsys):
     folder = tmp_path / "in"
     folder.mkdir()
     face = astronaut()[:256, 80:380]
     for name, image in {"A000018": face, "A000019": face[:, ::-1], "nobody": np.zeros((90, 90, 3), np.uint8)}.items():
         Image.fromarray(image).save(folder / f"{name}.png")
     (folder / "broken.jpg").write_bytes(b"no picture")
-    assert run("source=photographs", f"folder={folder}", f"storage={tmp_path}", *SMALL) == 0
+    assert run("source=photographs", f"folder={folder}", f"storage={tmp_path}", *small) == 0
     location = tmp_path / "data" / "wild-tiny"
     assert sorted(split for split, _ in samples(location)) == ["train", "validation"]
     out = capsys.readouterr().out
@@ -103,12 +91,12 @@ def test_official_portraits_are_split_by_their_number():
     assert 0.05 < np.mean([photographs.split_of(n) == "validation" for n in names]) < 0.15
 
 
-def test_official_portraits(tmp_path):
+def test_official_portraits(small, tmp_path):
     if not (folder := os.environ.get("MOSAR_PORTRAITS")):
         pytest.skip("MOSAR_PORTRAITS names no folder of official portraits")
     few = tmp_path / "in"
     few.mkdir()
     for path in sorted(Path(folder).iterdir())[:6]:
         (few / path.name).symlink_to(path)
-    assert run("source=photographs", f"folder={few}", f"storage={tmp_path}", *SMALL) == 0
+    assert run("source=photographs", f"folder={few}", f"storage={tmp_path}", *small) == 0
     assert sum(1 for _ in samples(tmp_path / "data" / "wild-tiny")) == 6

@@ -1,0 +1,71 @@
+"""Check a data set to the last byte: tables, shards, every sample, and that samples fit together.
+
+python jobs/verify_shards.py data=virtual-tiny
+
+Prints a line for each fault (shard, key, what) and ends with exit code 2 if there is one.
+"""
+
+import sys
+from collections import Counter
+from dataclasses import dataclass
+
+from mosar.errors import ConfigError, DataError
+from mosar.jobs import entry
+from mosar.jobs.sources import check
+from mosar.jobs.sources.check import Fault
+from mosar.jobs.sources.streamed import streamed
+from mosar.platform import cluster, storage
+
+
+@dataclass(frozen=True)
+class VerifyShards:
+    """Attributes:
+
+    data: name of the data set.
+    storage: root of the data; else MOSAR_STORAGE, else ~/.mosar.
+    concurrency: shards in the reading at once; the cluster's cores if null, 0 without Ray.
+    """
+
+    data: str = ""
+    storage: str | None = None
+    concurrency: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.data or "/" in self.data or self.data.startswith("."):
+            raise ConfigError(f"data: got {self.data!r}, expected the name of a data set")
+        if self.concurrency is not None and self.concurrency < 0:
+            raise ConfigError(f"concurrency: got {self.concurrency}, expected at least 0")
+
+
+def main(config: VerifyShards) -> None:
+    location = storage.join(storage.root(config.storage), "data", config.data)
+    if config.concurrency == 0:
+        faults, samples = verify(location, 0)
+    else:
+        check.check_tables(location)  # a mistake is told before a cluster is started
+        with cluster.connect():
+            faults, samples = verify(location, config.concurrency or cluster.cpus())
+    for fault in faults:
+        print(fault)
+    print(f"{location}: {samples} whole samples, {len(faults)} faults")
+    if faults:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(Counter(f.kind for f in faults).items()))
+        raise DataError(f"{location}: {kinds}")
+
+
+def verify(location: str, concurrency: int) -> tuple[list[Fault], int]:
+    """All faults of a data set, tables first, then by shard, and how many samples are without one.
+
+    Raises:
+        DataError: it has no tables that can be read.
+    """
+    faults, plans = check.check_tables(location)
+    alike = []
+    for plan, (found, like) in zip(plans, streamed(plans, check.check_shard, concurrency), strict=True):
+        faults += found
+        alike.append((plan.name, like))
+    return faults + check.check_together(alike), sum(count for _, like in alike for _, count in like.values())
+
+
+if __name__ == "__main__":
+    sys.exit(entry.run(main, VerifyShards, "verify_shards"))
