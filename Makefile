@@ -16,7 +16,7 @@ demo: install
 	.venv/bin/python jobs/demo.py
 
 test: install
-	.venv/bin/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	.venv/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 check: install
 	.venv/bin/ruff check .

@@ -5,6 +5,7 @@ of the pipeline, for they share costly fixtures; the longest go first.
 """
 
 import os
+from typing import Any
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -18,13 +19,20 @@ torch.set_num_threads(1)
 _FIRST = ("tests/pipeline/", "tests/jobs/test_train_")
 
 
-def _rank(item: pytest.Item) -> int:
-    return next((i for i, name in enumerate(_FIRST) if item.nodeid.startswith(name)), len(_FIRST))
+def _rank(nodeid: str) -> int:
+    return next((i for i, name in enumerate(_FIRST) if nodeid.startswith(name)), len(_FIRST))
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=_rank)
-    for item in items:
-        group = _FIRST[0] if _rank(item) == 0 else item.nodeid.split("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: _rank(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _FIRST[0] if _rank(nodeid) == 0 else nodeid.split("::", maxsplit=1)[0]
+
+    return Scheduling(config, log)
