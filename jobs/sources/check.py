@@ -146,8 +146,8 @@ def check_together(shards_alike: Iterable[tuple[str, Alike]]) -> list[Fault]:
         for trait in traits:
             total[trait] += count
     usual: dict[str, str | int] = {}
-    for (trait, value), _ in reversed(total.most_common()):
-        usual[trait] = value
+    for (name, value), _ in reversed(total.most_common()):
+        usual[name] = value
     return [
         Fault("mixed samples", name, key, f"{trait} {value} in {count} of the shard, most samples have {usual[trait]}")
         for name, traits, key, count in found

@@ -1,0 +1,203 @@
+"""The virtual light stage's data: skin against measured skin, the same bytes again, faults found, faces to detect.
+
+``albedo_in_measured_range``: share of the texels that show plain skin (no lips, moles, hair, lashes or mouth) whose
+reflectance lies in the measured 1-99 % box and within a Mahalanobis distance of 3.5 in the log-RGB axes of the
+measurements. ``skin_groups_covered``: of eight published groups, those whose mean is within CIEDE2000 3 of the skin
+of a subject. ``bytes_identical``: a data set made twice, by one worker and by two. ``faults_found``: share of the
+kinds of fault that are reported with shard and key, and no other place with them. ``detector_found``: share of rendered
+fronts (turned by less than 30 degrees) on which the detector finds a face.
+"""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mosar.datasets import lights
+from mosar.datasets.landmarks import Detector
+from mosar.datasets.virtual_stage import skin
+from mosar.datasets.virtual_stage.atlas import atlas
+from mosar.datasets.virtual_stage.capture import Stage, capture
+from mosar.datasets.virtual_stage.people import SURFACE, TONE_AXES, TONE_MEAN, TONE_STD, sample_person
+from mosar.errors import ConfigError
+from mosar.jobs.make_shards import Sizes
+from mosar.jobs.sources import faults, virtual
+from mosar.jobs.verify_shards import verify
+from mosar.models.head import Head, load_head
+from mosar.platform import cluster, digest, writer
+
+GROUPS = {
+    "African": (0.186, 0.098, 0.064), "South Asian": (0.346, 0.197, 0.129), "Iraqi": (0.378, 0.214, 0.153),
+    "Thai": (0.383, 0.221, 0.145), "Chinese": (0.415, 0.242, 0.171), "Arabian": (0.432, 0.238, 0.164),
+    "Caucasian": (0.446, 0.255, 0.195), "Japanese": (0.473, 0.279, 0.203),
+}  # fmt: skip
+"""Mean facial reflectance of groups, linear sRGB, specular included (ISSA, Lu et al. 2025)."""
+
+MAHALANOBIS = 3.5
+DELTA_E = 3.0
+FRONT_DEGREES = 30.0
+_SIZES = Sizes({"train": 3, "validation": 1}, {"train": 1}, captures=1, map_size=32, image_size=64, shard=2)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Attributes:
+
+    people: whose skin is measured.
+    map_size: of their maps, pixels.
+    fronts: pictures of others that the detector looks at.
+    image_size: of those pictures, pixels.
+    seed: of the first person; the default is far from any data set's.
+    head: another head file than the default.
+    """
+
+    people: int = 256
+    map_size: int = 96
+    fronts: int = 200
+    image_size: int = 192
+    seed: int = 900_000_000
+    head: str | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.people, self.fronts) < 1 or self.map_size < 16 or self.image_size < 64:
+            raise ConfigError(
+                f"got people {self.people}, fronts {self.fronts}, map_size {self.map_size}, image_size "
+                f"{self.image_size}; expected at least 1, 1, 16, 64"
+            )
+
+
+def evaluate(config: Config) -> dict[str, Any]:
+    """Metrics by name; see the module."""
+    head = load_head(config.head)
+    with tempfile.TemporaryDirectory(prefix="mosar-data-") as folder:
+        return {
+            **skins(head, config.people, config.map_size, config.seed),
+            **fronts(head, config.fronts, config.image_size, config.seed + config.people),
+            "bytes_identical": bytes_identical(Path(folder), config.head),
+            **faults_found(Path(folder), config.head),
+        }
+
+
+def skins(head: Head, people: int, map_size: int, seed: int) -> dict[str, Any]:
+    """How the skin of sampled people compares with measured skin."""
+    a = atlas(head, map_size)
+    box, near, both, total, means = 0, 0, 0, 0, []
+    for number in range(seed, seed + people):
+        painted = skin.paint(a, sample_person(head, number))
+        albedo = painted.diffuse_n3[painted.bare_n > 0.9].astype(np.float64)
+        inside = ((albedo >= skin.RANGE[0] - SURFACE) & (albedo <= skin.RANGE[1] - SURFACE)).all(1)
+        close = mahalanobis(albedo + SURFACE) <= MAHALANOBIS
+        box, near, both, total = (
+            box + inside.sum(),
+            near + close.sum(),
+            both + (inside & close).sum(),
+            total + len(albedo),
+        )
+        means.append(albedo.mean(0) + SURFACE)
+    distance = group_distances(np.array(means))
+    return {
+        "albedo_in_measured_range": float(both / total),
+        "albedo_in_box": float(box / total),
+        "albedo_within_mahalanobis": float(near / total),
+        "skin_groups_covered": int(sum(d <= DELTA_E for d in distance.values())),
+        "skin_group_delta_e": {name: round(float(d), 2) for name, d in distance.items()},
+    }
+
+
+def mahalanobis(reflectance_n3: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distance (n) of linear reflectance, specular included, from the mean of measured faces, in their log-RGB axes."""
+    coordinates = (np.log(np.maximum(reflectance_n3, 1e-6)) - TONE_MEAN) @ TONE_AXES.T
+    return np.asarray(np.linalg.norm(coordinates / TONE_STD, axis=1))
+
+
+def group_distances(reflectance_n3: NDArray[np.float64]) -> dict[str, float]:
+    """CIEDE2000 of each group's mean to the nearest of these linear reflectances."""
+    from skimage.color import deltaE_ciede2000
+
+    ours, theirs = _lab(reflectance_n3), _lab(np.array(list(GROUPS.values())))
+    nearest = deltaE_ciede2000(theirs[:, None], ours[None]).min(1)
+    return dict(zip(GROUPS, nearest.astype(float), strict=True))
+
+
+def fronts(head: Head, count: int, size: int, seed: int) -> dict[str, Any]:
+    """What the face detector finds on pictures of people, each of another; and how fast pictures are made."""
+    stage = Stage(head, 128, size, lights.TRAIN_LIGHTS + lights.HELD_OUT_LIGHTS)
+    found = {True: [0, 0], False: [0, 0]}
+    spent, number = 0.0, seed
+    with Detector() as detector:
+        while found[True][1] < count:
+            began = time.perf_counter()
+            person = sample_person(head, number)
+            sample, _ = capture(stage, person, skin.paint(atlas(head, stage.map_size), person), 0)
+            spent += (time.perf_counter() - began) * (number > seed)  # the first one fills caches
+            faces = found[turned_degrees(sample["camera"]) < FRONT_DEGREES]
+            faces[0] += bool(detector.detect(sample["image"]))
+            faces[1] += 1
+            number += 1
+    aside = found[False]
+    return {
+        "detector_found": found[True][0] / found[True][1],
+        "detector_found_aside": aside[0] / aside[1] if aside[1] else None,
+        "captures_per_minute_fast": 60 * (number - seed - 1) / spent,
+    }
+
+
+def turned_degrees(camera: Mapping[str, Any]) -> float:
+    """Angle between where the face looks and the direction to the camera."""
+    forward = np.asarray(camera["rotation"])[2]  # of the camera, in the head frame
+    return float(np.degrees(np.arccos(np.clip(-forward[2], -1, 1))))
+
+
+def bytes_identical(folder: Path, head_path: str | None) -> bool:
+    """Whether a data set is the same to the byte when it is made by one worker, and again by two."""
+    made = []
+    with cluster.connect():
+        for workers in (1, 2):
+            location = folder / f"by-{workers}"
+            made.append({name: _write(location / name, name, head_path, workers) for name in ("stage", "wild")})
+    return made[0] == made[1]
+
+
+def faults_found(folder: Path, head_path: str | None) -> dict[str, Any]:
+    """Share of the kinds of fault that are reported with shard and key, and nowhere else."""
+    clean = folder / "clean"
+    _write(clean, "stage", head_path, 0)
+    if verify(str(clean), 0)[0]:
+        return {"faults_found": 0.0, "faults": len(faults.FAULTS), "faults_missed": ["a whole data set has faults"]}
+    missed = []
+    for name in faults.FAULTS:
+        copy = folder / "faulty"
+        shutil.copytree(clean, copy)
+        where = faults.inject(name, copy)
+        if {(f.shard, f.key) for f in verify(str(copy), 0)[0]} != {(where.shard, where.key)}:
+            missed.append(name)
+        shutil.rmtree(copy)
+    share = 1 - len(missed) / len(faults.FAULTS)
+    return {"faults_found": share, "faults": len(faults.FAULTS), "faults_missed": missed}
+
+
+def _write(location: Path, kind: Any, head_path: str | None, workers: int) -> dict[str, str]:
+    """Make a small virtual data set; the digest of each file."""
+
+    def produce(task: virtual.Task) -> Any:
+        return virtual.produce(head_path, str(location), task)
+
+    tasks = virtual.tasks(kind, _SIZES.subjects, _SIZES, 0)
+    writer.write_dataset(str(location), tasks, produce, recipe={}, schema_version=1, concurrency=workers)
+    return {p.name: digest.of_file(str(p)) for p in sorted(location.iterdir()) if p.is_file()}
+
+
+def _lab(linear_n3: NDArray[np.float64]) -> NDArray[np.float64]:
+    """CIELAB under D65 of linear sRGB."""
+    from skimage.color import xyz2lab
+
+    to_xyz = np.array(
+        [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+    )
+    return np.asarray(xyz2lab(linear_n3 @ to_xyz.T))
