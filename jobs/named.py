@@ -1,4 +1,4 @@
-"""Jobs that are several of a kind: ``jobs/bench.py suite=NAME`` and ``jobs/evaluate.py what=NAME``.
+"""Jobs that are several of a kind: ``jobs/bench.py suite=NAME``, ``jobs/evaluate.py what=NAME``, ``jobs/drill.py``.
 
 Each is a module with a frozen dataclass ``Config`` and a function of it that returns JSON-ready metrics.
 """
@@ -14,16 +14,18 @@ from typing import Any
 from mosar.jobs import entry
 
 
-def run(script: str, package: str, key: str, function: str, argv: Sequence[str] | None = None) -> int:
+def run(
+    script: str, package: str, key: str, function: str, argv: Sequence[str] | None = None, default: str | None = None
+) -> int:
     """Call ``function(Config)`` of the module of ``package`` that ``key=NAME`` picks; the last line printed is JSON.
 
     Metrics are printed one a line for people, then ``{"suite": NAME, "metrics": {...}}``. What the modules share may
-    stand in ``jobs/config/<script>.yaml``. Returns the exit code.
+    stand in ``jobs/config/<script>.yaml``. ``default`` is picked where ``key`` is not given. Returns the exit code.
     """
     # Threads that wait would otherwise burn the cores that other work needs. Read when torch is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     arguments = list(sys.argv[1:] if argv is None else argv)
-    chosen = [a.partition("=")[2] for a in arguments if a.startswith(f"{key}=")]
+    chosen = [a.partition("=")[2] for a in arguments if a.startswith(f"{key}=")] or [default or ""]
     names = sorted(m.name for m in pkgutil.iter_modules(importlib.import_module(package).__path__))
     if len(chosen) != 1 or chosen[0] not in names:
         print(
