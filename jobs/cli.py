@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = commands.add_parser("reconstruct", help="one photograph to an avatar")
     command.add_argument("photo", type=Path, help="an image file with exactly one face")
     command.add_argument("-o", "--output", type=Path, required=True, help="folder for the avatar; made if needed")
-    command.add_argument("--bundle", default="default", help="name below bundles/ of the storage root, folder or URI")
+    command.add_argument("--bundle", default="default", help="folder, URI, or name below bundles/ of the storage root")
     command.add_argument("--storage", help="storage root (default: MOSAR_STORAGE, else ~/.mosar)")
     command.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     command.add_argument("--refine-steps", type=int, default=80, help="landmark refinement steps, 0 for none")
@@ -43,12 +43,14 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
     from mosar.errors import PhotographError
     from mosar.jobs.bundles import locate
     from mosar.jobs.reconstruction import Reconstruction
+    from mosar.platform.bundle import MANIFEST
 
     try:
         data = arguments.photo.read_bytes()
     except OSError as error:
         raise PhotographError(f"{arguments.photo}: {error.strerror}; give an image file") from error
-    bundle = locate(arguments.bundle, arguments.storage)
+    here = Path(arguments.bundle).absolute()
+    bundle = str(here) if (here / MANIFEST).is_file() else locate(arguments.bundle, arguments.storage)
     with Reconstruction(bundle, arguments.device, arguments.refine_steps) as reconstruction:
         try:
             files = reconstruction.files(data)

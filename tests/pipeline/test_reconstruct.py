@@ -93,10 +93,15 @@ def test_the_glb_opens(avatar: Path) -> None:
     assert 0.15 < skin.extents[1] < 0.6  # metres
 
 
-def test_another_photograph_another_avatar(avatar: Path, pipeline: Any, tmp_path: Path) -> None:
+def test_another_photograph_another_avatar(
+    avatar: Path, pipeline: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pipeline.storage)  # a bundle may be given by a relative path as well
     image = read(avatar.parent / "photo.png")
     cv2.imwrite(str(tmp_path / "photo.png"), (image[:, ::-1] * np.array([1.0, 0.8, 0.6])).astype(np.uint8))
-    assert reconstruct(pipeline, tmp_path / "photo.png", tmp_path / "out") == 0
+    bundle = str(Path(pipeline.bundle).relative_to(pipeline.storage))
+    photo, out = str(tmp_path / "photo.png"), str(tmp_path / "out")
+    assert cli.main(["reconstruct", photo, "-o", out, "--bundle", bundle]) == 0
     for name in ("maps/diffuse.png", "maps/normal.png", "maps/specular.png", "maps/ao.png", "maps/translucency.png"):
         assert not np.array_equal(read(tmp_path / "out" / name), read(avatar / name)), name
     one, other = (json.loads((f / "avatar.json").read_text()) for f in (avatar, tmp_path / "out"))
