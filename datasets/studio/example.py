@@ -1,0 +1,73 @@
+"""A studio's folder written from samples whose truth is known, to show one and to test the way back."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mosar.datasets import schema
+from mosar.datasets.studio.layout import VERSION
+from mosar.datasets.studio.meshes import write_mesh
+from mosar.models.head import Head
+
+Format = Literal["png", "tif", "exr"]
+
+
+def write_example(folder: Path, head: Head, samples: Iterable[tuple[str, Mapping[str, bytes]]], kind: Format) -> int:
+    """Write captures, each a sample's members and a name; returns how many.
+
+    Maps are 8-bit (normals 16-bit) PNG or TIFF as they are, or EXR of floats in linear light. The splits of the
+    subjects are kept.
+    """
+    splits: dict[str, str] = {}
+    licence, count = "", 0
+    for name, members in samples:
+        facts = schema.decode_member(members, "capture")
+        subject = facts["subject"]
+        splits[subject], licence = facts["split"], facts["licence"]
+        place = folder / subject / name
+        write_mesh(folder / subject / "neutral.obj", head, schema.decode_member(members, "neutral"))
+        write_mesh(place / "mesh.obj", head, schema.decode_member(members, "mesh"))
+        for stem in schema.MAPS:
+            pixels: Any = cv2.imdecode(np.frombuffer(members[f"{stem}.png"], np.uint8), cv2.IMREAD_UNCHANGED)
+            _write_map(place / f"{stem}.{kind}", stem, pixels[..., ::-1] if pixels.ndim == 3 else pixels)
+        for stem in ("light", "landmarks"):
+            (place / f"{stem}.npy").write_bytes(members[f"{stem}.npy"])
+        (place / "view.jpg").write_bytes(members["image.jpg"])
+        (place / "mask.png").write_bytes(members["mask.png"])
+        camera = {k: v for k, v in schema.decode_member(members, "camera").items() if k != "size"}
+        camera |= {"image": "view.jpg", "mask": "mask.png", "landmarks": "landmarks.npy", "cropped": True}
+        _write_json(place / "cameras.json", {"front": camera})
+        _write_json(place / "capture.json", facts)
+        count += 1
+    linear = dict.fromkeys(("specular", "ao", "translucency"), "linear")
+    about = {"version": VERSION, "licence": licence, "normal_y": "+v", "splits": splits}
+    _write_json(folder / "studio.json", about | {"colour": {"image": "srgb", "diffuse": "srgb", **linear}})
+    return count
+
+
+def _write_map(path: Path, stem: str, pixels: NDArray[Any]) -> None:
+    if path.suffix != ".exr":
+        stored = np.ascontiguousarray(pixels[..., ::-1] if pixels.ndim == 3 else pixels)
+        assert cv2.imwrite(str(path), stored), path
+        return
+    import OpenEXR
+
+    if stem == "normal":
+        values = (pixels.astype(np.float64) - 32768) / 32767
+    else:
+        values = pixels / 255
+        if stem == "diffuse":
+            values = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    channels = {"RGB" if values.ndim == 3 else "Y": values.astype(np.float32)}
+    with OpenEXR.File({"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}, channels) as file:
+        file.write(str(path))
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=1) + "\n")

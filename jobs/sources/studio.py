@@ -1,0 +1,80 @@
+"""Records from a studio's folder of light-stage captures; a report says what was found in each."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mosar.datasets.studio import layout
+from mosar.errors import ConfigError
+from mosar.platform import digest, storage
+from mosar.platform.shards import Record
+
+REPORTS = "reports"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A shard: captures (subject, capture) of one split."""
+
+    folder: str
+    split: str
+    captures: tuple[tuple[str, str], ...]
+    map_size: int
+    image_size: int
+
+
+def tasks(folder: str, map_size: int, image_size: int, shard: int) -> list[Task]:
+    """Shards of a studio's folder, ``shard`` captures each, in the order of their names.
+
+    Raises:
+        ConfigError: there is no such folder, or it is laid out otherwise.
+    """
+    root = Path(folder).expanduser().absolute()
+    if not root.is_dir():
+        raise ConfigError(f"folder: there is no folder {root}")
+    studio = layout.read_studio(root)
+    found = layout.captures(root)
+    return [
+        Task(str(root), split, tuple(own[i : i + shard]), map_size, image_size)
+        for split in layout.SPLITS
+        if (own := [pair for pair in found if studio.split(pair[0]) == split])
+        for i in range(0, len(own), shard)
+    ]
+
+
+def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record]:
+    """The records of a shard; the reports of its captures are written to ``reports/`` of the data set."""
+    from mosar.datasets.landmarks import Detector
+    from mosar.datasets.studio.importer import Importer, to_json
+    from mosar.models.head import load_head
+
+    root = Path(task.folder)
+    importer = Importer(root, layout.read_studio(root), load_head(head_path), task.map_size, task.image_size)
+    reports = []
+    with Detector() as detector:
+        for subject, capture in task.captures:
+            views, report = importer.read(subject, capture, detector)
+            reports.append(to_json(report))
+            for camera, members in views.items():
+                key = f"{subject}-{capture}-{camera}"
+                if len(key) > 64:
+                    key = f"{key[:55]}-{digest.of_bytes(key.encode())[:8]}"
+                yield Record(key, task.split, subject, members)
+    name = f"{digest.of_json([list(pair) for pair in task.captures])[:16]}.json"
+    storage.write_json(storage.join(location, REPORTS, name), reports)
+
+
+def summary(location: str) -> list[str]:
+    """Lines for people: each capture that has a fault or a note; joins the reports into ``reports.json``."""
+    folder = storage.join(location, REPORTS)
+    found = [r for name in storage.names(folder) for r in storage.read_json(storage.join(folder, name))]
+    found.sort(key=lambda r: (r["subject"], r["capture"]))
+    storage.write_json(storage.join(location, "reports.json"), found)
+    lines = [
+        f"{r['subject']}/{r['capture']}: {word}: {text}"
+        for r in found
+        for word, texts in (("left out", r["faults"]), ("note", r["notes"]))
+        for text in texts
+    ]
+    whole = sum(1 for r in found if not r["faults"])
+    return [*lines, f"captures: {len(found)}, of which {whole} without a fault; all: {location}/reports.json"]
