@@ -87,7 +87,9 @@ def open_bundle(location: str, device: str = "cpu") -> Opened:
             try:
                 module.load_state_dict(load(files[f"{name}.safetensors"]))
             except (KeyError, RuntimeError) as error:
-                raise BundleError(f"{location}: weights of {name} do not fit this version ({error})") from error
+                raise BundleError(
+                    f"{location}: the weights of {name} are another version's; train and assemble them anew"
+                ) from error
             modules[name] = module.eval().requires_grad_(False).to(device)
     return Opened(bundle.digest_of(location), head, modules, about)
 
