@@ -27,13 +27,15 @@ class Light:
 
     ``sh_l3``: 81 x 3 coefficients of the radiance. ``name``: the environment map it was made of. ``rotation_33`` and
     ``gain_3``: the map's direction d is the head's ``rotation @ d`` and its radiance is multiplied by the gain, so that
-    a background can be drawn that agrees with the light (lamps are not in it).
+    a background can be drawn that agrees with the light (lamps are not in it). ``lamps_k6``: direction to each lamp and
+    the irradiance of a surface that faces it.
     """
 
     name: str
     sh_l3: NDArray[np.float32]
     rotation_33: NDArray[np.float64]
     gain_3: NDArray[np.float64]
+    lamps_k6: NDArray[np.float64]
 
 
 @functools.cache
@@ -64,19 +66,25 @@ def random_light(generator: np.random.Generator, names: Sequence[str], exposure:
     light = sh.rotate(torch.from_numpy(light_sh(name))[None].double(), torch.from_numpy(rotation)[None])
     light = light * torch.from_numpy(tint)
     gain = tint / (load_lights()[name].reshape(-1, 3) @ _LUMINANCE * _solid_angles()).sum()
+    placed = []
     for _ in range(generator.integers(0, lamps + 1)):
         around, height = generator.uniform(-1.9, 1.9), generator.normal(0.35, 0.35)
         direction = np.array([np.sin(around) * np.cos(height), np.sin(height), np.cos(around) * np.cos(height)])
         warm = generator.normal(0, 0.15)
         power = generator.uniform(0.2, 1.5) * np.exp(np.array([warm, 0.0, -warm]))
         light = light + sh.directional(torch.from_numpy(direction)[None], torch.from_numpy(power)[None])
+        placed.append(np.concatenate([direction, power]))
     # a back-lit face is metered on what little it gets: bounded, so that a contre-jour stays one
     scale = exposure / max(_frontal(light), 0.15)
-    return Light(name, (light[0] * scale).numpy().astype(np.float32), rotation, gain * scale)
+    lamps_k6 = np.array(placed).reshape(-1, 6) * np.repeat([1.0, scale], 3)
+    return Light(name, (light[0] * scale).numpy().astype(np.float32), rotation, gain * scale, lamps_k6)
 
 
-def radiance(light: Light, directions_n3: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Radiance (n x 3) that comes from unit directions of the head frame, bilinear in the environment map."""
+def radiance(light: Light, directions_n3: NDArray[np.float64], lamps: bool = False) -> NDArray[np.float32]:
+    """Radiance (n x 3) that comes from unit directions of the head frame, bilinear in the environment map.
+
+    ``lamps``: with the lamps, as softly bounded discs.
+    """
     from scipy.ndimage import map_coordinates
 
     x, y, z = (directions_n3 @ light.rotation_33).T  # R^T d
@@ -86,9 +94,21 @@ def radiance(light: Light, directions_n3: NDArray[np.float64]) -> NDArray[np.flo
     row = np.arccos(np.clip(y, -1, 1)) / np.pi * height - 0.5
     padded = np.concatenate([image[:, -1:], image, image[:, :1]], 1)
     found = [map_coordinates(padded[..., c], (row, column + 1), order=1, mode="nearest") for c in range(3)]
-    return (np.stack(found, -1) * light.gain_3).astype(np.float32)
+    seen = np.stack(found, -1) * light.gain_3
+    for lamp in light.lamps_k6 if lamps else ():
+        # exp(k (cos - 1)) integrates to 2 pi / k over the sphere
+        seen += np.exp(_LAMP * (directions_n3 @ lamp[:3] - 1))[:, None] * lamp[3:] * (_LAMP / (2 * np.pi))
+    return seen.astype(np.float32)
 
 
+def environment(light: Light, height: int = HEIGHT) -> NDArray[np.float32]:
+    """The whole light as an environment map (height, 2 height, 3) of the head frame."""
+    directions = sh.environment_directions(height, 2 * height).double().numpy()
+    return radiance(light, directions.reshape(-1, 3), lamps=True).reshape(height, 2 * height, 3)
+
+
+_LAMP = 150.0
+"""Concentration of a lamp's disc: a softbox of about 14 degrees."""
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 
 

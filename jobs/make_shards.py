@@ -1,6 +1,8 @@
 """Make data sets: source=virtual (light stage and wild, both virtual) or source=photographs folder=PATH.
 
     python jobs/make_shards.py source=virtual preset=tiny
+    python jobs/make_shards.py source=virtual preset=cpu renderer=mixed share=0.2
+    python jobs/make_shards.py source=evaluation preset=v1
     python jobs/make_shards.py source=photographs preset=tiny folder=/data/portraits
 
 The same command again continues what is unfinished, or is done.
@@ -56,33 +58,39 @@ class Sizes:
 class MakeShards:
     """Attributes:
 
-    source: virtual or photographs.
+    source: virtual; evaluation (the preset's test subjects, path traced under each held-out light); or photographs.
     presets: name -> sizes; ``preset`` chooses one.
     folder: of photographs.
     storage: root of the data; else MOSAR_STORAGE, else ~/.mosar.
     seed: other people for another seed.
+    renderer: of virtual captures: fast, path (traced, with Mitsuba), or mixed.
+    share: of the captures that are path traced when they are mixed.
     head: another head file than the default.
     concurrency: shards in the making at once; the cluster's cores if null, 0 without Ray.
     """
 
-    source: Literal["virtual", "photographs"] | None = None
+    source: Literal["virtual", "evaluation", "photographs"] | None = None
     preset: str = "tiny"
     presets: Mapping[str, Sizes] = field(default_factory=dict)
     folder: str | None = None
     storage: str | None = None
     seed: int = 0
+    renderer: Literal["fast", "path", "mixed"] = "fast"
+    share: float = 0.5
     head: str | None = None
     concurrency: int | None = None
 
     def __post_init__(self) -> None:
         if self.source is None:
-            raise ConfigError("source: missing; expected source=virtual or source=photographs")
+            raise ConfigError("source: missing; expected source=virtual, source=evaluation or source=photographs")
         if self.preset not in self.presets:
             raise ConfigError(f"preset: got {self.preset!r}, expected one of {', '.join(self.presets)}")
         if (self.source == "photographs") != (self.folder is not None):
             raise ConfigError("folder: expected with source=photographs, and only then")
         if not 0 <= self.seed < 1000:
             raise ConfigError(f"seed: got {self.seed}, expected 0 to 999")
+        if not 0 <= self.share <= 1:
+            raise ConfigError(f"share: got {self.share}, expected 0 to 1")
 
 
 def main(config: MakeShards) -> None:
@@ -94,16 +102,21 @@ def main(config: MakeShards) -> None:
         jobs: list[tuple[str, Sequence[Any], Callable[..., Any]]] = [
             (f"wild-{config.preset}", tasks, photographs.produce)
         ]
+    elif config.source == "evaluation":
+        tasks_of = virtual.evaluation_tasks(sizes.subjects.get("test", 0), sizes)
+        jobs = [(f"eval-{config.preset}", tasks_of, functools.partial(virtual.produce, config.head))]
     else:
         produce = functools.partial(virtual.produce, config.head)
+        drawn = config.seed, config.renderer, config.share
         jobs = [
-            (f"virtual-{config.preset}", virtual.tasks("stage", sizes.subjects, sizes, config.seed), produce),
-            (f"wild-{config.preset}", virtual.tasks("wild", sizes.wild_subjects, sizes, config.seed), produce),
+            (f"virtual-{config.preset}", virtual.tasks("stage", sizes.subjects, sizes, *drawn), produce),
+            (f"wild-{config.preset}", virtual.tasks("wild", sizes.wild_subjects, sizes, *drawn), produce),
         ]
     recipe = {"source": config.source, "sizes": to_mapping(sizes), "seed": config.seed, "folder": config.folder}
-    if config.source == "virtual":
+    if config.source != "photographs":
         recipe |= {"head": virtual.head_digest(config.head), "generator": virtual.GENERATOR}
-    todo = [(storage.join(root, "data", name), tasks, produce) for name, tasks, produce in jobs]
+        recipe |= {"renderer": config.renderer, "share": config.share}
+    todo = [(storage.join(root, "data", name), tasks, produce) for name, tasks, produce in jobs if tasks]
     if config.concurrency == 0 or all(_finished(location) for location, _, _ in todo):
         _write(todo, recipe, 0)
     else:

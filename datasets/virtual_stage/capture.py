@@ -10,13 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from mosar.datasets import crop, lights
-from mosar.datasets.virtual_stage import occlusion, skin
+from mosar.datasets.virtual_stage import occlusion, skin, traced
 from mosar.datasets.virtual_stage.atlas import Atlas, atlas
 from mosar.datasets.virtual_stage.extras import dress
 from mosar.datasets.virtual_stage.people import Person, sample_expression
 from mosar.datasets.virtual_stage.render import Subject, View, backdrop, render
+from mosar.datasets.virtual_stage.renderers import Renderer
 from mosar.datasets.virtual_stage.things import Body
-from mosar.models.camera import Camera, project, to_camera, transform_image
+from mosar.models.camera import Camera, position, project, to_camera, transform_image
 from mosar.models.colour import to_srgb
 from mosar.models.head import Head
 from mosar.models.head.morph import landmarks, shape, vertex_normals
@@ -28,12 +29,13 @@ _HIDDEN_MM = 7.0
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """The light stage's settings: head, side of the maps and of the picture in pixels, lights it may use."""
+    """The light stage's settings: head, side of the maps and of the picture in pixels, lights it may use, renderer."""
 
     head: Head
     map_size: int
     image_size: int
     lights: Sequence[str]
+    renderer: Renderer = "fast"
 
 
 @torch.no_grad()
@@ -55,14 +57,19 @@ def capture(stage: Stage, person: Person, painted: skin.Skin, seed: int) -> tupl
     light = lights.random_light(rng, stage.lights, exposure)
     camera, points = _camera(rng, head, mesh, stage.image_size)
     shadow = occlusion.shadow(head, seen, light.sh_l3)
-    extras = dress(head, a, person, Body(mesh.numpy(), normals.numpy(), shadow))
+    body = Body(mesh.numpy(), normals.numpy(), shadow, position(camera)[0].double().numpy(), _fineness(stage))
+    extras = dress(head, a, person, body, rng)
     subject = Subject(mesh, texels, torch.from_numpy(shadow), person.iris, extras)
-    view = render(head, subject, camera, light, backdrop(rng, light, camera, stage.image_size))
+    behind = backdrop(rng, light, camera, stage.image_size)
+    view = render(head, subject, camera, light, behind)
+    colour = view.colour_hw3
+    if stage.renderer == "path":
+        colour = traced.render(head, subject, a, maps["normal"], camera, light, behind)
     sample = {
         "mesh": mesh.numpy(),
         "neutral": neutral.numpy(),
         **maps,
-        "image": display(view.colour_hw3),
+        "image": display(colour),
         "mask": np.where(view.skin_hw > 0.5, 255, 0).astype(np.uint8),
         "landmarks": _visible(head, mesh, camera, points, view),
         "light": light.sh_l3,
@@ -77,13 +84,18 @@ def capture(stage: Stage, person: Person, painted: skin.Skin, seed: int) -> tupl
             "expression": {n: round(float(w), 4) for n, w in zip(head.expression_names, expression, strict=True)},
             "head_digest": head.digest,
             "light": light.name,
-            "renderer": "fast",
+            "renderer": stage.renderer,
             "licence": "CC0-1.0",
             "age": round(person.age),
             "tone": np.round(person.tone, 3).tolist(),
         },
     }
-    return sample, view.colour_hw3
+    return sample, colour
+
+
+def _fineness(stage: Stage) -> float:
+    """Pictures of 384 pixels and more show every hair."""
+    return float(np.clip(stage.image_size / 384, 0.3, 1))
 
 
 def display(linear_hw3: NDArray[np.floating]) -> NDArray[np.uint8]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mosar.datasets.virtual_stage.atlas import smoothstep
 from mosar.datasets.virtual_stage.people import Person
-from mosar.datasets.virtual_stage.things import SKIN, Body, Mesh
+from mosar.datasets.virtual_stage.things import CLOTH, Body, Mesh
 from mosar.models.head import Head
 
 
@@ -21,9 +22,10 @@ class Collar:
     second: NDArray[np.float64]
     stripe_mm: float
 
-    def covers(self, rest_n3: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def below(self, rest_n3: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How far (n), mm, template points lie below the edge: positive where there is cloth."""
         x, y, z = np.abs(rest_n3[:, 0]), rest_n3[:, 1], rest_n3[:, 2]
-        return np.asarray(y < self.height + self.slope * np.minimum(x, 70) + 0.22 * np.clip(-z - 20, 0, 90))
+        return np.asarray(self.height + self.slope * np.minimum(x, 70) + 0.22 * np.clip(-z - 20, 0, 90) - y)
 
     def weave(self, rest_n3: NDArray[np.float64]) -> NDArray[np.float64]:
         band = (np.sin(rest_n3[:, 1] * 2 * np.pi / self.stripe_mm) > 0.3)[:, None]
@@ -40,7 +42,7 @@ def collar(head: Head, person: Person) -> Collar:
     return Collar(height, slope, np.clip(colour, 0.01, 0.8), np.clip(second, 0.01, 0.8), rng.uniform(6, 30))
 
 
-def shoulders(head: Head, body: Body) -> Mesh:
+def shoulders(head: Head, body: Body, worn: Collar) -> Mesh:
     """Clothes below where the head's mesh ends: its rim, drawn down and out."""
     rim = _rim(head)
     if not len(rim):
@@ -50,17 +52,21 @@ def shoulders(head: Head, body: Body) -> Mesh:
     ring, rest = np.asarray(body.vertices_v3[used], np.float64), np.asarray(head.template_v3[used], np.float64)
     middle = ring.mean(0)
     out = (ring - middle) * np.array([1.0, 0, 1.0])
-    steps = [(0.0, 1.0), (25.0, 1.12), (80.0, 1.2), (220.0, 1.22)]
+    # shoulders: what lies beside the neck goes out as it goes down
+    steps = [(0.0, 1.0, 0.0), (12.0, 1.08, 30.0), (40.0, 1.15, 62.0), (100.0, 1.2, 78.0), (260.0, 1.2, 82.0)]
     level = middle * np.array([1.0, 0, 1.0])
-    rings = [level + out * grow + (ring[:, 1:2] - drop) * np.array([0, 1, 0]) for drop, grow in steps]
-    rests = [rest - np.array([0, drop, 0]) for drop, _ in steps]
+    beside = np.sign(out[:, :1]) * smoothstep(25, 70, np.abs(out[:, 0]))[:, None] * np.array([1.0, 0, 0])
+    rings = [
+        level + out * grow + wide * beside + (ring[:, 1:2] - drop) * np.array([0, 1, 0]) for drop, grow, wide in steps
+    ]
+    rests = [rest - np.array([0, drop, 0]) + wide * beside for drop, _, wide in steps]
     faces = []
     for step in range(len(steps) - 1):
         top, low = step * len(ring), (step + 1) * len(ring)
         faces += [np.stack([flat[:, 1] + top, flat[:, 0] + top, flat[:, 0] + low], -1)]
         faces += [np.stack([flat[:, 1] + top, flat[:, 0] + low, flat[:, 1] + low], -1)]
-    place = np.concatenate(rings)
-    return Mesh(place, np.concatenate(faces), SKIN, np.concatenate(rests), np.full((len(place), 3), 0.8))
+    place, template = np.concatenate(rings), np.concatenate(rests)
+    return Mesh.make(place, np.concatenate(faces), CLOTH, worn.weave(template), 0.8, template)
 
 
 @functools.lru_cache(maxsize=4)

@@ -1,4 +1,4 @@
-"""What people wear on and around their skin: hair, clothes, glasses. They occlude; they are not in the maps."""
+"""What people wear on and around their skin: hair, clothes, hats, glasses, hands. They occlude; no map holds them."""
 
 from dataclasses import dataclass
 
@@ -7,33 +7,39 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from mosar.datasets.virtual_stage import hats
 from mosar.datasets.virtual_stage.atlas import Atlas
 from mosar.datasets.virtual_stage.clothes import Collar, collar, shoulders
+from mosar.datasets.virtual_stage.facial_hair import facial_hair
 from mosar.datasets.virtual_stage.glasses import glasses
-from mosar.datasets.virtual_stage.hair import long_hair, scalp_hair, strands
+from mosar.datasets.virtual_stage.hair import hair, skull
+from mosar.datasets.virtual_stage.hands import hand
 from mosar.datasets.virtual_stage.noise import bumps
 from mosar.datasets.virtual_stage.people import Person
-from mosar.datasets.virtual_stage.things import HAIR, SKIN, Body, Mesh
+from mosar.datasets.virtual_stage.strands import Hull
+from mosar.datasets.virtual_stage.things import CLOTH, FRAME, FUZZ, HAIR, HAND, SKIN, Body, Mesh
 from mosar.models.head import Head
-from mosar.models.head.morph import vertex_normals
+
+SPECULAR = {HAIR: 0.2, FUZZ: 0.1, FRAME: 0.6, CLOTH: 0.12, HAND: 0.3}
+"""By material; reflectance at normal incidence is 0.08 of it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """Surfaces of pixels (n) that ``cover`` (0 or 1) the skin: linear albedo, specular, normal, openness."""
+    """Surfaces of pixels (n) that ``cover`` (0 or 1) the skin: linear albedo, specular, normal."""
 
     cover_n1: Tensor
     diffuse_n3: Tensor
     specular_n1: Tensor
     normal_n3: Tensor
-    open_n1: Tensor
 
 
 @dataclass(frozen=True, eq=False)
 class Extras:
     """Meshes beside the head (x vertices), and how they and the clothes look.
 
-    ``rest_v3``: template positions of the head's vertices, then of these: patterns are fixed to them.
+    ``rest_v3``: template positions of the head's vertices, then of these: patterns are fixed to them; ``albedo_v3``
+    likewise (zero for the head's). ``parts``: the meshes one by one.
     """
 
     person: Person
@@ -43,50 +49,55 @@ class Extras:
     normals_v3: Tensor
     shadow_v3: Tensor
     rest_v3: Tensor
+    albedo_v3: Tensor
     collar: Collar
+    parts: tuple[Mesh, ...]
 
-    def surface(self, material_n: Tensor, rest_n3: Tensor, normal_n3: Tensor) -> Patch:
-        """How the pixels that show hair, frames or clothes look; ``rest_n3`` are their template positions."""
+    def surface(self, material_n: Tensor, rest_n3: Tensor, albedo_n3: Tensor, normal_n3: Tensor) -> Patch:
+        """How the pixels that show something else than skin look; all gathered from the vertices."""
         rest = rest_n3.double().numpy()
-        cloth = (material_n == SKIN).numpy() & self.collar.covers(rest)
+        cloth = (material_n == SKIN).numpy() & (self.collar.below(rest) > 0)
+        diffuse, normal = albedo_n3.clone(), normal_n3.clone()
+        diffuse[torch.from_numpy(cloth)] = torch.from_numpy(self.collar.weave(rest[cloth])).float()
+        woven = torch.from_numpy(cloth) | (material_n == CLOTH)
+        normal[woven] += torch.from_numpy(0.25 * bumps(rest[woven.numpy()], 22, self.person.seed + 85))
+        specular = torch.zeros(len(rest))
+        for material, value in SPECULAR.items():
+            specular[material_n == material] = value
+        specular[woven] = SPECULAR[CLOTH]
         cover = torch.from_numpy(cloth) | (material_n >= HAIR)
-        diffuse = np.full((len(rest), 3), 0.02, np.float32)
-        specular = np.full(len(rest), 0.6, np.float32)
-        opened = np.ones(len(rest), np.float32)
-        bump = np.zeros((len(rest), 3), np.float32)
-        hair = (material_n == HAIR).numpy()
-        if hair.any():
-            diffuse[hair], specular[hair], opened[hair], bump[hair] = strands(self.person, rest[hair])
-        if cloth.any():
-            diffuse[cloth], specular[cloth] = self.collar.weave(rest[cloth]), 0.15
-            bump[cloth] = 0.25 * bumps(rest[cloth], 22, self.person.seed + 85)
-        return Patch(
-            cover[:, None].float(),
-            torch.from_numpy(diffuse),
-            torch.from_numpy(specular)[:, None],
-            normalize(normal_n3 + torch.from_numpy(bump), dim=-1),
-            torch.from_numpy(opened)[:, None],
-        )
+        return Patch(cover[:, None].float(), diffuse, specular[:, None], normalize(normal, dim=-1))
 
 
-def dress(head: Head, a: Atlas, person: Person, body: Body) -> Extras:
-    """Hair, clothes and glasses of a person."""
+def dress(head: Head, a: Atlas, person: Person, body: Body, rng: np.random.Generator) -> Extras:
+    """All that a person wears; ``rng`` is the capture's: it decides on a hand."""
+    hull = Hull.of(head, body, skull(a, head, body))
+    worn, hat = collar(head, person), hats.kind(person)
     parts = [
-        scalp_hair(head, a, person, body),
-        long_hair(head, a, person, body),
-        shoulders(head, body),
+        shoulders(head, body, worn),
         glasses(head, person, body),
+        hats.hat(head, a, person, body),
+        hand(person, hull, rng),
+        *facial_hair(head, a, person, body),
     ]
+    if hat != "scarf":
+        parts += hair(head, a, person, body, hull)
+    parts = [part for part in parts if len(part.triangles_g3)]
     whole = Mesh.join(parts)
-    points = torch.from_numpy(whole.vertices_x3.astype(np.float32))
-    faces = torch.from_numpy(whole.triangles_g3.astype(np.int64))
+    faces = torch.from_numpy(whole.triangles_g3)
+
+    def floats(*values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.concatenate(values).astype(np.float32))
+
     return Extras(
         person=person,
-        vertices_v3=points,
+        vertices_v3=floats(whole.vertices_x3),
         triangles_f3=faces,
         material_f=torch.from_numpy(np.concatenate([np.full(len(m.triangles_g3), m.material) for m in parts])),
-        normals_v3=vertex_normals(points[None], faces)[0],
-        shadow_v3=torch.from_numpy(whole.shadow_x3.astype(np.float32)),
-        rest_v3=torch.from_numpy(np.concatenate([head.template_v3, whole.rest_x3]).astype(np.float32)),
-        collar=collar(head, person),
+        normals_v3=floats(whole.normals_x3),
+        shadow_v3=floats(whole.shadow_x3),
+        rest_v3=floats(head.template_v3, whole.rest_x3),
+        albedo_v3=floats(np.zeros_like(head.template_v3), whole.albedo_x3),
+        collar=worn,
+        parts=tuple(parts),
     )

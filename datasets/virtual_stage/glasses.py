@@ -6,6 +6,10 @@ from mosar.datasets.virtual_stage.people import Person
 from mosar.datasets.virtual_stage.things import Body, Mesh, tube
 from mosar.models.head import Head
 
+_COLOURS = np.array(
+    [[0.012, 0.012, 0.012], [0.05, 0.025, 0.012], [0.35, 0.27, 0.15], [0.3, 0.3, 0.3], [0.02, 0.03, 0.07]]
+)
+
 
 def glasses(head: Head, person: Person, body: Body) -> Mesh:
     """Frames before the eyes with arms to the ears; the lenses are clear."""
@@ -34,4 +38,8 @@ def glasses(head: Head, person: Person, body: Body) -> Mesh:
         lines.append(np.array([hinge, bend, [side * 0.9 * wide, eye[1] + 4, -92]]))
     inner = [np.array([e[0] - s * (radius - 1.5), e[1] + 2, front]) for e, s in ((left, 1.0), (right, -1.0))]
     lines.append(np.array([inner[0], (inner[0] + inner[1]) / 2 + [0, 3, 2], inner[1]]))
-    return Mesh.join([tube(line, bar * (1.0 if len(line) > 3 else 0.9)) for line in lines])
+    shade = np.array(
+        [[0.012, 0.012, 0.012], [0.05, 0.025, 0.012], [0.35, 0.27, 0.15], [0.3, 0.3, 0.3], [0.02, 0.03, 0.07]]
+    )
+    colour = shade[rng.integers(len(shade))]
+    return Mesh.join([tube(line, bar * (1.0 if len(line) > 3 else 0.9), colour) for line in lines])

@@ -1,4 +1,7 @@
-"""Hair: a shell over the scalp, a curtain behind the face, and what strands look like."""
+"""Hair on the head: a dark shell over the scalp, and strands that grow from it, by style."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,97 +9,152 @@ from numpy.typing import NDArray
 from mosar.datasets.virtual_stage.atlas import Atlas, hairline, smoothstep
 from mosar.datasets.virtual_stage.noise import bumps, fractal_noise, gradient_noise
 from mosar.datasets.virtual_stage.people import Person
-from mosar.datasets.virtual_stage.things import HAIR, Body, Mesh, subdivide
+from mosar.datasets.virtual_stage.strands import Floats, Growth, Hull, Roots, grow, scatter
+from mosar.datasets.virtual_stage.things import HAIR, Body, Mesh, Strands, subdivide
 from mosar.models.head import Head
 
+STRANDS = 7000
+"""Tried on the scalp of every head; those outside the hairline are left out."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """Lengths (mm) are drawn from ``length``; ``sides``: that share of it beside and behind; ``height``: mm over the
+    scalp; ``width``: of a strand, which stands for a lock.
+    """
+
+    length: tuple[float, float]
+    sides: float
+    height: float
+    growth: Growth
+    width: float = 1.0
+    curly: float = 0.0
+
+
 STYLES = {
-    "bald": 0.0,
-    "shaved": 0.0,
-    "tied": 5.0,
-    "short": 14.0,
-    "long": 17.0,
-    "afro": 38.0,
+    "bald": Style((3, 7), 1.0, 1.0, Growth(1.0, 0.3, 0.2, 0.1, 4), 0.6),
+    "shaved": Style((3, 6), 1.0, 1.5, Growth(0.7, 0.9, 0.1, 0.15, 3), 0.8),
+    "short": Style((22, 55), 0.4, 9.0, Growth(1.0, 0.9, 0.25, 0.12, 8), 1.1),
+    "tied": Style((150, 190), 1.0, 4.0, Growth(1.6, 0.15, 0.0, 0.02, 12, 1.0), 1.3),
+    "long": Style((160, 320), 1.0, 8.0, Growth(0.9, 0.3, 0.5, 0.04, 14, 0.25), 1.5),
+    "afro": Style((30, 75), 0.8, 16.0, Growth(0.1, 1.4, 0.0, 0.75, 10, 0.0), 1.6, 1.0),
 }
-"""Thickness of the hair, mm."""
 
 
-def scalp_hair(head: Head, a: Atlas, person: Person, body: Body) -> Mesh:
-    """A shell over the scalp, sinking into the skin at the hairline."""
-    thick = STYLES[person.style]
-    rest = np.asarray(head.template_v3, np.float64)
-    eye = _eye_level(a)
+def hair(head: Head, a: Atlas, person: Person, body: Body, hull: Hull) -> list[Mesh]:
+    """A person's hair: the shell over the scalp, and the strands."""
+    return [_shell(head, a, person, body), _strands(head, a, person, body, hull).ribbons(body.eye_3)]
+
+
+def skull(a: Atlas, head: Head, body: Body) -> Floats:
+    """A point inside the skull, behind the eyes."""
+    eye = eye_level(a)
+    above = head.template_v3[:, 1] > eye[1]
+    box = body.vertices_v3[above]
+    middle = (box.max(0) + box.min(0)) / 2
+    return np.array([middle[0], float(box[:, 1].min()), middle[2]], np.float64)
+
+
+def eye_level(a: Atlas) -> NDArray[np.float64]:
+    """Between the eyes of the template."""
+    return np.asarray(np.nanmean(a.points_l3[[33, 133, 263, 362]], 0) * [0, 1, 1])
+
+
+def grows(a: Atlas, person: Person, rest_n3: Floats, inset: float = 0.0) -> Floats:
+    """How densely (n) hair grows at template points, in [0, 1]: the hairline with its ragged edge, its recession.
+
+    ``inset``: mm by which to stay behind it.
+    """
+    middle = smoothstep(60, 15, np.abs(rest_n3[:, 0])) * smoothstep(-40, 10, rest_n3[:, 2])
+    line = hairline(rest_n3, eye_level(a)) - 26 * person.traits["receding"] * middle
+    line = line + 9 * gradient_noise(rest_n3, 14, person.seed + 22) + 5 * gradient_noise(rest_n3, 5, person.seed + 86)
+    dense = smoothstep(-7 + inset, 9 + inset, line)
+    if person.style == "bald":  # a wreath stays
+        dense = dense * smoothstep(62, 40, rest_n3[:, 1])
+    return np.asarray(dense, np.float64)
+
+
+def scalp(head: Head, a: Atlas, reach: float) -> NDArray[np.int64]:
+    """Faces of the skin that lie less than ``reach`` mm below the average hairline, without the ears."""
+    rest, eye = np.asarray(head.template_v3, np.float64), eye_level(a)
     skin = np.zeros(len(rest), bool)
     skin[np.unique(head.triangles_f3[head.material_f == 0])] = True
     ears = (np.abs(rest[:, 0]) > 72) & (rest[:, 1] > eye[1] - 70) & (rest[:, 1] < eye[1] + 16) & (rest[:, 2] > -125)
-    use = skin & (hairline(rest, eye) > -30) & ~(ears | head.region("ears")) & (thick > 0)
-    faces = head.triangles_f3[use[head.triangles_f3].all(1)]
-    if not len(faces):
+    use = skin & (hairline(rest, eye) > -reach) & ~(ears | head.region("ears"))
+    return np.asarray(head.triangles_f3[use[head.triangles_f3].all(1)])
+
+
+def _shell(head: Head, a: Atlas, person: Person, body: Body) -> Mesh:
+    """What is seen between the strands: their shaded depth, a little over the skin."""
+    style = STYLES[person.style]
+    if style.height < 3:
         return Mesh.none()
-    values = np.concatenate([body.vertices_v3, body.normals_v3, rest, body.shadow_v3], 1)
-    values, faces = subdivide(values, faces)
+    values = np.concatenate([body.vertices_v3, body.normals_v3, head.template_v3, body.shadow_v3], 1)
+    values, faces = subdivide(values, scalp(head, a, 30))
     place, normal, rest, shadow = np.split(values, [3, 6, 9], 1)
-    middle = smoothstep(60, 15, np.abs(rest[:, 0])) * smoothstep(-40, 10, rest[:, 2])
-    line = hairline(rest, eye) - 26 * person.traits["receding"] * middle
-    line = line + 9 * gradient_noise(rest, 14, person.seed + 22) + 6 * gradient_noise(rest, 6, person.seed + 86)
-    grows = (smoothstep(-6, 24, line) ** 0.8)[:, None]
-    rng = np.random.default_rng(person.seed + 80)
-    bulk = 1 + 0.9 * fractal_noise(rest, 45, 2, person.seed + 81)[:, None]
-    rough = {"afro": 6.0, "short": 3.0, "long": 2.0}.get(person.style, 0.8)
-    tufts = rough * fractal_noise(rest, 11, 3, person.seed + 82)[:, None]
-    up = np.array([0.0, 1.0, 0.0]) * smoothstep(20, 70, rest[:, 1:2] - eye[1]) * 0.6
-    height = thick * rng.uniform(0.7, 1.3) * bulk * grows + tufts * grows - 1.5 * (1 - grows)
-    way = normal + up
-    place = place + way / np.linalg.norm(way, axis=1, keepdims=True) * height
-    return Mesh(place, faces, HAIR, rest, shadow)
+    dense = grows(a, person, rest, 14)[:, None]
+    bulk = 1 + 0.6 * fractal_noise(rest, 40, 2, person.seed + 81)[:, None]
+    place = place + normal * (0.45 * style.height * bulk * dense - 2.0 * (1 - dense))
+    tone = np.clip(0.35 + 0.25 * fractal_noise(rest, 6, 2, person.seed + 82), 0.15, 0.6)[:, None]
+    return Mesh.make(place, faces, HAIR, person.hair * tone, shadow * 0.6, rest)
 
 
-def long_hair(head: Head, a: Atlas, person: Person, body: Body) -> Mesh:
-    """A curtain behind the face, from the temples down to the shoulders, both sides of it."""
-    if person.style != "long":
-        return Mesh.none()
-    rng = np.random.default_rng(person.seed + 87)
-    eye = _eye_level(a)
-    level = np.abs(head.template_v3[:, 1] - eye[1] - 20) < 25
-    skull = body.vertices_v3[level]
-    wide, front, back = (float(x) for x in (np.abs(skull[:, 0]).max(), skull[:, 2].max(), skull[:, 2].min()))
-    middle, deep = 0.375 * front + 0.625 * back, (front - back) / 2
-    length, opening, fall = rng.uniform(70, 190), rng.uniform(1.0, 1.35), rng.uniform(2, 12)
-    around, down = np.meshgrid(np.linspace(opening, 2 * np.pi - opening, 60), np.linspace(0, 1, 28))
-    height = eye[1] + 45 - down * (length + 45)
-    thick = 7 + fall * np.sin(np.pi * np.clip(down * 1.3, 0, 1)) + 7 * down
-    rest = np.stack([90 * np.sin(around), height, 100 * np.cos(around) - 70], -1).reshape(-1, 3)
-    locks = 3.5 * fractal_noise(rest * np.array([1, 0.15, 1]), 16, 2, person.seed + 88).reshape(around.shape)
-    edge = smoothstep(0, 0.5, np.minimum(around - opening, 2 * np.pi - opening - around))
-    out = 1 + (thick + locks) / 90 * (0.4 + 0.6 * edge)
-    ragged = 18 * gradient_noise(rest, 12, person.seed + 89).reshape(around.shape) * down**3
-    place = np.stack([wide * out * np.sin(around), height + ragged, middle + deep * out * np.cos(around)], -1)
-    rows, columns = around.shape
-    index = np.arange(rows * columns).reshape(rows, columns)
-    a0, b0, c0, d0 = (x.ravel() for x in (index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]))
-    faces = np.concatenate([np.stack([a0, b0, c0], -1), np.stack([b0, d0, c0], -1)])
-    inner = place.reshape(-1, 3) * np.array([0.985, 1, 0.985])
-    both = np.concatenate([place.reshape(-1, 3), inner])
-    shade = np.repeat([[0.85], [0.4]], len(inner), 0) * np.ones((1, 3))
-    return Mesh(both, np.concatenate([faces, faces[:, ::-1] + len(inner)]), HAIR, np.concatenate([rest, rest]), shade)
+def _strands(head: Head, a: Atlas, person: Person, body: Body, hull: Hull) -> Strands:
+    style, rng = STYLES[person.style], np.random.default_rng(person.seed + 80)
+    roots = scatter(head, body, scalp(head, a, 12), STRANDS, lambda rest: grows(a, person, rest), rng)
+    rest, seed = roots.rest_s3, person.seed + 90
+    lowest = rng.uniform(*style.length)
+    top = smoothstep(15, 55, rest[:, 1] - eye_level(a)[1] + 0.25 * np.clip(rest[:, 2] + 60, -60, 60))
+    length = lowest * (style.sides + (1 - style.sides) * top) * np.exp(rng.normal(0, 0.12, len(rest)))
+    length = length * (1 + 0.5 * gradient_noise(rest, 18, seed))
+    flow = _flow(person, hull, rng)
+    if person.style == "tied":
+        length = np.minimum(length, 1.05 * np.linalg.norm(flow(roots.place_s3), axis=1))
+    height = style.height * rng.uniform(0.25, 1.0, len(rest)) * (0.5 + 0.5 * top) * (0.75 + 0.5 * rng.random())
+    locks = 0.35 * bumps(rest, 13, seed + 3) + (0.9 * bumps(rest, 4, seed + 6) if style.curly else 0)
+    points, out = grow(roots, length, height, flow, hull, style.growth, locks, rng)
+    return colour(person, roots, points, out, style.width * body.fineness**-0.6, 0.4, rng)
 
 
-def strands(
-    person: Person, rest_n3: NDArray[np.float64]
-) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
-    """Albedo, specular, openness and bump of hair (n) at template positions: strands run down from the crown."""
-    seed = person.seed + 83
-    if person.style == "afro":
-        flow = rest_n3 / 2.2
-    else:
-        around = np.arctan2(rest_n3[:, 0], rest_n3[:, 2] + 70) * 70
-        run = np.hypot(rest_n3[:, 1], rest_n3[:, 2]) * 0.08 + 3 * gradient_noise(rest_n3, 40, seed)
-        flow = np.stack([around + 5 * gradient_noise(rest_n3, 25, seed + 1), run, rest_n3[:, 1] * 0.06], -1) / 1.3
-    fine = 0.7 * gradient_noise(flow, 1.0, seed + 2) + 0.6 * gradient_noise(flow * 0.35, 1.0, seed + 3)
-    deep = np.clip(0.82 + 0.7 * fine, 0.25, 1)
-    albedo = person.hair * (0.9 + 0.6 * np.clip(fine, -1, 1)[:, None])
-    return albedo, np.clip(0.1 + 0.15 * fine, 0.02, 0.5), deep, 0.22 * bumps(flow, 1.0, seed + 4)
+def colour(
+    person: Person, roots: Roots, points_sk3: Floats, out_sk3: Floats, width: float, root: float,
+    rng: np.random.Generator, tint: Floats | float = 1.0,
+) -> Strands:  # fmt: skip
+    """Strands of the person's hair colour: each a little different, darker (``root``) where they leave the skin."""
+    count, steps, _ = points_sk3.shape
+    locks = 0.5 * gradient_noise(roots.rest_s3, 7, person.seed + 95)[:, None, None]
+    own = np.exp(rng.normal(0, 0.22, (count, 1, 1)) + locks)
+    lit = root + (1 - root) * np.clip(np.linspace(0, 1.6, steps), 0, 1)
+    shadow = np.repeat(roots.shadow_s3[:, None], steps, 1) ** np.linspace(1, 0.5, steps)[None, :, None]
+    albedo = np.clip(person.hair * tint * own * np.linspace(0.9, 1.15, steps)[None, :, None], 0.003, 0.8)
+    widths = (width * rng.uniform(0.6, 1.2, count)).astype(np.float32)
+    light = (shadow * lit[None, :, None]).astype(np.float32)
+    return Strands(points_sk3, albedo.astype(np.float32), light, out_sk3, widths, HAIR)
 
 
-def _eye_level(a: Atlas) -> NDArray[np.float64]:
-    """Between the eyes of the template."""
-    return np.asarray(np.nanmean(a.points_l3[[33, 133, 263, 362]], 0) * [0, 1, 1])
+def _flow(person: Person, hull: Hull, rng: np.random.Generator) -> Callable[[Floats], Floats]:
+    """The field along which hair lies: out from the crown, combed back, to a side or to the front."""
+    centre = hull.centre_3
+    crown = centre + np.array([rng.normal(0, 12), 85.0, -45.0])
+    knot = centre + np.array([0, rng.uniform(0, 60), -120.0])
+    parting = rng.uniform(-45, 45)
+    back, aside = rng.choice([-0.3, 0.7, 1.6]) * rng.uniform(0.6, 1.2), rng.choice([0.0, 0.8, 1.4])
+    wave, seed = rng.uniform(0, 0.5), person.seed + 97
+
+    def flow(points_n3: Floats) -> Floats:
+        if person.style == "tied":
+            return knot - points_n3
+        away = points_n3 - crown
+        away = away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6)
+        offset = points_n3 - centre
+        high = smoothstep(20, 80, offset[:, 1])[:, None]
+        side = np.tanh((points_n3[:, 0] - centre[0] - parting) / 12)[:, None] * np.array([1.0, 0, 0])
+        combed = away + high * (back * np.array([0, 0.2, -1.0]) + aside * side)
+        if person.style == "long":
+            front = smoothstep(10, 60, offset[:, 2])[:, None]
+            combed = (
+                combed + 0.8 * side * high + front * (np.array([0, 0, -1.5]) + np.sign(offset[:, :1]) * [1.0, 0, 0])
+            )
+        return np.asarray(combed + wave * bumps(points_n3, 25, seed))
+
+    return flow

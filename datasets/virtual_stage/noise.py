@@ -18,7 +18,7 @@ def gradient_noise(points_n3: Points, wavelength: float, seed: int, texel: float
     hold fades out instead of aliasing.
     """
     points = np.ascontiguousarray(points_n3, np.float64) / wavelength
-    return _gradient(points, np.uint32(seed)) * _fade(wavelength, texel)
+    return _gradient(points, _word(seed)) * _fade(wavelength, texel)
 
 
 def fractal_noise(
@@ -48,18 +48,22 @@ def spots(
     points = np.ascontiguousarray(points_n3, np.float64)
     sizes = np.broadcast_to(np.asarray(texel, np.float64), len(points)).copy()
     dense = np.broadcast_to(np.asarray(density, np.float64), len(points)).copy()
-    return _spots(points, cell, radius[0], radius[1], dense, sizes, np.uint32(seed))
+    return _spots(points, cell, radius[0], radius[1], dense, sizes, _word(seed))
 
 
 def cells(points_n3: Points, cell: float, seed: int, texel: float | Values = 0.0) -> Values:
     """Distance (n) to the nearest of one random point a cell, over ``cell``: 0 at a pore, about 0.8 between pores."""
     points = np.ascontiguousarray(points_n3, np.float64) / cell
-    return 0.5 + (_cells(points, np.uint32(seed)) - 0.5) * _fade(cell, texel)
+    return 0.5 + (_cells(points, _word(seed)) - 0.5) * _fade(cell, texel)
 
 
 def bumps(points_n3: NDArray[np.float64], wavelength: float, seed: int) -> NDArray[np.float32]:
     """A random offset of three components (n, 3) at each point."""
     return np.stack([gradient_noise(points_n3, wavelength, seed + i) for i in range(3)], -1)
+
+
+def _word(seed: int) -> np.uint32:
+    return np.uint32(seed % 2**32)
 
 
 def _fade(wavelength: float, texel: float | Values) -> Values:

@@ -56,8 +56,13 @@ def shadow(head: Head, seen: Visibility, light_l3: NDArray[np.floating]) -> Valu
 def thickness(head: Head, vertices_v3: NDArray[np.floating], normals_v3: NDArray[np.floating]) -> Values:
     """Distance (V), mm, at most ``THICKEST_MM``, from a vertex straight in to where the flesh ends."""
     inwards = -normals_v3
-    depth = _run(head, vertices_v3, vertices_v3 + 0.3 * inwards, inwards, "DISTANCE")
+    depth = distances(head, vertices_v3, vertices_v3 + 0.3 * inwards, inwards)
     return _smooth(head, np.clip(depth, 0, THICKEST_MM)[:, None], 2)[:, 0]
+
+
+def distances(head: Head, vertices_v3: Any, start_n3: Any, way_n3: Any) -> Values:
+    """How far (n), mm, rays go before they meet the head; very far if they never do."""
+    return np.asarray(_run(head, vertices_v3, start_n3, way_n3, "DISTANCE"), np.float32)
 
 
 def _run(head: Head, vertices_v3: Any, start_n3: Any, way_n3: Any, query: str) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 Skin is shaded by the project's own shading; the head's cast shadows come from :mod:`occlusion`, at vertices.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +14,13 @@ from torch.nn.functional import avg_pool2d, normalize
 
 from mosar.datasets import lights
 from mosar.datasets.virtual_stage.extras import Extras
-from mosar.datasets.virtual_stage.things import SKIN
+from mosar.datasets.virtual_stage.things import FUZZ, HAIR, SKIN
 from mosar.models.camera import Camera, to_camera, transform_image, views
 from mosar.models.colour import to_linear
 from mosar.models.head import Head
 from mosar.models.head.morph import vertex_normals
 from mosar.models.rasterizer import covered, gather, rasterize, scatter
-from mosar.models.shading import Material, shade
+from mosar.models.shading import Material, irradiance, shade
 from mosar.models.uv import sample
 
 EYES, MOUTH = 1, 2
@@ -81,25 +82,30 @@ def render(
     diffuse, specular, cavity, translucency, bent, hidden = texel.split([3, 1, 1, 1, 3, 1], 1)
     is_skin = (material == SKIN)[:, None]
     normal = torch.where(is_skin, normalize(bent, dim=-1), normal)
-    other = extras.surface(material, gather(seen, triangles, extras.rest_v3[None]), normal)
+    rest, albedo = (gather(seen, triangles, x[None]) for x in (extras.rest_v3, extras.albedo_v3))
+    other = extras.surface(material, rest, albedo, normal)
     is_other = other.cover_n1 > 0.5
     for index, shine in ((EYES, 0.3), (MOUTH, 0.45)):
         here = (material == index)[:, None]
-        own = _albedo(head, index, subject.iris)
+        own = eyes_and_mouth(head, index, subject.iris)
         diffuse = torch.where(here, sample(own, uv[None])[0], diffuse)
         specular = torch.where(here, torch.full_like(specular, shine), specular)
         cavity = torch.where(here, torch.ones_like(cavity), cavity)
         translucency = torch.where(here, torch.full_like(cavity, 0.1), translucency)
     diffuse, normal = torch.where(is_other, other.diffuse_n3, diffuse), torch.where(is_other, other.normal_n3, normal)
     specular = torch.where(is_other, other.specular_n1, specular)
-    cavity = torch.where(is_other, other.open_n1, cavity)
+    cavity = torch.where(is_other, torch.ones_like(cavity), cavity)
     translucency = torch.where(is_other, torch.zeros_like(cavity), translucency)
 
     light_1lc = torch.from_numpy(light.sh_l3)[None]
     surface = Material(diffuse, specular, torch.ones_like(cavity), translucency)
-    colour = shade(surface, normal, view, light_1lc) * lit.clamp(0, 1) * cavity
-    colour = colour.clamp(min=0) + _glint(light, material, normal, view)
-    visible_skin = (is_skin & ~is_other & (hidden < 0.5)).float()
+    colour = shade(surface, normal, view, light_1lc)
+    hairs = torch.nonzero((material == HAIR) | (material == FUZZ))[:, 0]
+    colour[hairs] = diffuse[hairs] / math.pi * irradiance(light_1lc, normal[None, hairs])[0]
+    colour = colour * lit.clamp(0, 1) * cavity
+    colour = colour.clamp(min=0) + _glint(light, material, normal, view, lit.clamp(0, 1))
+    fuzz = (material == FUZZ)[:, None]
+    visible_skin = ((is_skin & ~is_other & (hidden < 0.5)) | fuzz).float()
     values = torch.cat([colour, torch.ones_like(cavity), visible_skin], 1)
     picture = avg_pool2d(scatter(seen, values, (1, *size)), SUPERSAMPLE)[0]
     alpha = picture[3:4].permute(1, 2, 0).numpy()
@@ -143,19 +149,19 @@ def point_depths(camera: Camera, points_n3: Tensor) -> NDArray[np.float32]:
     return np.asarray(to_camera(camera, points_n3[None])[0, :, 2].numpy(), np.float32)
 
 
-def _glint(light: lights.Light, material: Tensor, normal: Tensor, view: Tensor) -> Tensor:
+def _glint(light: lights.Light, material: Tensor, normal: Tensor, view: Tensor, lit: Tensor) -> Tensor:
     """What a wet eye mirrors of the environment itself: sharper than any nine bands."""
     glint = torch.zeros_like(normal)
     here = torch.nonzero(material == EYES)[:, 0]
     if len(here):
         n, v = normal[here], view[here]
         mirror = 2 * (n * v).sum(-1, keepdim=True) * n - v
-        found = lights.radiance(light, mirror.double().numpy())
-        glint[here] = 0.035 * torch.from_numpy(np.minimum(found, 60))
+        found = lights.radiance(light, mirror.double().numpy(), lamps=True)
+        glint[here] = 0.02 * lit[here] * torch.from_numpy(np.minimum(found, 60))
     return glint
 
 
-def _albedo(head: Head, material: int, iris: NDArray[np.floating]) -> Tensor:
+def eyes_and_mouth(head: Head, material: int, iris: NDArray[np.floating]) -> Tensor:
     """The fixed linear map (1, 3, H, W) of eyes or mouth; the iris takes the subject's colour."""
     stored = getattr(head, f"{head.material_names[material]}_albedo_hw3")
     albedo = to_linear(torch.tensor(stored).permute(2, 0, 1)[None] / 255.0)

@@ -1,53 +1,136 @@
 """What the virtual light stage's people wear, as meshes around a head."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-SKIN, HAIR, FRAME = 0, 16, 17
-"""Materials: the head's own count from 0 (skin), these are added."""
+from mosar.models.head.morph import vertex_normals
+
+SKIN, HAIR, FRAME, CLOTH, HAND, FUZZ = 0, 16, 17, 18, 19, 20
+"""Materials: the head's own count from 0 (skin), these are added. ``FUZZ``: brows, lashes, beards; part of the skin."""
+
+Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """A head that is dressed (V 3 each): points in mm, normals, share of light past its own shadows."""
+    """A head that is dressed (V 3 each): points in mm, normals, share of light past its own shadows.
+
+    ``eye_3``: the camera's place. ``fineness``: share of the hairs that are drawn, each as much wider.
+    """
 
     vertices_v3: NDArray[np.float32]
     normals_v3: NDArray[np.float32]
     shadow_v3: NDArray[np.float32]
+    eye_3: NDArray[np.float64]
+    fineness: float
 
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
-    """A thing: points, triangles (counter-clockwise from outside), material, template positions, share of light."""
+    """A thing of x points and g triangles, counter-clockwise from outside.
 
-    vertices_x3: NDArray[np.floating]
+    ``albedo_x3`` linear; ``shadow_x3``: share of the light that comes to a point; ``rest_x3``: template positions.
+    """
+
+    vertices_x3: Floats
     triangles_g3: NDArray[np.int64]
     material: int
-    rest_x3: NDArray[np.floating]
-    shadow_x3: NDArray[np.floating]
+    albedo_x3: Floats
+    shadow_x3: Floats
+    rest_x3: Floats
+    normals_x3: Floats
+    strands: "Strands | None" = field(default=None)
 
-    @staticmethod
-    def none() -> "Mesh":
-        return Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int64), HAIR, np.zeros((0, 3)), np.zeros((0, 3)))
+    @classmethod
+    def make(
+        cls,
+        vertices_x3: Floats,
+        triangles_g3: NDArray[np.int64],
+        material: int,
+        albedo: Floats | float,
+        shadow: Floats | float = 0.9,
+        rest_x3: Floats | None = None,
+    ) -> Self:
+        """With smooth normals; one albedo or share of light may serve all points."""
+        points = np.asarray(vertices_x3, np.float32)
+        normals = vertex_normals(torch.from_numpy(points)[None], torch.from_numpy(triangles_g3.astype(np.int64)))[0]
+        albedo, shadow = (np.broadcast_to(np.asarray(x), points.shape) for x in (albedo, shadow))
+        rest = points if rest_x3 is None else rest_x3
+        return cls(points, triangles_g3.astype(np.int64), material, albedo, shadow, rest, normals.numpy())
+
+    @classmethod
+    def none(cls) -> Self:
+        empty = np.zeros((0, 3))
+        return cls(empty, np.zeros((0, 3), np.int64), HAIR, empty, empty, empty, empty)
 
     @staticmethod
     def join(parts: "Sequence[Mesh]") -> "Mesh":
-        """One mesh of several of one material."""
+        """One mesh of several; the first one's material."""
         starts = np.cumsum([0, *[len(m.vertices_x3) for m in parts]])
+        names = ("vertices_x3", "albedo_x3", "shadow_x3", "rest_x3", "normals_x3")
+        triangles = np.concatenate([m.triangles_g3 + start for m, start in zip(parts, starts[:-1], strict=True)])
+        joined = {name: np.concatenate([getattr(m, name) for m in parts]) for name in names}
+        return Mesh(triangles_g3=triangles, material=parts[0].material, **joined)
+
+
+@dataclass(frozen=True, eq=False)
+class Strands:
+    """Hairs (s) as polylines of k points: mm, linear albedo at each point, share of light, width at the root in mm.
+
+    ``out_sk3``: away from the head, unit: where a hair's lit side is.
+    """
+
+    points_sk3: Floats
+    albedo_sk3: Floats
+    shadow_sk3: Floats
+    out_sk3: Floats
+    width_s: Floats
+    material: int
+
+    def ribbons(self, eye_3: Floats) -> Mesh:
+        """Bands that face the eye, narrow at their ends; shaded as the round things that they stand for."""
+        count, steps, _ = self.points_sk3.shape
+        if not count:
+            return Mesh.none()
+        along = np.gradient(self.points_sk3, axis=1)
+        along /= np.maximum(np.linalg.norm(along, axis=-1, keepdims=True), 1e-6)
+        side = np.cross(along, eye_3.astype(np.float32) - self.points_sk3)
+        side /= np.maximum(np.linalg.norm(side, axis=-1, keepdims=True), 1e-6)
+        half = 0.5 * self.width_s[:, None, None] * self.taper(steps)[None, :, None]
+        normal = self.out_sk3 - (self.out_sk3 * along).sum(-1, keepdims=True) * along
+        normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-6)
+
+        def double(values: Floats) -> Floats:
+            return np.repeat(values.reshape(-1, 3), 2, 0)
+
+        points = np.stack([self.points_sk3 - half * side, self.points_sk3 + half * side], 2)
+        first = (np.arange(count)[:, None] * steps + np.arange(steps - 1)).reshape(-1) * 2
+        faces = np.concatenate(
+            [np.stack([first, first + 1, first + 3], -1), np.stack([first, first + 3, first + 2], -1)]
+        )
+        tilt = 0.35 * np.stack([-side, side], 2)
+        round_normal = double(normal) + tilt.reshape(-1, 3)
+        round_normal /= np.linalg.norm(round_normal, axis=1, keepdims=True)
+        points = points.reshape(-1, 3)
         return Mesh(
-            np.concatenate([m.vertices_x3 for m in parts]),
-            np.concatenate([m.triangles_g3 + start for m, start in zip(parts, starts[:-1], strict=True)]),
-            parts[0].material,
-            np.concatenate([m.rest_x3 for m in parts]),
-            np.concatenate([m.shadow_x3 for m in parts]),
+            points, faces, self.material, double(self.albedo_sk3), double(self.shadow_sk3), points, round_normal, self
         )
 
+    @staticmethod
+    def taper(steps: int) -> Floats:
+        """Width along a hair over that at its root."""
+        return (1 - 0.75 * np.linspace(0, 1, steps) ** 2).astype(np.float32)
 
-def tube(line_n3: NDArray[np.floating], radius: float, sides: int = 6) -> Mesh:
-    """A round bar along a polyline."""
+
+def tube(
+    line_n3: Floats, radius: float | Floats, albedo: Floats | float, sides: int = 6, material: int = FRAME
+) -> Mesh:
+    """A round bar along a polyline; ``radius`` may change along it."""
     along = np.gradient(line_n3, axis=0)
     along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
     side = np.cross(along, np.where(np.abs(along[:, 1:2]) > 0.8, [[1.0, 0, 0]], [[0.0, 1, 0]]))
@@ -55,16 +138,15 @@ def tube(line_n3: NDArray[np.floating], radius: float, sides: int = 6) -> Mesh:
     up = np.cross(side, along)
     turn = np.linspace(0, 2 * np.pi, sides, endpoint=False)
     ring = np.cos(turn)[None, :, None] * side[:, None] + np.sin(turn)[None, :, None] * up[:, None]
-    place = (line_n3[:, None] + radius * ring).reshape(-1, 3)
+    wide = np.broadcast_to(np.asarray(radius, np.float64), len(line_n3))[:, None, None]
+    place = (line_n3[:, None] + wide * ring).reshape(-1, 3)
     n, k = np.meshgrid(np.arange(len(line_n3) - 1), np.arange(sides), indexing="ij")
     a, b = n * sides + k, n * sides + (k + 1) % sides
     faces = np.concatenate([np.stack([a, b, a + sides], -1), np.stack([b, b + sides, a + sides], -1)], 1).reshape(-1, 3)
-    return Mesh(place, faces, FRAME, place, np.full((len(place), 3), 0.9))
+    return Mesh.make(place, faces[:, ::-1], material, albedo)
 
 
-def subdivide(
-    values_vc: NDArray[np.floating], triangles_f3: NDArray[np.int64]
-) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
+def subdivide(values_vc: Floats, triangles_f3: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64]]:
     """Each triangle as four; vertices that no triangle uses are dropped."""
     used, flat = np.unique(triangles_f3, return_inverse=True)
     triangles = flat.reshape(-1, 3)

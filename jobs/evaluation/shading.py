@@ -21,10 +21,9 @@ from torch import Tensor
 from torch.autograd import gradcheck
 from torch.nn.functional import avg_pool2d, normalize
 
-from mosar.datasets import lights
+from mosar.datasets import lights, path_tracer
 from mosar.datasets.pack_lights import read_exr
 from mosar.errors import ConfigError
-from mosar.jobs import path_tracer
 from mosar.models.camera import Camera, position
 from mosar.models.colour import to_srgb
 from mosar.models.head import load_head, vertex_normals

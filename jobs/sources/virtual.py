@@ -4,15 +4,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from mosar.datasets import lights, schema
 from mosar.datasets.schema import Kind
+from mosar.datasets.virtual_stage.renderers import Choice, Renderer, check
 from mosar.platform.shards import Record
 
-GENERATOR = 3
+GENERATOR = 4
 """Raised whenever the same seed gives other people or pictures: data sets of another generator are not continued."""
 
 _SPLIT_STEP, _KIND_STEP, _SEED_STEP = 10**7, 10**8, 10**9
 _SPLITS = ("train", "validation", "test")
+_EVALUATION = 1000 * _SEED_STEP
+"""First seed of the people of evaluation sets: past every seed that a data set for training can have."""
 
 
 class Sizes(Protocol):
@@ -30,7 +35,11 @@ class Sizes(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """A shard: people by their seeds, ``first`` to ``first + count``, each captured ``captures`` times."""
+    """A shard: people by their seeds, ``first`` to ``first + count``, each captured ``captures`` times.
+
+    ``renderer`` may be mixed: then ``share`` of the captures are path traced. ``lights``: that of each capture; else
+    any that the split may see.
+    """
 
     kind: Kind
     split: str
@@ -39,18 +48,44 @@ class Task:
     captures: int
     map_size: int
     image_size: int
+    renderer: Choice = "fast"
+    share: float = 0.5
+    lights: tuple[str, ...] = ()
 
 
-def tasks(kind: Kind, subjects: Mapping[str, int], sizes: Sizes, seed: int) -> list[Task]:
-    """Shards of a data set. No person is in two splits, nor in the light stage and in the wild."""
+def tasks(
+    kind: Kind, subjects: Mapping[str, int], sizes: Sizes, seed: int, renderer: Choice = "fast", share: float = 0.5
+) -> list[Task]:
+    """Shards of a data set. No person is in two splits, nor in the light stage and in the wild.
+
+    Raises:
+        ConfigError: the renderer is not installed.
+    """
+    check(renderer)
     people = max(1, sizes.shard // sizes.captures)
     found = []
     for split, count in subjects.items():
         start = seed * _SEED_STEP + (kind == "wild") * _KIND_STEP + _SPLITS.index(split) * _SPLIT_STEP
         for first in range(0, count, people):
-            size = min(people, count - first)
-            found.append(Task(kind, split, start + first, size, sizes.captures, sizes.map_size, sizes.image_size))
+            number = min(people, count - first), sizes.captures
+            found.append(Task(kind, split, start + first, *number, sizes.map_size, sizes.image_size, renderer, share))
     return found
+
+
+def evaluation_tasks(people: int, sizes: Sizes) -> list[Task]:
+    """Shards of an evaluation set: people of no other set, each path traced once under each held-out light.
+
+    Raises:
+        ConfigError: the path tracer is not installed.
+    """
+    check("path")
+    each = len(lights.HELD_OUT_LIGHTS)
+    at_once = max(1, sizes.shard // each)
+    return [
+        Task("stage", "test", _EVALUATION + first, min(at_once, people - first), each, sizes.map_size,
+             sizes.image_size, "path", lights=lights.HELD_OUT_LIGHTS)
+        for first in range(0, people, at_once)
+    ]  # fmt: skip
 
 
 def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record]:
@@ -68,11 +103,12 @@ def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record
     torch.set_num_threads(1)
     head = load_head(head_path)
     names = lights.TRAIN_LIGHTS if task.split == "train" else lights.HELD_OUT_LIGHTS
-    stage = Stage(head, task.map_size, task.image_size, names)
     for seed in range(task.first, task.first + task.count):
         person = sample_person(head, seed)
         painted = skin.paint(atlas(head, task.map_size), person)
         for number in range(task.captures):
+            allowed = task.lights[number : number + 1] or names
+            stage = Stage(head, task.map_size, task.image_size, allowed, _renderer(task, seed, number))
             sample, linear = capture(stage, person, painted, number)
             if task.kind == "wild":
                 sample = snapshot(sample, linear, seed * 1000 + number)
@@ -81,6 +117,13 @@ def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record
             schema.validate(members, task.kind)
             subject = f"{task.kind}-{seed}"
             yield Record(f"{subject}-{number}", task.split, subject, members)
+
+
+def _renderer(task: Task, seed: int, number: int) -> Renderer:
+    """The renderer of a capture, drawn if they are mixed."""
+    if task.renderer != "mixed":
+        return task.renderer
+    return "path" if np.random.default_rng([seed, number, 1]).random() < task.share else "fast"
 
 
 def head_digest(path: str | None) -> str:

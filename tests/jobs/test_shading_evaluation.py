@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from mosar.datasets import path_tracer
 from mosar.datasets.lights import load_lights
-from mosar.jobs import named, path_tracer
+from mosar.jobs import named
 from mosar.jobs.evaluation import shading
 from mosar.models.shading import sh
 

@@ -1,4 +1,7 @@
-"""A renderer that is not ours: Mitsuba 3, for the references of evaluations. Linear RGB, head frame, millimetres."""
+"""A renderer that is not ours: Mitsuba 3, path tracing. Linear RGB, head frame, millimetres.
+
+An optional dependency: ``pip install 'mosar[path]'``. Same scene, same picture, on any number of cores.
+"""
 
 import math
 from collections.abc import Mapping
@@ -14,11 +17,16 @@ Floats = NDArray[np.floating[Any]]
 VARIANT = "scalar_rgb"
 
 
-def _mitsuba() -> Any:
+def load() -> Any:
+    """Mitsuba itself.
+
+    Raises:
+        ConfigError: it is not installed; the message names the extra that holds it.
+    """
     try:
         import mitsuba
     except ImportError as error:
-        raise ConfigError("this evaluation needs Mitsuba: pip install 'mosar[dev]'") from error
+        raise ConfigError("path tracing needs Mitsuba, which is not installed: pip install 'mosar[path]'") from error
     mitsuba.set_variant(VARIANT)
     mitsuba.set_log_level(mitsuba.LogLevel.Error)
     return mitsuba
@@ -29,16 +37,25 @@ def sphere(radius: float, skin: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"type": "sphere", "radius": radius, "bsdf": skin}
 
 
-def mesh(vertices_v3: Floats, triangles_f3: NDArray[np.int64], normals_v3: Floats, colour_v3: Floats, skin: Any) -> Any:
-    """A mesh with smooth normals; ``reflectance`` of ``skin`` may read the vertices' colours as ``vertex_colour``."""
-    mi = _mitsuba()
+def mesh(
+    vertices_v3: Floats, triangles_f3: NDArray[np.int64], normals_v3: Floats, colour_v3: Floats, skin: Any,
+    uv_v2: Floats | None = None,
+) -> Any:  # fmt: skip
+    """A mesh with smooth normals; ``reflectance`` of ``skin`` may read the vertices' colours as ``vertex_colour``.
+
+    ``uv_v2``: places in bitmaps, our v (up).
+    """
+    mi = load()
     properties = mi.Properties()
     properties["mesh_bsdf"] = mi.load_dict(skin)
-    shape = mi.Mesh("mesh", len(vertices_v3), len(triangles_f3), has_vertex_normals=True, props=properties)
+    shape = mi.Mesh("mesh", len(vertices_v3), len(triangles_f3), has_vertex_normals=True,
+                    has_vertex_texcoords=uv_v2 is not None, props=properties)  # fmt: skip
     shape.add_attribute("vertex_colour", 3, np.ravel(colour_v3).astype(np.float32).tolist())
     parameters = mi.traverse(shape)
     parameters["vertex_positions"] = np.ravel(vertices_v3).astype(np.float32)
     parameters["vertex_normals"] = np.ravel(normals_v3).astype(np.float32)
+    if uv_v2 is not None:
+        parameters["vertex_texcoords"] = np.ravel(uv_v2 * [1, -1] + [0, 1]).astype(np.float32)
     parameters["faces"] = np.ravel(triangles_f3).astype(np.uint32)
     parameters.update()
     return shape
@@ -57,40 +74,57 @@ def skin(reflectance: Mapping[str, Any], alpha: float | None, eta: float = 1.4) 
     return {"type": "blendbsdf", "weight": 0.5, "diffuse": diffuse, "specular": lobe}
 
 
+def bitmap(values_hwc: Floats) -> Mapping[str, Any]:
+    """A texture of linear numbers, one or three channels."""
+    values = np.ascontiguousarray(values_hwc, np.float32)
+    return {"type": "bitmap", "bitmap": load().Bitmap(values), "raw": True, "wrap_mode": "clamp"}
+
+
 def trace(
     shape: Any, environment_hw3: Floats, eye: Floats, target: Floats, field_of_view: float, size: int, samples: int,
     bounces: int = 6,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:  # fmt: skip
-    """A square picture (size, size, 3), and the pixels (size, size) that the shape fills wholly.
+    """A square picture (size, size, 3) of a shape, and the pixels (size, size) that it fills wholly.
+
+    ``field_of_view`` in degrees; see :func:`render`.
+    """
+    look = {"origin": [float(x) for x in eye], "target": [float(x) for x in target], "up": [0.0, 1.0, 0.0]}
+    view = {"fov": field_of_view, "to_world": load().ScalarTransform4f().look_at(**look)}
+    picture = render({"shape": shape}, environment_hw3, view, size, samples, bounces)
+    return picture[..., :3], picture[..., 3] > 1 - 1e-6
+
+
+def render(
+    shapes: Mapping[str, Any], environment_hw3: Floats, view: Mapping[str, Any], size: int, samples: int,
+    bounces: int = 6, seed: int = 0,
+) -> NDArray[np.float32]:  # fmt: skip
+    """Shapes by name under an environment map, as a square picture (size, size, 4): colour times coverage, coverage.
 
     The environment map is in our convention, which is Mitsuba's but for the rows: its first and last are the poles.
-    ``field_of_view`` in degrees; pixels are box filtered.
+    ``view``: what Mitsuba's perspective camera takes. Pixels are box filtered.
     """
-    mi = _mitsuba()
+    mi = load()
     between = np.concatenate([environment_hw3[:1], environment_hw3, environment_hw3[-1:]])
     rows = np.empty((2 * len(environment_hw3) + 1, *environment_hw3.shape[1:]), np.float32)
     rows[0::2], rows[1::2] = (between[1:] + between[:-1]) / 2, environment_hw3
-    look = {"origin": [float(x) for x in eye], "target": [float(x) for x in target], "up": [0.0, 1.0, 0.0]}
     scene = mi.load_dict({
         "type": "scene",
         "integrator": {"type": "path", "max_depth": bounces, "hide_emitters": True},
-        "shape": shape,
         "light": {"type": "envmap", "bitmap": mi.Bitmap(rows)},
         "camera": {
             "type": "perspective",
-            "fov": field_of_view,
             "near_clip": 1.0,
             "far_clip": 1e5,
-            "to_world": mi.ScalarTransform4f().look_at(**look),
+            **view,
             "film": {
                 "type": "hdrfilm", "width": size, "height": size, "pixel_format": "rgba", "component_format": "float32",
                 "rfilter": {"type": "box"},
             },
-            "sampler": {"type": "multijitter", "sample_count": samples},
+            "sampler": {"type": "multijitter", "sample_count": samples, "seed": seed},
         },
+        **shapes,
     })  # fmt: skip
-    picture = np.array(mi.render(scene))
-    return picture[..., :3], picture[..., 3] > 1 - 1e-6
+    return np.array(mi.render(scene, seed=seed), np.float32)
 
 
 def field_of_view(size: int, focal: float) -> float:

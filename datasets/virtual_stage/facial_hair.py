@@ -1,0 +1,122 @@
+"""Brows, lashes, beards and moustaches as hairs. They belong to the skin: its maps hold them too."""
+
+import dataclasses
+
+import numpy as np
+
+from mosar.datasets import skin_mask
+from mosar.datasets.virtual_stage.atlas import Atlas, outline_distance, smoothstep
+from mosar.datasets.virtual_stage.hair import colour
+from mosar.datasets.virtual_stage.noise import bumps, gradient_noise
+from mosar.datasets.virtual_stage.people import Person
+from mosar.datasets.virtual_stage.strands import Floats, Growth, grow, scatter
+from mosar.datasets.virtual_stage.things import FUZZ, Body, Mesh, Strands
+from mosar.models.head import Head
+
+_UPPER = {1.0: (362, 398, 384, 385, 386, 387, 388, 466, 263), -1.0: (133, 173, 157, 158, 159, 160, 161, 246, 33)}
+_LOWER = {1.0: (362, 382, 381, 380, 374, 373, 390, 249, 263), -1.0: (133, 155, 154, 153, 145, 144, 163, 7, 33)}
+"""Rims of the lids, from the inner corner out; by side."""
+
+
+def facial_hair(head: Head, a: Atlas, person: Person, body: Body) -> list[Mesh]:
+    """All hairs of the face."""
+    found = [_brows(head, a, person, body), *_lashes(head, person, body)]
+    if max(person.traits["beard"], person.traits["moustache"]) > 0:
+        found.append(_beard(head, a, person, body))
+    return [dataclasses.replace(strands, material=FUZZ).ribbons(body.eye_3) for strands in found]
+
+
+def _still(points_n3: Floats) -> Floats:
+    return np.zeros_like(points_n3)
+
+
+def _front(head: Head) -> Floats:
+    skin = head.triangles_f3[head.material_f == 0]
+    return np.asarray(skin[head.template_v3[skin][..., 2].mean(1) > -90])
+
+
+def _brows(head: Head, a: Atlas, person: Person, body: Body) -> Strands:
+    """Out and down, those near the nose up; as far as the painted ones reach."""
+    rng = np.random.default_rng(person.seed + 98)
+    outlines = [a.points_l3[list(o)] for o in (skin_mask.LEFT_BROW, skin_mask.RIGHT_BROW)]
+    corners = np.concatenate(outlines)
+    low, high = np.nanmin(corners, 0) - 4, np.nanmax(corners, 0) + 4
+    faces = _front(head)
+    centres = head.template_v3[faces].mean(1)
+    faces = faces[(centres[:, 1] > low[1]) & (centres[:, 1] < high[1]) & (centres[:, 2] > -60)]
+    thick = person.traits["brows"]
+
+    def dense(rest: Floats) -> Floats:
+        distance = np.maximum(*(outline_distance(rest, o) for o in outlines))
+        return np.asarray(smoothstep(-1.6, 1.4, distance + 1.2 * thick - 1.2) * (0.35 + 0.65 * thick))
+
+    roots = scatter(head, body, faces, 2600, dense, rng)
+    inner = float(np.nanmin(np.abs(corners[:, 0])))
+    across = smoothstep(inner, inner + 14, np.abs(roots.rest_s3[:, 0]))[:, None]
+    way = np.sign(roots.rest_s3[:, :1]) * np.array([1.0, 0, 0]) * (0.25 + across) + np.array([0, 1.0, 0]) * (
+        0.9 - 1.1 * across
+    )
+    length = rng.uniform(5, 9, len(roots)) * (0.6 + 0.4 * thick)
+    bend = way + 0.3 * rng.normal(size=way.shape) + 0.3 * bumps(roots.rest_s3, 5, person.seed + 99)
+    points, out = grow(roots, length, np.full(len(roots), 0.5), _still, None,
+                       Growth(0.0, 0.5, 0.0, 0.05, 4), bend, rng)  # fmt: skip
+    return colour(person, roots, points, out, 0.4 * body.fineness**-0.6, 0.8, rng, 0.7)
+
+
+def _beard(head: Head, a: Atlas, person: Person, body: Body) -> Strands:
+    """Down along jaw and cheeks, from under the nose to the sides; its length is the person's."""
+    from scipy.spatial import cKDTree
+
+    rng = np.random.default_rng(person.seed + 100)
+    t, lips = person.traits, a.points_l3[list(skin_mask.LIPS)]
+    mouth, nose = np.nanmean(lips, 0), a.points_l3[1]
+    faces = _front(head)
+    centres = head.template_v3[faces].mean(1)
+    faces = faces[(centres[:, 1] < nose[1] + 35) & (centres[:, 1] > nose[1] - 110) & (centres[:, 2] > -85)]
+    texels = cKDTree(a.position_n3)
+
+    def dense(rest: Floats) -> Floats:
+        index = texels.query(rest)[1]
+        beard = a.areas["beard"][index] * (t["beard"] > 0)
+        lip = a.areas["moustache"][index] * (t["moustache"] > 0)
+        ragged = np.clip(np.maximum(beard, lip) + 0.25 * gradient_noise(rest, 9, person.seed + 101), 0, 1)
+        return smoothstep(0.25, 0.8, ragged) * max(t["beard"], t["moustache"])
+
+    roots = scatter(head, body, faces, 9000, dense, rng)
+    longest = np.exp(rng.uniform(np.log(2.5), np.log(22)))
+    under = roots.rest_s3[:, 1] > mouth[1] + 4
+    low = smoothstep(mouth[1] + 5, mouth[1] - 35, roots.rest_s3[:, 1])
+    length = np.where(under, min(longest, 9.0), longest * (0.35 + 0.65 * low)) * rng.uniform(0.6, 1.2, len(roots))
+    sideways = np.sign(roots.rest_s3[:, :1]) * np.array([1.0, 0, 0]) * np.where(under, 0.9, 0.05)[:, None]
+    bend = sideways + np.array([0, -0.55, 0.1]) + 0.35 * bumps(roots.rest_s3, 7, person.seed + 102)
+    points, out = grow(roots, length, np.full(len(roots), 0.5), _still, None,
+                       Growth(0.0, 0.45, 0.1, 0.2, 5), bend, rng)  # fmt: skip
+    return colour(person, roots, points, out, 0.45 * body.fineness**-0.6, 0.7, rng, 0.9)
+
+
+def _lashes(head: Head, person: Person, body: Body) -> list[Strands]:
+    """Rows of curved hairs along the rims of the lids, the upper ones longer."""
+    rng = np.random.default_rng(person.seed + 103)
+    texels = head.triangles_f3[head.landmark_triangle_l.clip(0)]
+    marks = np.einsum("lcx,lc->lx", body.vertices_v3[texels], head.landmark_barycentric_l3)
+    known = head.landmark_triangle_l >= 0
+    long = rng.uniform(5.5, 8.5) * (1.15 - 0.3 * person.male)
+    rows = []
+    for rims, length, count, up in ((_UPPER, long, 90, 1.0), (_LOWER, 0.5 * long, 50, -1.0)):
+        for side, rim in rims.items():
+            line = marks[[i for i in rim if known[i]]]
+            if len(line) < 4:
+                continue
+            t = np.sort(rng.uniform(0.08, 1, count))
+            place = np.stack([np.interp(t, np.linspace(0, 1, len(line)), line[:, i]) for i in range(3)], -1)
+            fan = side * (t - 0.35)[:, None] * np.array([1.1, 0, 0])
+            start = fan + np.array([0, 0.1 * up, 1.0]) + rng.normal(0, 0.12, place.shape)
+            end = fan + np.array([0, 1.1 * up, 0.5]) + rng.normal(0, 0.12, place.shape)
+            s = np.linspace(0, 1, 5)[None, :, None]
+            size = length * rng.uniform(0.7, 1.0, (count, 1, 1)) * (0.75 + 0.5 * t)[:, None, None]
+            points = place[:, None] + size * 0.75 * (s * start[:, None] * (1 - 0.5 * s) + 0.5 * s**2 * end[:, None])
+            out = np.broadcast_to(np.array([0.0, up * 0.3, 0.95]), points.shape)
+            shadow = np.full((count, 3), 0.7)
+            albedo = np.broadcast_to(0.3 * person.hair + 0.004, points.shape)
+            rows.append(Strands(points, albedo, np.repeat(shadow[:, None], 5, 1), out, np.full(count, 0.3), FUZZ))
+    return rows

@@ -1,0 +1,75 @@
+"""Hats: knitted caps, peaked caps and scarves, as shells around the head."""
+
+import numpy as np
+
+from mosar.datasets.virtual_stage.atlas import Atlas, hairline, smoothstep
+from mosar.datasets.virtual_stage.hair import eye_level
+from mosar.datasets.virtual_stage.noise import fractal_noise, gradient_noise
+from mosar.datasets.virtual_stage.people import Person
+from mosar.datasets.virtual_stage.things import CLOTH, Body, Mesh, subdivide
+from mosar.models.head import Head
+
+SHARE = 0.09
+"""Of people who wear one."""
+
+
+def kind(person: Person) -> str:
+    """What a person wears on the head: none, knitted, peaked or scarf."""
+    rng = np.random.default_rng(person.seed + 104)
+    if rng.random() >= SHARE:
+        return "none"
+    return str(rng.choice(["knitted", "peaked", "scarf"] if person.male < 0.5 else ["knitted", "peaked"]))
+
+
+def hat(head: Head, a: Atlas, person: Person, body: Body) -> Mesh:
+    """The hat's shell, and the peak of a peaked one."""
+    what = kind(person)
+    if what == "none":
+        return Mesh.none()
+    rng = np.random.default_rng(person.seed + 105)
+    colour = np.clip(np.exp(rng.uniform(np.log(0.015), np.log(0.6))) * np.exp(rng.normal(0, 0.4, 3)), 0.01, 0.8)
+    rest, eye = np.asarray(head.template_v3, np.float64), eye_level(a)
+    skin = np.zeros(len(rest), bool)
+    skin[np.unique(head.triangles_f3[head.material_f == 0])] = True
+    edge = _edge(what, rest, eye, rng.uniform(-4, 8))
+    faces = head.triangles_f3[(skin & (edge > -14))[head.triangles_f3].all(1)]
+    values = np.concatenate([body.vertices_v3, body.normals_v3, rest, body.shadow_v3, edge[:, None]], 1)
+    values, faces = subdivide(values, faces)
+    place, normal, rest, shadow, over = np.split(values, [3, 6, 9, 12], 1)
+    inside = smoothstep(-1.5, 1.5, over + 1.5 * gradient_noise(rest, 18, person.seed + 106)[:, None])
+    crown = smoothstep(30, 95, rest[:, 1:2] - eye[1])
+    thick = {"knitted": 10.0, "peaked": 9.0, "scarf": 7.0}[what] + rng.uniform(2, 12) * crown
+    folds = 1.5 * fractal_noise(rest * [1, 0.6, 1], 22, 2, person.seed + 107)[:, None]
+    place = place + normal * ((thick + folds) * inside - 3 * (1 - inside))
+    weave = np.ones(len(rest))
+    if what == "knitted":
+        weave = 0.8 + 0.2 * np.sin(np.arctan2(rest[:, 0], rest[:, 2] + 70) * 70 * 2 * np.pi / 5)
+    shell = Mesh.make(place, faces, CLOTH, colour * weave[:, None], shadow, rest)
+    return Mesh.join([shell, _peak(body, place, rest, colour, eye)]) if what == "peaked" else shell
+
+
+def _edge(what: str, rest_v3: np.ndarray, eye_3: np.ndarray, low: float) -> np.ndarray:
+    """Height (V) over the hat's rim, mm."""
+    height, forward = rest_v3[:, 1] - eye_3[1], rest_v3[:, 2]
+    if what == "scarf":
+        face = np.hypot(rest_v3[:, 0] / 72, (height + 22) / 88)
+        return np.where(forward > -75, 60 * (face - 1), 40.0) - 0.0 * hairline(rest_v3, eye_3)
+    return height - (38 + low + 0.32 * np.clip(forward + 20, -130, 60))
+
+
+def _peak(body: Body, place: np.ndarray, rest: np.ndarray, colour: np.ndarray, eye: np.ndarray) -> Mesh:
+    """A curved board in front of the forehead."""
+    front = place[rest[:, 2] > rest[:, 2].max() - 40]
+    level = float(np.quantile(front[:, 1], 0.1))
+    ahead = float(np.quantile(front[:, 2], 0.95))
+    turn = np.linspace(-1.05, 1.05, 24)
+    out = np.linspace(0, 1, 6)[:, None]
+    x = 72 * np.sin(turn) * (1 + 0.02 * out)
+    z = ahead - 62 + 66 * np.cos(turn) + 62 * out * np.cos(turn) ** 0.7
+    y = level + 4 - 14 * out - 0.0028 * x**2
+    points = np.stack([x, y, z], -1)
+    both = np.concatenate([points.reshape(-1, 3), points.reshape(-1, 3) - [0, 2, 0]])
+    index = np.arange(x.size).reshape(x.shape)
+    a, b, c, d = (i.ravel() for i in (index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]))
+    faces = np.concatenate([np.stack([a, c, b], -1), np.stack([b, c, d], -1)])
+    return Mesh.make(both, np.concatenate([faces, faces[:, ::-1] + x.size]), CLOTH, colour)
