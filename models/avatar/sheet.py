@@ -19,6 +19,7 @@ from mosar.models.head import Head
 Bytes = npt.NDArray[np.uint8]
 TILE = 384  # pixels
 _BACKGROUND = 0.03  # linear
+_LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 
 def draw(head: Head, avatar: Avatar, photograph_hw3: Bytes, picture: Picture, lights: Mapping[str, Tensor]) -> Bytes:
@@ -41,11 +42,20 @@ def draw(head: Head, avatar: Avatar, photograph_hw3: Bytes, picture: Picture, li
     first = next(iter(lights.values()))
     for name, subject, light in [*((n, avatar, li) for n, li in lights.items()), ("shape", shapes, first)]:
         relit = render(head, subject, camera, light[None].to(avatar.vertices_1v3), (TILE, TILE))
-        shown[name] = srgb8(relit.colour_13hw + (1.0 - relit.alpha_11hw) * _BACKGROUND)
+        # Exposed as the photographer did: a face of the same brightness.
+        exposure = _brightness(picture) / _brightness(relit) if subject is avatar else 1.0
+        shown[name] = srgb8(exposure * relit.colour_13hw + (1.0 - relit.alpha_11hw) * _BACKGROUND)
     row = np.concatenate([_label(tile, name) for name, tile in shown.items()], axis=1)
     half = -(-len(shown) // 2) * TILE
     below = np.pad(row[:, half:], ((0, 0), (0, 2 * half - row.shape[1]), (0, 0)))
     return np.concatenate([row[:, :half], below])
+
+
+def _brightness(picture: Picture) -> float:
+    """Mean linear luminance of what is seen of the face's skin; 1 where none is."""
+    weight = picture.face_11hw
+    luminance = (picture.colour_13hw * weight.new_tensor(_LUMINANCE)[:, None, None]).sum(dim=1, keepdim=True)
+    return max(float((luminance * weight).sum() / weight.sum()), 1e-3) if float(weight.sum()) > 0 else 1.0
 
 
 def over(picture: Picture, photograph_hw3: Bytes) -> Bytes:

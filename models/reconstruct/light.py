@@ -10,8 +10,10 @@ from mosar.models.shading import Material, irradiance, shade
 LOW_BANDS = 9  # coefficients of bands 0 to 2, which carry 99 % of irradiance
 _DEVIATION = (0.2, *3 * (0.15,), *5 * (0.06,))  # prior, in units of the estimate's band 0
 _NOISE = 0.08  # deviation of a texel's radiance, mostly of what the model leaves out
-_INDEPENDENT = 200.0  # texels' errors are alike over large patches: so many count
-_ROUNDS = 4
+_INDEPENDENT = 60.0  # texels' errors are alike over large patches: so many count
+_ROUNDS = 8
+_FLOOR = 0.35  # least irradiance from any side, in shares of the estimate's: light is never negative
+_DIRECTIONS = 128
 _LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 
@@ -37,7 +39,8 @@ def solve_light(
 
     The estimate is scaled in each channel; beyond that only bands 0 to 2 change, for the diffuse picture hardly depends
     on the others. A photograph shows less than half of the normals, so the prior decides what it does not show. Points
-    that fit badly (hair, glasses, cast shadows) count less: iteratively re-weighted with Geman-McClure weights.
+    that fit badly (hair, glasses, cast shadows) count less: iteratively re-weighted with Geman-McClure weights. No side
+    of the head is left darker than a share of the estimate: else dark cheeks are explained by negative light behind.
     """
     explained_1n3 = shade(material, normals_1n3, views_1n3, prior_1lc)
     # Albedo and light share one scale a channel, and what the albedo lacks of it the light must have.
@@ -49,6 +52,9 @@ def solve_light(
     precision_9 = 1.0 / (scale * basis_n9.new_tensor(_DEVIATION)).square()
     reflected = material.diffuse[0] * material.ao[0] / math.pi
     columns_cn9 = reflected.T[:, :, None] * basis_n9
+    sides_1d3 = _spiral(_DIRECTIONS).to(prior_1lc)[None]
+    side_basis_d9 = irradiance_basis(sides_1d3[0])
+    lit_cd = irradiance(prior_1lc, sides_1d3)[0].T.clamp_min(0.0)
     change_c9 = torch.zeros_like(columns_cn9[:, 0])
     for _ in range(_ROUNDS):
         error_n3 = residual_n3 - (columns_cn9 @ change_c9[:, :, None])[:, :, 0].T
@@ -56,10 +62,23 @@ def solve_light(
         weight_n = weight_n * (_INDEPENDENT / (_NOISE**2 * len(weight_n)))
         weighted_cn9 = columns_cn9 * weight_n[:, None]
         gram_c99 = weighted_cn9.mT @ columns_cn9 + torch.diag(precision_9)
-        change_c9 = torch.linalg.solve(gram_c99, (weighted_cn9.mT @ residual_n3.T[:, :, None]))[:, :, 0]
+        wanted_c91 = weighted_cn9.mT @ residual_n3.T[:, :, None]
+        dark_cd = lit_cd + change_c9 @ side_basis_d9.T < _FLOOR * lit_cd
+        held_cd9 = dark_cd[:, :, None] * side_basis_d9 / (_NOISE * scale) ** 2
+        gram_c99 = gram_c99 + held_cd9.mT @ side_basis_d9
+        wanted_c91 = wanted_c91 + held_cd9.mT @ ((_FLOOR - 1.0) * lit_cd)[:, :, None]
+        change_c9 = torch.linalg.solve(gram_c99, wanted_c91)[:, :, 0]
     found = prior_1lc.clone()
     found[0, :LOW_BANDS] += change_c9.T
     return found
+
+
+def _spiral(count: int) -> Tensor:
+    """Unit directions (count, 3), evenly over the sphere."""
+    index = torch.arange(count, dtype=torch.float64) + 0.5
+    z, angle = 1.0 - 2.0 * index / count, index * (math.pi * (3.0 - math.sqrt(5.0)))
+    radius = (1.0 - z * z).sqrt()
+    return torch.stack([radius * angle.cos(), radius * angle.sin(), z], dim=-1)
 
 
 def irradiance_basis(normals_n3: Tensor) -> Tensor:
