@@ -1,6 +1,8 @@
-"""Photometric augmentation of photographs: what cameras, codecs and editors do to a picture, never moving a pixel.
+"""Augmentation of photographs: what cameras, codecs and editors do to a picture, and what gets in the way of a face.
 
-The only module that knows albumentations.
+The only module that knows albumentations. Nothing here moves a pixel: crops and their jitter are those of
+:mod:`mosar.datasets.decode`, which moves camera, landmarks and mask along. What covers the face is taken out of the
+mask, and landmarks below it are hidden.
 """
 
 import functools
@@ -10,25 +12,62 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+OCCLUDED = 0.3
+"""Share of the photographs in which something is put before the face."""
+
 
 @functools.cache
-def _pipeline() -> Any:
-    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # its import asks the network otherwise
-    import albumentations as A  # noqa: N812
-
-    return A.Compose([
-        A.PlanckianJitter(mode="blackbody", temperature_limit=(4500, 9000), p=0.5),
-        A.RandomBrightnessContrast(brightness_limit=0.12, contrast_limit=0.15, p=0.5),
-        A.RandomGamma(gamma_limit=(80, 125), p=0.4),
-        A.HueSaturationValue(hue_shift_limit=3, sat_shift_limit=15, val_shift_limit=0, p=0.3),
-        A.OneOf([A.GaussianBlur(blur_limit=(3, 5)), A.Downscale(scale_range=(0.4, 0.9))], p=0.35),
-        A.OneOf([A.GaussNoise(std_range=(0.01, 0.05)), A.ISONoise(intensity=(0.05, 0.3))], p=0.35),
-        A.ImageCompression(quality_range=(40, 95), p=0.5),
+def _photometric() -> Any:
+    a = _albumentations()
+    return a.Compose([
+        a.PlanckianJitter(mode="blackbody", temperature_limit=(4500, 9000), p=0.5),
+        a.RandomBrightnessContrast(brightness_limit=0.12, contrast_limit=0.15, p=0.5),
+        a.RandomGamma(gamma_limit=(80, 125), p=0.4),
+        a.HueSaturationValue(hue_shift_limit=3, sat_shift_limit=15, val_shift_limit=0, p=0.3),
+        a.OneOf([a.GaussianBlur(blur_limit=(3, 5)), a.Downscale(scale_range=(0.4, 0.9))], p=0.35),
+        a.OneOf([a.GaussNoise(std_range=(0.01, 0.05)), a.ISONoise(intensity=(0.05, 0.3))], p=0.35),
+        a.ImageCompression(quality_range=(40, 95), p=0.5),
     ])  # fmt: skip
+
+
+@functools.cache
+def _occlusion() -> Any:
+    a = _albumentations()
+    size = {"hole_height_range": (0.08, 0.3), "hole_width_range": (0.08, 0.3), "num_holes_range": (1, 2)}
+    holes = [a.CoarseDropout(**size, fill=fill, fill_mask=0) for fill in ("random_uniform", "random", "inpaint_ns")]
+    points = a.KeypointParams(format="xy", remove_invisible=True, label_fields=["number"])
+    return a.Compose([a.OneOf(holes, p=1.0)], keypoint_params=points)
 
 
 def photometric(image_hw3: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
     """White balance, contrast, gamma, blur, noise and JPEG on an sRGB image; the same seed gives the same picture."""
-    pipeline = _pipeline()
+    pipeline = _photometric()
     pipeline.set_random_seed(seed % 2**32)
     return np.asarray(pipeline(image=np.ascontiguousarray(image_hw3))["image"], np.uint8)
+
+
+def occlude(
+    image_hw3: NDArray[np.uint8], mask_hw: NDArray[np.uint8], landmarks_l3: NDArray[np.float32], seed: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:
+    """Put patches of colour, noise or smear before the face; the same seed gives the same.
+
+    Returns the image; the mask, 0 under the patches; and the landmarks (px, visibility), 0.5 where they lie under one.
+    """
+    pipeline = _occlusion()
+    pipeline.set_random_seed(seed % 2**32)
+    height, width = image_hw3.shape[:2]
+    at = landmarks_l3[:, :2]
+    inside = np.flatnonzero((landmarks_l3[:, 2] == 1) & ((at > 0) & (at < [width, height])).all(1))
+    found = pipeline(
+        image=np.ascontiguousarray(image_hw3), mask=np.ascontiguousarray(mask_hw), keypoints=at[inside], number=inside
+    )
+    landmarks = landmarks_l3.copy()
+    landmarks[np.setdiff1d(inside, np.asarray(found["number"], np.int64)), 2] = 0.5
+    return np.asarray(found["image"], np.uint8), np.asarray(found["mask"], np.uint8), landmarks
+
+
+def _albumentations() -> Any:
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # its import asks the network otherwise
+    import albumentations
+
+    return albumentations

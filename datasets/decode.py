@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosar.datasets import crop, schema
-from mosar.datasets.augment import photometric
+from mosar.datasets.augment import OCCLUDED, occlude, photometric
 from mosar.errors import DataError
 
 FIELDS = (
@@ -38,8 +38,9 @@ class Want:
 def decode(members: Mapping[str, bytes], want: Want, seed: int) -> dict[str, NDArray[Any]]:
     """The wanted fields of one sample; shapes and encodings are those of the contract.
 
-    With ``want.augment`` the crop is moved and scaled a little, intrinsics, mask and landmarks with it, and the image
-    is changed photometrically; ``seed`` alone decides how.
+    With ``want.augment`` the crop is moved and scaled a little, intrinsics, mask and landmarks with it; some faces are
+    covered in part, which leaves the mask and hides landmarks; and the image is changed photometrically. ``seed``
+    alone decides how.
 
     Raises:
         DataError: a member is missing or unreadable.
@@ -74,18 +75,29 @@ def _view(members: Mapping[str, bytes], want: Want, seed: int) -> dict[str, NDAr
     camera = schema.decode_member(members, "camera")
     stored = int(camera["size"])
     affine = crop.resize_affine(stored, size)
+    covered = False
     if want.augment:
-        affine = _jitter(np.random.default_rng(seed), size) @ affine
+        rng = np.random.default_rng(seed)
+        affine = _jitter(rng, size) @ affine
+        covered = bool(rng.random() < OCCLUDED)
+    pixels: dict[str, NDArray[Any]] = {}
+    if covered or "image" in want.fields:
+        pixels["image"] = crop.warp(schema.decode_member(members, "image"), affine, size)
+    if covered or "mask" in want.fields:
+        pixels["mask"] = crop.warp(schema.decode_member(members, "mask"), affine, size, cv2.BORDER_CONSTANT)
+    if covered or "landmarks" in want.fields:
+        pixels["landmarks"] = crop.transform_points(schema.decode_member(members, "landmarks"), affine)
+    if covered:
+        pixels = dict(zip(pixels, occlude(pixels["image"], pixels["mask"], pixels["landmarks"], seed), strict=True))
+    if want.augment and "image" in pixels:
+        pixels["image"] = photometric(pixels["image"], seed)
     found: dict[str, NDArray[Any]] = {}
     if "image" in want.fields:
-        image = crop.warp(schema.decode_member(members, "image"), affine, size)
-        if want.augment:
-            image = photometric(image, seed)
-        found["image"] = np.ascontiguousarray(image.transpose(2, 0, 1))
+        found["image"] = np.ascontiguousarray(pixels["image"].transpose(2, 0, 1))
     if "mask" in want.fields:
-        found["mask"] = crop.warp(schema.decode_member(members, "mask"), affine, size, cv2.BORDER_CONSTANT)[None]
+        found["mask"] = pixels["mask"][None]
     if "landmarks" in want.fields:
-        found["landmarks"] = crop.transform_points(schema.decode_member(members, "landmarks"), affine)
+        found["landmarks"] = pixels["landmarks"]
     found["intrinsics"] = (affine @ np.asarray(camera["intrinsics"])).astype(np.float32)
     for name, key in (("rotation", "rotation"), ("translation", "translation_mm")):
         if name in want.fields:

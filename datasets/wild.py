@@ -7,6 +7,7 @@ import numpy as np
 
 from mosar.datasets import crop
 from mosar.datasets.photographs import read_photograph
+from mosar.datasets.quality import measure
 from mosar.datasets.skin_mask import skin_mask
 from mosar.errors import PhotographError
 from mosar.models.head.expressions import NAMES
@@ -20,6 +21,8 @@ SMALLEST_PX = 40
 
 def wild_sample(data: bytes, detector: "Detector", size: int) -> dict[str, Any]:
     """The sample (see :mod:`mosar.datasets.schema`) of an image file that shows one face; ``size``: side of its crop.
+
+    ``capture["quality"]`` holds the fields of :class:`mosar.datasets.quality.Quality`.
 
     Raises:
         PhotographError: unreadable, no face, several faces, or a face too small.
@@ -41,5 +44,5 @@ def wild_sample(data: bytes, detector: "Detector", size: int) -> dict[str, Any]:
         "landmarks": np.concatenate([moved, np.ones((len(moved), 1))], 1).astype(np.float32),
         "blendshapes": np.array([faces[0].blendshapes.get(name, 0.0) for name in NAMES], np.float32),
         "camera": {"size": size, "intrinsics": intrinsics.round(5).tolist()},
-        "capture": {"source": "photograph"},
+        "capture": {"source": "photograph", "quality": measure(image, points, faces[0].pose).to_json()},
     }

@@ -1,9 +1,10 @@
-"""Make data sets: source=virtual (light stage and wild, both virtual) or source=photographs folder=PATH.
+"""Make data sets: source=virtual (light stage and wild, both virtual), or of a folder of photographs or of captures.
 
     python jobs/make_shards.py source=virtual preset=tiny
     python jobs/make_shards.py source=virtual preset=cpu renderer=mixed share=0.2
     python jobs/make_shards.py source=evaluation preset=v1
-    python jobs/make_shards.py source=photographs preset=tiny folder=/data/portraits
+    python jobs/make_shards.py source=photographs preset=tiny folder=/data/portraits without=[blurred,small]
+    python jobs/make_shards.py source=studio preset=paper folder=/data/studio
 
 The same command again continues what is unfinished, or is done.
 """
@@ -17,13 +18,19 @@ from typing import Any, Literal
 
 from mosar.config import to_mapping
 from mosar.datasets import schema
+from mosar.datasets.quality import FLAGS
 from mosar.errors import ConfigError
 from mosar.jobs import entry
-from mosar.jobs.sources import photographs, report, virtual
-from mosar.platform import cluster, storage, writer
+from mosar.jobs.sources import photographs, pictures, report, studio, virtual
+from mosar.jobs.sources.pictures import Picture
+from mosar.platform import cluster, digest, storage, writer
 from mosar.platform.manifest import Manifest
 
 SPLITS = ("train", "validation", "test")
+KINDS = {"virtual": ("virtual", "wild"), "evaluation": ("eval",), "photographs": ("wild",), "studio": ("studio",)}
+"""Source: first words of the names of the data sets that are made of it."""
+
+Plan = tuple[str, Sequence[Any], Callable[..., Any]]
 
 
 @dataclass(frozen=True)
@@ -58,9 +65,11 @@ class Sizes:
 class MakeShards:
     """Attributes:
 
-    source: virtual; evaluation (the preset's test subjects, path traced under each held-out light); or photographs.
+    source: virtual; evaluation (the preset's test subjects, path traced under each held-out light); photographs;
+        or studio, captures of a real light stage (docs/data.md shows the folder).
     presets: name -> sizes; ``preset`` chooses one.
-    folder: of photographs.
+    folder: of photographs (files, tars, Parquet; a path or fsspec URI) or of a studio's captures (a path).
+    without: flags (small, blurred, turned, occluded) of photographs to leave out; all are kept, and flagged, else.
     storage: root of the data; else MOSAR_STORAGE, else ~/.mosar.
     seed: other people for another seed.
     renderer: of virtual captures: fast, path (traced, with Mitsuba), or mixed.
@@ -69,10 +78,11 @@ class MakeShards:
     concurrency: shards in the making at once; the cluster's cores if null, 0 without Ray.
     """
 
-    source: Literal["virtual", "evaluation", "photographs"] | None = None
+    source: Literal["virtual", "evaluation", "photographs", "studio"] | None = None
     preset: str = "tiny"
     presets: Mapping[str, Sizes] = field(default_factory=dict)
     folder: str | None = None
+    without: tuple[str, ...] = ()
     storage: str | None = None
     seed: int = 0
     renderer: Literal["fast", "path", "mixed"] = "fast"
@@ -82,11 +92,14 @@ class MakeShards:
 
     def __post_init__(self) -> None:
         if self.source is None:
-            raise ConfigError("source: missing; expected source=virtual, source=evaluation or source=photographs")
+            raise ConfigError("source: missing; expected source=virtual, evaluation, photographs or studio")
         if self.preset not in self.presets:
             raise ConfigError(f"preset: got {self.preset!r}, expected one of {', '.join(self.presets)}")
-        if (self.source == "photographs") != (self.folder is not None):
-            raise ConfigError("folder: expected with source=photographs, and only then")
+        if (self.source in ("photographs", "studio")) != (self.folder is not None):
+            raise ConfigError("folder: expected with source=photographs or source=studio, and only then")
+        unknown = sorted(set(self.without) - set(FLAGS))
+        if unknown:
+            raise ConfigError(f"without: got {unknown[0]!r}, expected some of {', '.join(FLAGS)}")
         if not 0 <= self.seed < 1000:
             raise ConfigError(f"seed: got {self.seed}, expected 0 to 999")
         if not 0 <= self.share <= 1:
@@ -95,38 +108,53 @@ class MakeShards:
 
 def main(config: MakeShards) -> None:
     root = storage.root(config.storage)
-    sizes = config.presets[config.preset]
-    if config.source == "photographs":
-        assert config.folder is not None
-        tasks = photographs.tasks(config.folder, sizes.image_size, sizes.shard)
-        jobs: list[tuple[str, Sequence[Any], Callable[..., Any]]] = [
-            (f"wild-{config.preset}", tasks, photographs.produce)
-        ]
-    elif config.source == "evaluation":
-        tasks_of = virtual.evaluation_tasks(sizes.subjects.get("test", 0), sizes)
-        jobs = [(f"eval-{config.preset}", tasks_of, functools.partial(virtual.produce, config.head))]
+    found = pictures.find(config.folder) if config.source == "photographs" and config.folder else []
+    locations = [storage.join(root, "data", f"{kind}-{config.preset}") for kind in KINDS[str(config.source)]]
+    if config.concurrency == 0 or all(_finished(location) for location in locations):
+        _write(_plans(config, locations, found, 0), _recipe(config, found), 0)
     else:
-        produce = functools.partial(virtual.produce, config.head)
-        drawn = config.seed, config.renderer, config.share
-        jobs = [
-            (f"virtual-{config.preset}", virtual.tasks("stage", sizes.subjects, sizes, *drawn), produce),
-            (f"wild-{config.preset}", virtual.tasks("wild", sizes.wild_subjects, sizes, *drawn), produce),
-        ]
-    recipe = {"source": config.source, "sizes": to_mapping(sizes), "seed": config.seed, "folder": config.folder}
-    if config.source != "photographs":
-        recipe |= {"head": virtual.head_digest(config.head), "generator": virtual.GENERATOR}
-        recipe |= {"renderer": config.renderer, "share": config.share}
-    todo = [(storage.join(root, "data", name), tasks, produce) for name, tasks, produce in jobs if tasks]
-    if config.concurrency == 0 or all(_finished(location) for location, _, _ in todo):
-        _write(todo, recipe, 0)
-    else:
+        _plans(config, locations, [], 0)  # a mistake is told before a cluster is started
         with cluster.connect():
-            _write(todo, recipe, config.concurrency or _cores())
+            concurrency = config.concurrency or _cores()
+            _write(_plans(config, locations, found, concurrency), _recipe(config, found), concurrency)
 
 
-def _write(
-    todo: Sequence[tuple[str, Sequence[Any], Callable[..., Any]]], recipe: Mapping[str, Any], concurrency: int
-) -> None:
+def _plans(config: MakeShards, locations: Sequence[str], found: Sequence[Picture], concurrency: int) -> list[Plan]:
+    """Of each data set its location, its tasks and what makes their records."""
+    sizes = config.presets[config.preset]
+    made = functools.partial(virtual.produce, config.head)
+    drawn = config.seed, config.renderer, config.share
+    plans: list[tuple[Sequence[Any], Callable[..., Any]]]
+    match config.source:
+        case "photographs":
+            limits = sizes.image_size, sizes.shard, config.without
+            plans = [(photographs.tasks(locations[0], found, *limits, concurrency), photographs.produce)]
+        case "studio":
+            own = studio.tasks(str(config.folder), sizes.map_size, sizes.image_size, sizes.shard)
+            plans = [(own, functools.partial(studio.produce, config.head))]
+        case "evaluation":
+            plans = [(virtual.evaluation_tasks(sizes.subjects.get("test", 0), sizes), made)]
+        case _:
+            plans = [
+                (virtual.tasks("stage", sizes.subjects, sizes, *drawn), made),
+                (virtual.tasks("wild", sizes.wild_subjects, sizes, *drawn), made),
+            ]
+    return [(location, tasks, produce) for location, (tasks, produce) in zip(locations, plans, strict=True) if tasks]
+
+
+def _recipe(config: MakeShards, found: Sequence[Picture]) -> dict[str, Any]:
+    """Everything that decides the content."""
+    sizes = config.presets[config.preset]
+    recipe = {"source": config.source, "sizes": to_mapping(sizes), "seed": config.seed, "folder": config.folder}
+    if config.source == "photographs":
+        return recipe | {"without": list(config.without), "pictures": digest.of_json([p.label for p in found])}
+    recipe |= {"head": virtual.head_digest(config.head)}
+    if config.source == "studio":
+        return recipe
+    return recipe | {"generator": virtual.GENERATOR, "renderer": config.renderer, "share": config.share}
+
+
+def _write(todo: Sequence[Plan], recipe: Mapping[str, Any], concurrency: int) -> None:
     for location, tasks, produce in todo:
         found = writer.write_dataset(
             location,
@@ -138,7 +166,8 @@ def _write(
             on_progress=functools.partial(_progress, location.rsplit("/", 1)[-1]),
         )
         print(f"{location}: {_counts(found)}")
-        for line in report.write(found):
+        lines = report.write(found) + (studio.summary(location) if recipe["source"] == "studio" else [])
+        for line in lines:
             print(f"  {line}")
 
 

@@ -54,6 +54,17 @@ def names(location: str) -> list[str]:
     return sorted(name for name in found if not name.startswith("."))
 
 
+def files(location: str) -> list[str]:
+    """Sorted paths, relative to a folder, of all files at any depth below it; hidden ones are left out."""
+    if not is_uri(location):
+        folder = Path(location)
+        found = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
+    else:
+        fs, path = _filesystem(location)
+        found = [p.removeprefix(path).lstrip("/") for p in fs.find(path)]
+    return sorted(name for name in found if not any(part.startswith(".") for part in name.split("/")))
+
+
 def size(location: str) -> int:
     if not is_uri(location):
         return Path(location).stat().st_size
@@ -152,7 +163,8 @@ def remove(location: str) -> None:
 def _filesystem(uri: str) -> tuple[Any, str]:
     import fsspec
 
-    fs, path = fsspec.core.url_to_fs(uri)
+    # Other processes write here too: what a listing said before is not remembered.
+    fs, path = fsspec.core.url_to_fs(uri, use_listings_cache=False)
     return fs, path
 
 

@@ -1,28 +1,38 @@
-"""Records from a folder of photographs: detection, crop, skin mask; what is left out is counted by reason."""
+"""Records from photographs: detection, crop, skin mask, quality; what is left out is counted by reason.
 
+Two passes of Ray Data, each of which streams: the first hashes every picture, so that of several versions of one only
+the first is used, wherever the others lie; the second makes the samples.
+"""
+
+import functools
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from mosar.datasets import schema
-from mosar.errors import ConfigError, PhotographError
+from mosar.datasets.perceptual import duplicates
+from mosar.errors import PhotographError
+from mosar.jobs.sources import pictures
+from mosar.jobs.sources.pictures import Picture
+from mosar.jobs.sources.streamed import streamed
 from mosar.platform import digest, storage
 from mosar.platform.shards import Record
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+LEFT_OUT = "left_out"
+_HASHES = "hashes"
+_AT_ONCE = 256
 _OFFICIAL = re.compile(r"[A-Z]\d{5}(\d)")
 
 
 @dataclass(frozen=True)
 class Task:
-    """A shard: photographs of one split by absolute path."""
+    """A shard: photographs of one split. Those with a flag of ``without`` are left out."""
 
     split: str
-    paths: tuple[str, ...]
+    pictures: tuple[Picture, ...]
     image_size: int
+    without: tuple[str, ...]
 
 
 def split_of(name: str) -> str:
@@ -35,51 +45,87 @@ def split_of(name: str) -> str:
     return "validation" if digit == 9 else "train"
 
 
-def tasks(folder: str, image_size: int, shard: int) -> list[Task]:
-    """Shards of a folder's photographs, in the order of their names.
+def tasks(
+    location: str,
+    found: Sequence[Picture],
+    image_size: int,
+    shard: int,
+    without: Sequence[str] = (),
+    concurrency: int = 0,
+) -> list[Task]:
+    """Shards of the pictures that are not duplicates of earlier ones; those are noted in the data set at ``location``.
 
-    Raises:
-        ConfigError: there is no such folder, or no photograph in it.
+    The hashes are kept there too: going on after an interruption does not compute them again.
     """
-    root = Path(folder).expanduser().absolute()
-    if not root.is_dir():
-        raise ConfigError(f"folder: there is no folder {root}")
-    groups: dict[str, list[str]] = defaultdict(list)
-    for path in sorted(root.rglob("*")):
-        if path.is_file() and path.suffix.lower() in ENDINGS:
-            groups[split_of(path.stem)].append(str(path))
-    if not groups:
-        raise ConfigError(f"folder: no photographs in {root}; expected files ending in {', '.join(ENDINGS)}")
+    chunks = [tuple(found[i : i + _AT_ONCE]) for i in range(0, len(found), _AT_ONCE)]
+    parts = streamed(chunks, functools.partial(_hash, location), concurrency)
+    hashes = [bytes.fromhex(text) if text else None for part in parts for text in part]
+    twice = duplicates(hashes)
+    if twice:
+        where = storage.join(location, "duplicates.json")
+        storage.write_json(where, {found[a].label: found[b].label for a, b in twice.items()})
+        note = {found[a].label: "a duplicate of another photograph" for a in twice}
+        storage.write_json(storage.join(location, LEFT_OUT, "duplicates.json"), note)
+    groups: dict[str, list[Picture]] = defaultdict(list)
+    for number, picture in enumerate(found):
+        if number not in twice:
+            groups[split_of(picture.name)].append(picture)
     return [
-        Task(split, tuple(paths[i : i + shard]), image_size)
-        for split, paths in sorted(groups.items())
-        for i in range(0, len(paths), shard)
+        Task(split, tuple(own[i : i + shard]), image_size, tuple(without))
+        for split, own in sorted(groups.items())
+        for i in range(0, len(own), shard)
     ]
 
 
 def produce(location: str, task: Task) -> Iterator[Record]:
     """The records of a shard; what was left out, and why, is written to ``left_out/`` of the data set."""
+    from mosar.datasets import schema
     from mosar.datasets.landmarks import Detector
+    from mosar.datasets.quality import Quality
     from mosar.datasets.wild import wild_sample
 
     left_out: dict[str, str] = {}
     with Detector() as detector:
-        for path in task.paths:
-            name = Path(path).stem
+        for picture in task.pictures:
             try:
-                sample = wild_sample(Path(path).read_bytes(), detector, task.image_size)
+                sample = wild_sample(pictures.read(picture), detector, task.image_size)
             except PhotographError as error:
-                left_out[path] = str(error).partition(";")[0]
+                left_out[picture.label] = str(error).partition(";")[0]
                 continue
-            sample["capture"] |= {"subject": name, "split": task.split}
+            flags = Quality(**sample["capture"]["quality"]).flags
+            unwanted = [flag for flag in flags if flag in task.without]
+            if unwanted:
+                left_out[picture.label] = f"the face is {unwanted[0]}"
+                continue
+            sample["capture"] |= {"subject": picture.name, "split": task.split}
             members = schema.encode(sample)
             schema.validate(members, "wild")
-            yield Record(_key(path), task.split, name, members)
+            yield Record(_key(picture), task.split, picture.name, members, flags)
     if left_out:
-        note = f"{digest.of_json(list(task.paths))[:16]}.json"
-        storage.write_json(storage.join(location, "left_out", note), left_out)
+        name = f"{digest.of_json([p.label for p in task.pictures])[:16]}.json"
+        storage.write_json(storage.join(location, LEFT_OUT, name), left_out)
 
 
-def _key(path: str) -> str:
-    """A sample's key: the file's name, and a hash of its path, for names may occur in several folders."""
-    return f"{re.sub(r'[^A-Za-z0-9_-]', '_', Path(path).stem)[:50]}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
+def _hash(location: str, chunk: Sequence[Picture]) -> list[str]:
+    """Perceptual hashes of pictures in hexadecimal, empty where one cannot be read; kept in ``hashes/``."""
+    from mosar.datasets.perceptual import perceptual_hash
+    from mosar.datasets.photographs import read_photograph
+
+    name = f"{digest.of_json([[p.label, p.place] for p in chunk])[:16]}.json"
+    where = storage.join(location, _HASHES, name)
+    if storage.exists(where):
+        return [str(text) for text in storage.read_json(where)]
+    found = []
+    for picture in chunk:
+        try:
+            found.append(perceptual_hash(read_photograph(pictures.read(picture))).hex())
+        except PhotographError:
+            found.append("")  # the second pass says why
+    storage.write_json(where, found)
+    return found
+
+
+def _key(picture: Picture) -> str:
+    """A sample's key: the picture's name, and a hash of its label, for names may occur in several folders."""
+    label = hashlib.sha256(picture.label.encode()).hexdigest()
+    return f"{re.sub(r'[^A-Za-z0-9_-]', '_', picture.name)[:50]}-{label[:8]}"

@@ -7,6 +7,7 @@ from skimage.data import astronaut
 
 from mosar.datasets import schema
 from mosar.datasets.landmarks import Detector
+from mosar.datasets.quality import Quality
 from mosar.datasets.skin_mask import skin_mask
 from mosar.datasets.wild import wild_sample
 from mosar.errors import PhotographError
@@ -31,6 +32,7 @@ def png(image):
 
 def test_the_astronaut_is_a_whole_sample(detector, portrait):
     sample = wild_sample(png(portrait), detector, 128)
+    assert Quality(**sample["capture"]["quality"]).flags == ()
     sample["capture"] |= {"subject": "astronaut", "split": "train"}
     schema.validate(schema.encode(sample), "wild")
     assert 0.08 < (sample["mask"] > 0).mean() < 0.5

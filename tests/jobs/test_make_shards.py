@@ -1,16 +1,24 @@
+import io
 import json
 import os
+import tarfile
 from pathlib import Path
 
+import cv2
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from skimage.data import astronaut
 
 from mosar.datasets import lights, schema
+from mosar.datasets.studio.example import write_example
 from mosar.jobs import entry
 from mosar.jobs.make_shards import MakeShards, main
 from mosar.jobs.sources import photographs
+from mosar.jobs.verify_shards import verify
+from mosar.models.head import load_head
 from mosar.platform import shards
 from mosar.platform.manifest import Manifest
 
@@ -51,19 +59,88 @@ def test_the_same_command_gives_the_same_bytes(storage, small, tmp_path):
             assert (tmp_path / "data" / name / file).read_bytes() == (storage / "data" / name / file).read_bytes(), file
 
 
-def test_photographs_become_samples_and_the_rest_is_counted(small, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def faces():
+    """File name: bytes. Two faces, one of them again and smaller, an empty room, a file that is no picture."""
+    face = astronaut()[:256, 80:380]
+    images = {
+        "A000018.png": face, "A000019.png": face[:, ::-1], "B000011.png": cv2.resize(face, None, fx=0.8, fy=0.8),
+        "nobody.png": np.zeros((90, 90, 3), np.uint8),
+    }  # fmt: skip
+    return {name: png(image) for name, image in images.items()} | {"broken.jpg": b"no picture"}
+
+
+def png(image):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def as_files(folder, faces):
+    for name, content in faces.items():
+        (folder / name).write_bytes(content)
+
+
+def as_tar(folder, faces):
+    with tarfile.open(folder / "all.tar", "w") as tar:
+        for name, content in faces.items():
+            info = tarfile.TarInfo(f"in/{name}")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+
+
+def as_table(folder, faces):
+    rows = [{"image": {"bytes": content, "path": name}} for name, content in faces.items()]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "all.parquet", row_group_size=2)
+
+
+@pytest.mark.parametrize("store", [as_files, as_tar, as_table])
+def test_photographs_become_samples_and_the_rest_is_counted(small, faces, tmp_path, capsys, store):
     folder = tmp_path / "in"
     folder.mkdir()
-    face = astronaut()[:256, 80:380]
-    for name, image in {"A000018": face, "A000019": face[:, ::-1], "nobody": np.zeros((90, 90, 3), np.uint8)}.items():
-        Image.fromarray(image).save(folder / f"{name}.png")
-    (folder / "broken.jpg").write_bytes(b"no picture")
+    store(folder, faces)
     assert run("source=photographs", f"folder={folder}", f"storage={tmp_path}", *small) == 0
     location = tmp_path / "data" / "wild-tiny"
     assert sorted(split for split, _ in samples(location)) == ["train", "validation"]
+    assert verify(str(location), 0) == ([], 2)
     out = capsys.readouterr().out
     assert "no face was found: 1" in out
     assert "not an image" in out
+    assert "a duplicate of another photograph: 1" in out
+    ((twice, original),) = json.loads((location / "duplicates.json").read_text()).items()
+    assert "B000011" in twice
+    assert "A000018" in original
+
+
+def test_photographs_without_a_flag_are_left_out_by_name(small, faces, tmp_path, capsys):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "A000018.png").write_bytes(faces["A000018.png"])
+    face = np.asarray(Image.open(io.BytesIO(faces["A000019.png"])))
+    (folder / "A000022.png").write_bytes(png(cv2.GaussianBlur(face, (0, 0), 4)))
+    assert run("source=photographs", f"folder={folder}", f"storage={tmp_path}", "without=[blurred]", *small) == 0
+    assert "the face is blurred: 1" in capsys.readouterr().out
+    assert len(list(samples(tmp_path / "data" / "wild-tiny"))) == 1
+
+
+def test_a_studio_s_captures_become_samples_and_a_report(storage, small, tmp_path, capsys):
+    found = Manifest(str(storage / "data" / "virtual-tiny"))
+    extents = found.extents(0, [0, 1])
+    stage = list(shards.read(found.shard_location(0), extents))
+    folder = tmp_path / "in"
+    write_example(folder, load_head(), [("a", stage[0]), ("b", stage[1])], "png")
+    next(folder.glob("*/b/ao.png")).unlink()
+    assert run("source=studio", f"folder={folder}", f"storage={tmp_path}", *small) == 0
+    location = tmp_path / "data" / "studio-tiny"
+    ((split, members),) = samples(location)
+    assert split == "train"
+    assert members["mesh.npy"] == stage[0]["mesh.npy"]
+    assert verify(str(location), 0) == ([], 1)
+    out = capsys.readouterr().out
+    assert "left out: ao: expected one file" in out
+    assert "captures: 2, of which 1 without a fault" in out
+    reports = json.loads((location / "reports.json").read_text())
+    assert [r["samples"] for r in reports if r["capture"] == "a"] == [1]
 
 
 @pytest.mark.parametrize(
@@ -73,6 +150,8 @@ def test_photographs_become_samples_and_the_rest_is_counted(small, tmp_path, cap
         (("source=virtual", "preset=huge"), "preset"),
         (("source=photographs",), "folder"),
         (("source=photographs", "folder=/nowhere/at/all"), "no folder"),
+        (("source=studio", "folder=/nowhere/at/all"), "no folder"),
+        (("source=photographs", "folder=/", "without=[old]"), "without"),
         (("source=virtual", "presets.tiny.captures=0"), "captures"),
         (("source=virtual", "presets.tiny.colour=1"), "colour"),
     ],

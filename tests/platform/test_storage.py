@@ -29,6 +29,7 @@ def test_every_operation_on_a_folder_and_on_a_uri(tmp_path: Path, kind: str) -> 
     storage.write_json(place, {"x": [2]})
     assert storage.read_json(place) == {"x": [2]}
     assert storage.names(storage.join(base, "a")) == ["b.json"]
+    assert storage.files(base) == ["a/b.json"]
     assert storage.size(place) == len(storage.read_bytes(place))
     storage.append_text(storage.join(base, "log"), "1\n")
     storage.append_text(storage.join(base, "log"), "2\n")

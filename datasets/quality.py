@@ -1,0 +1,83 @@
+"""How good a photograph of a face is: its size, sharpness, pose, and how much of the skin something covers."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mosar.datasets import crop
+from mosar.datasets.skin_mask import skin_mask
+
+SMALL_PX, BLURRED, TURNED_DEGREES, OCCLUDED = 80.0, 0.0025, 40.0, 0.12
+FLAGS = ("small", "blurred", "turned", "occluded")
+
+_FACE = 96  # px, the height of the face at which sharpness is judged
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Attributes:
+
+    face_px: height of the face in the photograph.
+    sharpness: energy of the finest details over that of all of them, 0 to 1, with the face 96 px high.
+    yaw, pitch: of the head to the camera, degrees; yaw to the subject's left, pitch up.
+    occluded: share of the face's skin that has not the colour of skin: hair, glasses, hands, paint, or hard shadow.
+    """
+
+    face_px: float
+    sharpness: float
+    yaw: float
+    pitch: float
+    occluded: float
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Which of ``small``, ``blurred``, ``turned``, ``occluded`` hold."""
+        held = (
+            self.face_px < SMALL_PX,
+            self.sharpness < BLURRED,
+            max(abs(self.yaw), abs(self.pitch)) > TURNED_DEGREES,
+            self.occluded > OCCLUDED,
+        )
+        return tuple(flag for flag, holds in zip(FLAGS, held, strict=True) if holds)
+
+    def to_json(self) -> dict[str, float]:
+        return {name: round(value, 3) for name, value in dataclasses.asdict(self).items()}
+
+
+def measure(image_hw3: NDArray[np.uint8], landmarks_n2: NDArray[np.floating], pose_44: NDArray[np.floating]) -> Quality:
+    """The quality of a photograph (H W 3 sRGB) with the face's landmarks (478, px) and pose (the detector's)."""
+    height = float(np.ptp(landmarks_n2[:, 1]))
+    side = round(_FACE * crop.MARGIN)
+    affine = crop.face_crop(landmarks_n2, side)
+    face = crop.warp(image_hw3, affine, side)
+    mask = skin_mask(crop.transform_points(landmarks_n2, affine), side, side) > 0
+    yaw, pitch = angles(pose_44[:3, :3])
+    return Quality(height, _sharpness(face), yaw, pitch, _occluded(face, mask))
+
+
+def angles(rotation_33: NDArray[np.floating]) -> tuple[float, float]:
+    """Yaw (to the subject's left) and pitch (up), degrees, of a rotation from a face (+y up, +z out of it) to a camera
+    of the same axes.
+    """
+    x, y, z = rotation_33[:, 2] / max(float(np.linalg.norm(rotation_33[:, 2])), 1e-9)
+    return float(np.degrees(np.arctan2(x, z))), float(np.degrees(np.arcsin(np.clip(y, -1, 1))))
+
+
+def _sharpness(face_hw3: NDArray[np.uint8]) -> float:
+    """Variance of a Laplacian over that of the intensity, in the middle of the crop."""
+    size = len(face_hw3)
+    grey = cv2.cvtColor(face_hw3, cv2.COLOR_RGB2GRAY).astype(np.float64)[size // 4 : -size // 5, size // 4 : -size // 4]
+    return float(np.clip(cv2.Laplacian(grey, cv2.CV_64F).var() / 20 / max(grey.var(), 25.0), 0, 1))
+
+
+def _occluded(face_hw3: NDArray[np.uint8], mask_hw: NDArray[np.bool_]) -> float:
+    lab = cv2.cvtColor(cv2.GaussianBlur(face_hw3, (0, 0), 1.0), cv2.COLOR_RGB2LAB).astype(np.float64)[mask_hw]
+    if not len(lab):
+        return 1.0
+    centre = np.median(lab, 0)
+    spread = np.clip(1.48 * np.median(np.abs(lab - centre), 0), [12, 4, 4], [20, 6, 6])
+    off = np.abs(lab - centre) / spread
+    return float(((off[:, 1:] > 4).any(1) | (off[:, 0] > 5)).mean())

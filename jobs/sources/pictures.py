@@ -1,0 +1,135 @@
+"""Pictures wherever they lie: files in folders, members of tars, rows of Parquet tables; local or at any fsspec URI."""
+
+import functools
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mosar.errors import ConfigError, DataError
+from mosar.platform import storage
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+COLUMNS = ("image", "jpg", "jpeg", "png", "bytes")
+"""Where a Parquet table may hold pictures: bytes, or a struct with ``bytes`` and ``path`` as Hugging Face writes it."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture's ``label`` (path below the root, ``#`` and its place in a container), and where its bytes are.
+
+    ``file``: location. ``place``: offset and size in a tar, or row group and row of a Parquet table; else None.
+    """
+
+    label: str
+    file: str
+    place: tuple[int, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """Name without folder and ending."""
+        return PurePosixPath(self.label.replace("#", "/")).stem
+
+
+def find(folder: str) -> list[Picture]:
+    """All pictures below a folder (or URI), in the order of their labels; only tables of contents are read.
+
+    Raises:
+        ConfigError: there is no such folder, or no picture in it.
+        DataError: a tar or table that cannot be read.
+    """
+    root = storage.root(folder) if storage.is_uri(folder) else _absolute(folder)
+    found = [picture for name in storage.files(root) for picture in _in_file(storage.join(root, name), name)]
+    if not found:
+        raise ConfigError(
+            f"folder: no photographs in {root}; expected files ending in {', '.join(ENDINGS)}, "
+            "or .tar or .parquet files that hold such"
+        )
+    return sorted(found, key=lambda p: p.label)
+
+
+def read(picture: Picture) -> bytes:
+    """The picture's bytes. Raises DataError where it is not there any more."""
+    if picture.place is None:
+        return storage.read_bytes(picture.file)
+    if picture.file.endswith(".parquet"):
+        column = _row_group(picture.file, picture.place[0])
+        return _content(column[picture.place[1]].as_py())
+    with storage.open_read(picture.file) as file:
+        file.seek(picture.place[0])
+        return file.read(picture.place[1])
+
+
+def _absolute(folder: str) -> str:
+    root = Path(folder).expanduser().absolute()
+    if not root.is_dir():
+        raise ConfigError(f"folder: there is no folder {root}")
+    return str(root)
+
+
+def _in_file(location: str, name: str) -> Iterator[Picture]:
+    ending = PurePosixPath(name).suffix.lower()
+    if ending in ENDINGS:
+        yield Picture(name, location)
+    elif ending == ".tar":
+        yield from _in_tar(location, name)
+    elif ending == ".parquet":
+        yield from _in_table(location, name)
+
+
+def _in_tar(location: str, name: str) -> Iterator[Picture]:
+    try:
+        with storage.open_read(location) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            for member in tar:
+                if member.isfile() and PurePosixPath(member.name).suffix.lower() in ENDINGS:
+                    yield Picture(f"{name}#{member.name}", location, (member.offset_data, member.size))
+    except tarfile.TarError as error:
+        raise DataError(f"{location}: not a plain tar ({error}); unpack compressed ones") from error
+
+
+def _in_table(location: str, name: str) -> Iterator[Picture]:
+    try:
+        with storage.open_read(location) as file:
+            parquet = pq.ParquetFile(file, pre_buffer=False)
+            column = _column(parquet.schema_arrow, location)
+            named = pa.types.is_struct(parquet.schema_arrow.field(column).type)
+            number = 0
+            for group in range(parquet.num_row_groups):
+                rows = parquet.metadata.row_group(group).num_rows
+                paths = [""] * rows
+                if named:
+                    field = f"{column}.path"
+                    table = parquet.read_row_group(group, columns=[field], use_threads=False)
+                    paths = [value.get("path") or "" for value in table[column].to_pylist()]
+                for row, path in enumerate(paths):
+                    yield Picture(f"{name}#{number:09d}{f'/{path}' if path else ''}", location, (group, row))
+                    number += 1
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{location}: not a Parquet table ({error})") from error
+
+
+def _column(schema: Any, location: str) -> str:
+    for name in COLUMNS:
+        if name in schema.names:
+            return name
+    raise DataError(
+        f"{location}: columns {', '.join(schema.names)}; expected one of {', '.join(COLUMNS)} with pictures"
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _row_group(location: str, group: int) -> Any:
+    """Pictures are read in order: the last row group is kept."""
+    with storage.open_read(location) as file:
+        parquet = pq.ParquetFile(file, pre_buffer=False)
+        column = _column(parquet.schema_arrow, location)
+        return parquet.read_row_group(group, columns=[column], use_threads=False)[column].combine_chunks()
+
+
+def _content(value: Any) -> bytes:
+    content = value.get("bytes") if isinstance(value, dict) else value
+    return content if isinstance(content, bytes) else b""
