@@ -1,4 +1,4 @@
-"""What is not linear in a face: expressions scale with it, the jaw turns about its hinge, lids slide over eyeballs.
+"""What is not linear in a face: expressions adapt to it, the jaw turns about its hinge, lids slide over eyeballs.
 
 Everything is read off the head's own arrays: a head without eyeballs, or without the expressions named here, just lacks
 the behaviour.
@@ -14,9 +14,14 @@ from torch import Tensor
 
 from mosar.models.head.head import Head
 
+Array = npt.NDArray[np.float64]
+
 _CLEARANCE_MM = 0.4  # of lids over the eyeball
 _LID_REACH = 2.0  # radii of the eyeball from its centre within which skin counts as lid
 _JAW = "jawOpen"
+_ANCHORS = 64  # places on the face where its size is measured
+_ANCHOR_MM = 16.0  # deviation of their Gaussian neighbourhoods
+_HINGE_MM = 20.0  # nearer to the hinge than this, turning is damped: its angle is not known there
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,34 +37,41 @@ class Behaviour:
     """Constants of a head, see :func:`express`.
 
     Attributes:
-        expressions_ev3: offsets at weight one on the template, mm.
-        face_k: vertices whose spread is the size of a face.
-        size: of the template's face, mm.
+        expressions_ev3: offsets at weight one on the template, mm; of the jaw's, what turning does not explain.
+        face_k: vertices of the face.
+        near_ak: weights of the face's vertices around each anchor, rows sum to one.
+        size_a: spread of the template around the anchors, mm.
+        blend_va: weights of the anchors at every vertex, rows sum to one.
         eyes: for each eyeball.
         jaw: index of the expression that opens it, or -1.
         hinge_2: (y, z) of the jaw's hinge on the template, mm.
+        turn_v: angle by which an open jaw turns every vertex about the hinge, radians from y to z.
     """
 
     expressions_ev3: Tensor
     face_k: Tensor
-    size: Tensor
+    near_ak: Tensor
+    size_a: Tensor
+    blend_va: Tensor
     eyes: tuple[Eye, ...]
     jaw: int
     hinge_2: Tensor
+    turn_v: Tensor
 
 
 def express(head: Head, neutral_bv3: Tensor, expression_be: Tensor) -> Tensor:
     """Vertices (B V 3, mm, head frame) of neutral people with expression weights (B E); differentiable in both.
 
-    Offsets grow with the size of the face; opening the jaw follows arcs about its hinge instead of chords; eyeballs
-    turn without change of shape; lids keep the distance from the eyeball that they have at rest, or 0.4 mm if that is
-    less.
+    Offsets grow with the size that the face has around them; the jaw turns about its hinge, and what hangs on it with
+    it, however long the person's own jaw is; eyeballs turn without change of shape; lids keep the distance from the
+    eyeball that they have at rest, or 0.4 mm if that is less.
     """
     b = behaviour(head, neutral_bv3.device, neutral_bv3.dtype)
-    size_b11 = (_size(neutral_bv3[:, b.face_k]) / b.size)[:, None, None]
-    moved_bv3 = neutral_bv3 + size_b11 * torch.tensordot(expression_be, b.expressions_ev3, dims=1)
+    size_bv1 = (_sizes(neutral_bv3[:, b.face_k], b.near_ak) / b.size_a) @ b.blend_va.T
+    size_bv1 = size_bv1[..., None]
+    moved_bv3 = neutral_bv3 + size_bv1 * torch.tensordot(expression_be, b.expressions_ev3, dims=1)
     if b.jaw >= 0:
-        moved_bv3 = moved_bv3 + _arc(b, neutral_bv3, size_b11, expression_be[:, b.jaw])
+        moved_bv3 = moved_bv3 + _turn_jaw(b, neutral_bv3, size_bv1.mean(1), expression_be[:, b.jaw])
     for eye in b.eyes:
         moved_bv3 = _turn_eye(eye, neutral_bv3, moved_bv3)
     return moved_bv3
@@ -69,38 +81,76 @@ def express(head: Head, neutral_bv3: Tensor, expression_be: Tensor) -> Tensor:
 def behaviour(head: Head, device: torch.device, dtype: torch.dtype) -> Behaviour:
     """The constants of a head, read off its arrays once."""
     names = head.expression_names
-    face_v = head.region("face") if "face" in head.region_names else np.ones(len(head.template_v3), bool)
+    template_v3 = head.template_v3.astype(np.float64)
+    face_v = head.region("face") if "face" in head.region_names else np.ones(len(template_v3), bool)
+    face_k = np.flatnonzero(face_v)
+    near_ak, blend_va = _anchors(template_v3, face_k)
     jaw = names.index(_JAW) if _JAW in names else -1
     hinge = _hinge(head.template_v3, head.expressions_ev3[jaw]) if jaw >= 0 else None
-    face_k = torch.tensor(np.nonzero(face_v)[0], device=device)
+    expressions_ev3, turn_v = head.expressions_ev3.astype(np.float64), np.zeros(len(template_v3))
+    if hinge is not None:
+        turn_v = _turns(template_v3, expressions_ev3[jaw], hinge)
+        expressions_ev3[jaw, :, 1:] -= _turned(torch.tensor(template_v3[:, 1:] - hinge), torch.tensor(turn_v)).numpy()
+
+    def constant(values: npt.ArrayLike) -> Tensor:
+        return torch.tensor(np.asarray(values), device=device, dtype=dtype)
+
+    face_1k3 = torch.tensor(template_v3[None, face_k])
     return Behaviour(
-        expressions_ev3=torch.tensor(head.expressions_ev3, device=device, dtype=dtype),
-        face_k=face_k,
-        size=_size(torch.tensor(head.template_v3, device=device, dtype=dtype)[None, face_k])[0],
+        expressions_ev3=constant(expressions_ev3),
+        face_k=torch.tensor(face_k, device=device),
+        near_ak=constant(near_ak),
+        size_a=_sizes(face_1k3, torch.tensor(near_ak))[0].to(device, dtype),
+        blend_va=constant(blend_va),
         eyes=tuple(
             Eye(torch.tensor(ball, device=device), torch.tensor(lid, device=device)) for ball, lid in _eyes(head)
         ),
         jaw=jaw if hinge is not None else -1,
-        hinge_2=torch.tensor(hinge if hinge is not None else [0.0, 0.0], device=device, dtype=dtype),
+        hinge_2=constant(hinge if hinge is not None else [0.0, 0.0]),
+        turn_v=constant(turn_v),
     )
 
 
-def _size(points_bk3: Tensor) -> Tensor:
-    """Root mean square distance (B) from the mean."""
-    return (points_bk3 - points_bk3.mean(1, keepdim=True)).square().sum(-1).mean(1).sqrt()
+def _anchors(template_v3: Array, face_k: npt.NDArray[np.int64]) -> tuple[Array, Array]:
+    """Weights of the face's vertices around each anchor (A K), and of the anchors at every vertex (V A)."""
+    face_k3 = template_v3[face_k]
+    chosen, distance_k = [0], np.full(len(face_k), np.inf)
+    while len(chosen) < min(_ANCHORS, len(face_k)):
+        distance_k = np.minimum(distance_k, ((face_k3 - face_k3[chosen[-1]]) ** 2).sum(1))
+        chosen.append(int(distance_k.argmax()))
+    square_va = ((template_v3[:, None] - face_k3[chosen]) ** 2).sum(-1)
+    # Relative to the nearest anchor, so that weights far from the face do not vanish altogether.
+    weight_va = np.exp(-(square_va - square_va.min(1, keepdims=True)) / (2 * _ANCHOR_MM**2))
+    near_ak = np.exp(-square_va[face_k].T / (2 * _ANCHOR_MM**2))
+    return near_ak / near_ak.sum(1, keepdims=True), weight_va / weight_va.sum(1, keepdims=True)
 
 
-def _arc(b: Behaviour, neutral_bv3: Tensor, size_b11: Tensor, weight_b: Tensor) -> Tensor:
-    """What a circular path about the hinge adds to the straight one: the sagitta, a parabola of the weight.
+def _sizes(points_bk3: Tensor, near_ak: Tensor) -> Tensor:
+    """Spread (B A) of points around each anchor: the root of their weighted variance."""
+    mean_ba3 = near_ak @ points_bk3
+    square_ba = points_bk3.square().sum(-1) @ near_ak.T
+    return (square_ba - mean_ba3.square().sum(-1)).clamp(min=1e-6).sqrt()
 
-    A chord of length c at distance r from the hinge has a sagitta of c^2 / 8 r in the middle.
-    """
-    chord_bv2 = (size_b11 * b.expressions_ev3[b.jaw])[..., 1:]
-    outward_bv2 = neutral_bv3[..., 1:] + chord_bv2 / 2 - b.hinge_2
-    radius_bv1 = outward_bv2.norm(dim=-1, keepdim=True).clamp(min=10.0)
-    sagitta_bv1 = chord_bv2.square().sum(-1, keepdim=True) / (8 * radius_bv1)
-    share_b11 = (4 * weight_b * (1 - weight_b))[:, None, None]
-    return torch.nn.functional.pad(share_b11 * sagitta_bv1 * outward_bv2 / radius_bv1, (1, 0))
+
+def _turn_jaw(b: Behaviour, neutral_bv3: Tensor, size_b1: Tensor, weight_b: Tensor) -> Tensor:
+    """Offsets (B V 3) of turning about the hinge, which is the further away the larger the face."""
+    arm_bv2 = neutral_bv3[..., 1:] - size_b1[:, None] * b.hinge_2
+    return torch.nn.functional.pad(_turned(arm_bv2, weight_b[:, None] * b.turn_v), (1, 0))
+
+
+def _turned(arm_v2: Tensor, angle_v: Tensor) -> Tensor:
+    """What turning adds to arms (... V 2) in (y, z)."""
+    y, z = arm_v2.unbind(-1)
+    cos, sin = angle_v.cos() - 1, angle_v.sin()
+    return torch.stack([cos * y - sin * z, sin * y + cos * z], dim=-1)
+
+
+def _turns(template_v3: Array, offset_v3: Array, hinge: npt.NDArray[np.float64]) -> Array:
+    """Angle (V) about the hinge, from y to z, between the vertices and where their offsets lead."""
+    start_v2 = template_v3[:, 1:] - hinge
+    end_v2 = start_v2 + offset_v3[:, 1:]
+    angle_v = np.arctan2(start_v2[:, 0] * end_v2[:, 1] - start_v2[:, 1] * end_v2[:, 0], (start_v2 * end_v2).sum(1))
+    return np.asarray(angle_v * np.clip(np.linalg.norm(start_v2, axis=1) / _HINGE_MM, 0, 1) ** 2)
 
 
 def _turn_eye(eye: Eye, neutral_bv3: Tensor, moved_bv3: Tensor) -> Tensor:

@@ -20,17 +20,23 @@ def shape(head: Head, archetype_ba: Tensor, mode_bm: Tensor, expression_be: Tens
         mode_bm: weights (B M) of the local identity modes; N(0, ``head.mode_std_m``) gives believable people.
         expression_be: weights (B E), 0 to 1.
     """
-    expected = (len(head.archetype_names), len(head.mode_names), len(head.expression_names))
-    given = (archetype_ba.shape[-1], mode_bm.shape[-1], expression_be.shape[-1])
+    if expression_be.shape[-1] != len(head.expression_names):
+        raise ValueError(f"{expression_be.shape[-1]} expression weights, expected {len(head.expression_names)}")
+    return express(head, neutral(head, archetype_ba, mode_bm), expression_be)
+
+
+def neutral(head: Head, archetype_ba: Tensor, mode_bm: Tensor) -> Tensor:
+    """Vertices (B V 3, mm, head frame) of :func:`shape` without an expression."""
+    expected = len(head.archetype_names), len(head.mode_names)
+    given = archetype_ba.shape[-1], mode_bm.shape[-1]
     if given != expected:
-        raise ValueError(f"weights for (archetypes, modes, expressions) = {given}, expected {expected}")
+        raise ValueError(f"weights for (archetypes, modes) = {given}, expected {expected}")
     template_v3, archetypes_av3, modes_mv3 = _bases(head, archetype_ba.device, archetype_ba.dtype)
-    neutral_bv3 = (
+    return (
         template_v3
         + torch.tensordot(archetype_ba, archetypes_av3, dims=1)
         + torch.tensordot(mode_bm, modes_mv3, dims=1)
     )
-    return express(head, neutral_bv3, expression_be)
 
 
 def landmarks(head: Head, vertices_bv3: Tensor) -> Tensor:

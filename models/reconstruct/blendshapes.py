@@ -1,4 +1,8 @@
-"""Named expression weights from a mesh and its neutral."""
+"""Named expressions as a person's own morph targets, and their weights in a mesh.
+
+A morph target is linear in its weight and knows nothing of the others; a face is not (``models/head/behaviour.py``).
+Targets are exact for one expression at full weight; docs/head.md says what they lose in between and together.
+"""
 
 import numpy as np
 import torch
@@ -6,21 +10,42 @@ from scipy.optimize import lsq_linear
 from torch import Tensor
 
 from mosar.models.head import Head
+from mosar.models.head.behaviour import express
 
 _RIDGE = 0.02  # of the mean squared column norm: keeps look-alike shapes from cancelling each other
+_ROUNDS = 3
+
+
+def morph_targets(head: Head, neutral_1v3: Tensor) -> Tensor:
+    """Offsets (e, v, 3) in mm of each expression at full weight on a person's neutral mesh (1, v, 3).
+
+    Differentiable; what glTF calls morph targets.
+    """
+    count = len(head.expression_names)
+    every = torch.eye(count, dtype=neutral_1v3.dtype, device=neutral_1v3.device)
+    return express(head, neutral_1v3.expand(count, -1, -1), every) - neutral_1v3
 
 
 def expression_weights(head: Head, mesh_1v3: Tensor, neutral_1v3: Tensor) -> dict[str, float]:
-    """Weights in [0, 1] of the head's expressions whose sum is nearest to ``mesh - neutral`` (least squares)."""
+    """Weights in [0, 1] of the head's expressions that bring ``neutral`` nearest to ``mesh`` (least squares).
+
+    Of the head's own behaviour, not of its morph targets: these are the linear part, and what they miss at the weights
+    found so far is made up for, three times over.
+    """
     if not head.expression_names:
         return {}
-    basis = torch.tensor(head.expressions_ev3).flatten(1).double()
-    offset = (mesh_1v3 - neutral_1v3).detach().cpu().flatten().double()
+    neutral, offset = neutral_1v3.detach().cpu(), (mesh_1v3 - neutral_1v3).detach().cpu()
+    targets = morph_targets(head, neutral)
+    basis = targets.flatten(1).double()
     gram = basis @ basis.T
     gram += _RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
     # The normal equations as a small least-squares problem: |U w - U^-T b|^2 with gram = U^T U.
     upper = torch.linalg.cholesky(gram, upper=True)
-    target = torch.linalg.solve_triangular(upper.T, (basis @ offset)[:, None], upper=False)[:, 0]
-    found = lsq_linear(upper.numpy(), target.numpy(), bounds=(0.0, 1.0), tol=1e-6)
-    weights = np.clip(found.x, 0.0, 1.0)
+    weights = torch.zeros(len(targets))
+    for _ in range(_ROUNDS):
+        missed = express(head, neutral, weights[None]) - neutral - torch.tensordot(weights, targets, dims=1)
+        wanted = (basis @ (offset - missed).flatten().double())[:, None]
+        reduced = torch.linalg.solve_triangular(upper.T, wanted, upper=False)[:, 0]
+        found = lsq_linear(upper.numpy(), reduced.numpy(), bounds=(0.0, 1.0), tol=1e-6)
+        weights = torch.from_numpy(np.clip(found.x, 0.0, 1.0)).float()
     return {name: round(float(w), 4) for name, w in zip(head.expression_names, weights, strict=True)}

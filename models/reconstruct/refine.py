@@ -1,8 +1,9 @@
 """A short regularised fit to the landmarks of one photograph, from the encoder's answer.
 
-Unknowns: pose, the codes of the morphable model and, as small corrections, the head's own identity modes and
-expressions. Every unknown but the pose is a standard normal variable a priori; landmarks are measured with noise
-:data:`SIGMA`. The pose is brought near first, with the shape held, because it alone explains most of the error.
+Unknowns: pose, the codes of the morphable model and, as small corrections, the head's own identity modes and the morph
+targets of its expressions on the person that the encoder saw. Every unknown but the pose is a standard normal variable
+a priori; landmarks are measured with noise :data:`SIGMA`. The pose is brought near first, with the shape held, because
+it alone explains most of the error.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from torch import Tensor
 from mosar.models.camera import Camera, project
 from mosar.models.head import Head
 from mosar.models.head.morph import landmarks
+from mosar.models.reconstruct.blendshapes import morph_targets
 from mosar.models.stages.geometry.network import Parameters, camera_of
 from mosar.models.stages.morphable.network import Morphable
 
@@ -57,10 +59,11 @@ def refine(
         steps: of the joint fit; 0 returns the start.
         rate: learning rate of codes; a fifth of it is the pose's.
     """
-    device = landmarks_1n2.device
     weight = torch.from_numpy(head.landmark_weight_l * (head.landmark_triangle_l >= 0)).to(landmarks_1n2)
     modes = CORRECTION * torch.from_numpy(head.mode_std_m[:, None, None] * head.modes_mv3).to(landmarks_1n2)
-    expressions = CORRECTION * _EXPRESSION * torch.tensor(head.expressions_ev3, device=device)
+    with torch.no_grad():
+        person = morphable.decode(start.identity_bk, morphable.neutral_code())
+        expressions = CORRECTION * _EXPRESSION * morph_targets(head, person)
     offsets = torch.cat([modes, expressions])
     landmark_offsets = landmarks(
         head, offsets

@@ -1,27 +1,57 @@
 """Configuration of the ``morphable`` stage."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from mosar.errors import ConfigError
+
+Path = Literal["spectral", "graph", "linear"]
 
 
 @dataclass(frozen=True)
 class Config:
-    """Sizes of the morphable model and weights of its losses."""
+    """Sizes of the morphable model and weights of its losses.
+
+    Encoder and decoder each have a linear path between codes and principal components of the meshes, and beside it a
+    non-linear residual: ``spectral``, a perceptron on those components; ``graph``, Chebyshev convolutions on the mesh,
+    part by part in the encoder; or none, ``linear``. With ``start: pca`` the linear path starts as PCA, with ``mean``
+    at zero.
+    """
 
     identity_codes: int = 64
     expression_codes: int = 64
     reflectance_codes: int = 64
+    identity_basis: int = 192  # principal components that a residual may use, those of the codes among them
+    expression_basis: int = 128
+    encoder: Path = "spectral"
+    decoder: Path = "spectral"
+    start: Literal["pca", "mean"] = "pca"
+    hidden: int = 512  # units of a perceptron's two hidden layers
     width: int = 16  # channels of the first convolution; the second has twice as many
     order: int = 6  # Chebyshev order K
     pooled: int = 8  # vertices that each part is pooled to before its latents
     decoder_vertices: int = 128
     texture_size: int = 64  # of the coarse reflectance texture
-    kl_weight: float = 1e-3
+    drawn: int = 0  # people drawn from the head's own identities and expressions that join every batch
+    drawn_calibrate: int = 0  # the same, for the principal components
+    drawn_pool: int = 16384  # people that are drawn in all, and then met again
+    loss_vertices: int = 512  # drawn anew in every step; those of the face have weight one
+    off_face: float = 0.1  # weight of the other vertices
+    swap_weight: float = 0.5  # of drawn people with another's expression code
+    neutral_weight: float = 0.5
+    kl_weight: float = 1e-4  # mm per nat
 
     def __post_init__(self) -> None:
-        for name in ("identity_codes", "expression_codes", "reflectance_codes", "width", "order", "pooled"):
+        for name in ("identity_codes", "expression_codes", "reflectance_codes", "width", "order", "pooled", "hidden"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected at least 1")
-        if self.kl_weight < 0:
-            raise ConfigError(f"model.kl_weight: got {self.kl_weight}, expected 0 or more")
+        for part in ("identity", "expression"):
+            codes, basis = getattr(self, f"{part}_codes"), getattr(self, f"{part}_basis")
+            if basis < codes:
+                raise ConfigError(f"model.{part}_basis: got {basis}, expected at least {part}_codes ({codes})")
+        for name in ("kl_weight", "drawn", "drawn_calibrate", "off_face", "swap_weight", "neutral_weight"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected 0 or more")
+        for name in ("loss_vertices", "drawn_pool"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected at least 1")

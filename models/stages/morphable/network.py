@@ -1,144 +1,153 @@
-"""The non-linear morphable model: a part-wise graph-convolutional VAE with a joint decoder, and a reflectance code.
+"""The non-linear morphable model: a variational auto-encoder with a linear path, and a reflectance code.
 
-Legend: b batch, v vertices, k codes, h w rows and columns of the coarse texture.
+Legend: b batch, v vertices, n some of the vertices, m principal components, k codes,
+h w rows and columns of the coarse texture.
 """
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import elu
 
 from mosar.models.colour import to_linear, to_srgb
 from mosar.models.head import Head
+from mosar.models.stages.morphable.basis import Basis
 from mosar.models.stages.morphable.config import Config
-from mosar.models.stages.morphable.graph import (
-    ChebConv,
-    SparseLinear,
-    adjacency,
-    cluster,
-    pooling,
-    scaled_laplacian,
-    unpooling,
-)
+from mosar.models.stages.morphable.parts import JointResidual, PartsResidual
 
-
-class PartEncoder(nn.Module):
-    """Standardised offsets of one part's vertices (b, n, 3) to the mean and log-variance of its latents (b, k) each."""
-
-    def __init__(self, head: Head, vertices_n: np.ndarray, codes: int, config: Config) -> None:
-        super().__init__()
-        points = head.template_v3[vertices_n]
-        graph = adjacency(head.triangles_f3, len(head.template_v3))[vertices_n][:, vertices_n]
-        middle = cluster(points, max(config.pooled, len(points) // 4))
-        to_middle = pooling(points, middle)
-        pooled_graph = to_middle @ graph @ to_middle.T
-        pooled_graph.data[:] = 1.0
-        final = cluster(points[middle], config.pooled)
-        self.convolve_fine = ChebConv(SparseLinear(scaled_laplacian(graph)), 3, config.width, config.order)
-        self.pool_middle = SparseLinear(to_middle)
-        self.convolve_middle = ChebConv(
-            SparseLinear(scaled_laplacian(pooled_graph)), config.width, 2 * config.width, config.order
-        )
-        self.pool_final = SparseLinear(pooling(points[middle], final))
-        self.latent = nn.Linear(2 * config.width * len(final), 2 * codes)
-        self.linear_path = nn.Linear(3 * len(points), codes, bias=False)
-
-    def forward(self, offsets_bn3: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.pool_middle(elu(self.convolve_fine(offsets_bn3)))
-        x = self.pool_final(elu(self.convolve_middle(x)))
-        mean, log_variance = self.latent(x.flatten(1)).chunk(2, dim=1)
-        return mean + self.linear_path(offsets_bn3.flatten(1)), log_variance.clamp(-8.0, 4.0)
+Code = tuple[Tensor, Tensor]
+"""Mean and log-variance, (b, k) each."""
+_LOG_VARIANCE = -5.0  # of an untrained encoder
 
 
 class Encoder(nn.Module):
-    """Parts encoded apart, their latents side by side in one code of exactly ``codes`` numbers."""
+    """Components (b, m) of offsets to the mean and log-variance of their code, (b, k) each.
 
-    def __init__(self, head: Head, codes: int, config: Config) -> None:
+    The mean is linear in the components plus a non-linear residual; untrained, it is the leading components.
+    """
+
+    def __init__(self, head: Head, components: int, codes: int, config: Config) -> None:
         super().__init__()
-        parts = [np.flatnonzero(head.part_v == p) for p in range(len(head.part_names))]
-        self._vertices = [torch.from_numpy(p) for p in parts]
-        share = [len(s) for s in np.array_split(np.arange(codes), len(parts))]
-        self.parts = nn.ModuleList(
-            PartEncoder(head, vertices, n, config) for vertices, n in zip(parts, share, strict=True)
-        )
+        self.basis = Basis(vertex_weights(head, config.off_face), components)
+        self.linear = nn.Linear(components, codes, bias=False)
+        nn.init.eye_(self.linear.weight)
+        self.log_variance = nn.Parameter(torch.full((codes,), _LOG_VARIANCE))
+        self.spectral = _perceptron(components, config.hidden, 2 * codes) if config.encoder == "spectral" else None
+        self.graph = PartsResidual(head, 2 * codes, config) if config.encoder == "graph" else None
 
-    def forward(self, offsets_bv3: Tensor) -> tuple[Tensor, Tensor]:
-        pairs = [part(offsets_bv3[:, index]) for part, index in zip(self.parts, self._vertices, strict=True)]
-        return torch.cat([m for m, _ in pairs], dim=1), torch.cat([s for _, s in pairs], dim=1)
+    def forward(self, components_bm: Tensor) -> Code:
+        mean, log_variance = self.linear(components_bm), self.log_variance.expand(len(components_bm), -1)
+        change = None
+        if self.spectral is not None:
+            change = self.spectral(components_bm)
+        if self.graph is not None:
+            change = self.graph(self.basis.spread(components_bm))
+        if change is not None:
+            of_mean, of_log_variance = change.chunk(2, dim=1)
+            mean, log_variance = mean + of_mean, log_variance + of_log_variance
+        return mean, log_variance.clamp(-12.0, 4.0)
 
 
 class Decoder(nn.Module):
-    """Both codes together to standardised offsets: a linear path plus a graph-convolutional residual."""
+    """Both codes together to components of both bases (b, m), and to offsets (b, v, 3) in mm where a graph adds them.
+
+    A linear path plus a non-linear residual that is zero in an untrained decoder.
+    """
 
     def __init__(self, head: Head, config: Config) -> None:
         super().__init__()
-        vertices = len(head.template_v3)
-        centres = cluster(head.template_v3, config.decoder_vertices)
-        graph = adjacency(head.triangles_f3, vertices)
-        to_coarse = pooling(head.template_v3, centres)
-        coarse_graph = to_coarse @ graph @ to_coarse.T
-        coarse_graph.setdiag(0)
-        coarse_graph.eliminate_zeros()
-        coarse_graph.data[:] = 1.0
-        codes, width = config.identity_codes + config.expression_codes, 2 * config.width
-        self.linear_path = nn.Linear(codes, 3 * vertices, bias=False)
-        nn.init.zeros_(self.linear_path.weight)
-        self.expand = nn.Linear(codes, width * len(centres))
-        self.convolve_coarse = ChebConv(SparseLinear(scaled_laplacian(coarse_graph)), width, width, config.order)
-        self.up = SparseLinear(unpooling(head.template_v3, centres))
-        fine = SparseLinear(scaled_laplacian(graph))
-        self.convolve_fine = ChebConv(fine, width, config.width, 3)
-        self.out = ChebConv(fine, config.width, 3, 3)
-        nn.init.zeros_(self.out.linear.weight)
-        nn.init.zeros_(self.out.linear.bias)
+        codes = config.identity_codes + config.expression_codes
+        components = config.identity_basis + config.expression_basis
+        self.linear = nn.Linear(codes, components, bias=False)
+        nn.init.zeros_(self.linear.weight)
+        if config.start == "pca":
+            with torch.no_grad():
+                self.linear.weight[: config.identity_basis, : config.identity_codes].fill_diagonal_(1.0)
+                self.linear.weight[config.identity_basis :, config.identity_codes :].fill_diagonal_(1.0)
+        self.spectral = _perceptron(codes, config.hidden, components) if config.decoder == "spectral" else None
+        self.graph = JointResidual(head, codes, config) if config.decoder == "graph" else None
 
-    def forward(self, codes_bk: Tensor) -> Tensor:
-        b = len(codes_bk)
-        x = elu(self.expand(codes_bk)).reshape(b, -1, self.convolve_coarse.linear.out_features)
-        x = self.up(elu(self.convolve_coarse(x)))
-        residual = self.out(elu(self.convolve_fine(x)))
-        return self.linear_path(codes_bk).reshape(b, -1, 3) + residual
+    def forward(self, codes_bk: Tensor) -> tuple[Tensor, Tensor | None]:
+        components = self.linear(codes_bk)
+        if self.spectral is not None:
+            components = components + self.spectral(codes_bk)
+        return components, None if self.graph is None else self.graph(codes_bk)
 
 
 class Morphable(nn.Module):
     """Identity code, expression code -> head mesh in mm; reflectance code -> coarse diffuse and specular texture.
 
-    All codes are close to standard normal over people; zero is the average.
+    All codes are close to standard normal over people; zero is close to the average.
     """
 
     mean_neutral_v3: Tensor
-    offset_mm: Tensor
-    mean_expression_v3: Tensor
     reflectance_mean: Tensor
     reflectance_basis: Tensor
 
     def __init__(self, head: Head, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.identity = Encoder(head, config.identity_codes, config)
-        self.expression = Encoder(head, config.expression_codes, config)
+        self.identity = Encoder(head, config.identity_basis, config.identity_codes, config)
+        self.expression = Encoder(head, config.expression_basis, config.expression_codes, config)
         self.decoder = Decoder(head, config)
         pixels = 4 * config.texture_size**2
         self.register_buffer("mean_neutral_v3", torch.from_numpy(head.template_v3.copy()))
-        self.register_buffer("mean_expression_v3", torch.zeros_like(self.mean_neutral_v3))
-        self.register_buffer("offset_mm", torch.ones(2))  # root mean square offset: identity, expression
         self.register_buffer("reflectance_mean", torch.zeros(pixels))
         self.register_buffer("reflectance_basis", torch.zeros(config.reflectance_codes, pixels))
 
-    def encode(self, neutral_bv3: Tensor, mesh_bv3: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """(mean, log-variance) of the identity code and of the expression code; meshes in mm, head frame."""
-        identity = (neutral_bv3 - self.mean_neutral_v3) / self.offset_mm[0]
-        expression = (mesh_bv3 - neutral_bv3) / self.offset_mm[1]
+    def components(self, neutral_bv3: Tensor, mesh_bv3: Tensor) -> Tensor:
+        """(b, m): those of the identity, then those of the expression; meshes in mm, head frame."""
+        identity = self.identity.basis.coefficients(neutral_bv3 - self.mean_neutral_v3)
+        return torch.cat([identity, self.expression.basis.coefficients(mesh_bv3 - neutral_bv3)], dim=1)
+
+    def encode_components(self, components_bm: Tensor) -> tuple[Code, Code]:
+        """As :meth:`encode`, of :meth:`components`."""
+        identity, expression = self._split(components_bm)
         return self.identity(identity), self.expression(expression)
 
-    def decode(self, identity_bk: Tensor, expression_bk: Tensor) -> Tensor:
-        """Mesh (b, v, 3) in mm, head frame, from an identity and an expression code."""
-        offsets = self.decoder(torch.cat([identity_bk, expression_bk], dim=1))
-        return self.mean_neutral_v3 + self.mean_expression_v3 + self.offset_mm[0] * offsets
+    def encode(self, neutral_bv3: Tensor, mesh_bv3: Tensor) -> tuple[Code, Code]:
+        """(mean, log-variance) of the identity code and of the expression code; meshes in mm, head frame."""
+        return self.encode_components(self.components(neutral_bv3, mesh_bv3))
+
+    def spread(self, components_bm: Tensor, vertices_n: Tensor | None = None) -> Tensor:
+        """Offsets (b, v, 3) from the average mesh, mm, or of the given vertices only (b, n, 3)."""
+        identity, expression = self._split(components_bm)
+        return self.identity.basis.spread(identity, vertices_n) + self.expression.basis.spread(expression, vertices_n)
+
+    def average(self) -> Tensor:
+        """Mesh (v, 3) in mm with the average expression."""
+        return self.mean_neutral_v3 + self.identity.basis.mean_v3 + self.expression.basis.mean_v3
+
+    def decode(self, identity_bk: Tensor, expression_bk: Tensor, vertices_n: Tensor | None = None) -> Tensor:
+        """Mesh (b, v, 3) in mm, head frame, or the given vertices only (b, n, 3), from both codes."""
+        components, added = self.decoder(torch.cat([identity_bk, expression_bk], dim=1))
+        average = self.average()
+        if vertices_n is not None:
+            average, added = average[vertices_n], None if added is None else added[:, vertices_n]
+        mesh = average + self.spread(components, vertices_n)
+        return mesh if added is None else mesh + added
+
+    def decode_linear(self, identity_bk: Tensor, expression_bk: Tensor) -> Tensor:
+        """As :meth:`decode`, without the non-linear residual."""
+        return self.average() + self.spread(self.decoder.linear(torch.cat([identity_bk, expression_bk], dim=1)))
+
+    def _split(self, components_bm: Tensor) -> tuple[Tensor, Tensor]:
+        identity, expression = components_bm.split([self.config.identity_basis, self.config.expression_basis], dim=1)
+        return identity, expression
+
+    def rest(self) -> Tensor:
+        """Components (1, m) of no expression."""
+        return self.expression.basis.coefficients(torch.zeros_like(self.mean_neutral_v3)[None])
 
     def neutral_code(self) -> Tensor:
         """The expression code (1, k) of a neutral face."""
-        return self.expression(torch.zeros_like(self.mean_neutral_v3)[None])[0]
+        mean: Tensor = self.expression(self.rest())[0]
+        return mean
+
+    @torch.no_grad()
+    def fit_shape(self, neutral_nv3: Tensor, mesh_nv3: Tensor) -> None:
+        """Set the means and principal components of both bases from samples, mm."""
+        self.mean_neutral_v3.copy_(neutral_nv3.mean(dim=0))
+        self.identity.basis.fit(neutral_nv3 - self.mean_neutral_v3)
+        self.expression.basis.fit(mesh_nv3 - neutral_nv3)
 
     def reflectance(self, codes_bk: Tensor) -> tuple[Tensor, Tensor]:
         """Linear diffuse albedo (b, 3, s, s) and specular (b, 1, s, s), both in [0, 1], of a reflectance code."""
@@ -167,3 +176,19 @@ def _reflectance_vector(diffuse_b3hw: Tensor, specular_b1hw: Tensor, size: int) 
     # Albedo is compared as the eye sees it (sRGB), so that dark skin is not lost in the least squares.
     maps = torch.cat([to_srgb(diffuse_b3hw), specular_b1hw], dim=1)
     return torch.nn.functional.interpolate(maps, size=(size, size), mode="area").flatten(1)
+
+
+def vertex_weights(head: Head, off_face: float) -> Tensor:
+    """(v): one on the face, ``off_face`` elsewhere."""
+    face = torch.tensor(head.region("face"))
+    return torch.where(face, 1.0, max(off_face, 1e-4))
+
+
+def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Two hidden layers; zero when untrained."""
+    network = nn.Sequential(
+        nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, outputs)
+    )
+    nn.init.zeros_(network[-1].weight)
+    nn.init.zeros_(network[-1].bias)
+    return network

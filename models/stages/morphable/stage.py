@@ -10,14 +10,20 @@ from mosar.models.colour import to_linear
 from mosar.models.head import Head
 from mosar.models.preview import grey_heads
 from mosar.models.stages.morphable.config import Config
-from mosar.models.stages.morphable.network import Morphable
+from mosar.models.stages.morphable.network import Code, Morphable, vertex_weights
+from mosar.models.stages.morphable.people import draw
 from mosar.models.stages.spec import StreamSpec
 
 Batch = Mapping[str, Mapping[str, Tensor]]
+POOL_SEED = 1
 
 
 class Stage:
-    """Variational auto-encoder over (neutral, posed) meshes; the reflectance code is a PCA fitted in ``calibrate``."""
+    """Variational auto-encoder over (neutral, posed) meshes; principal components are fitted in ``calibrate``.
+
+    Beside the shards' meshes it learns from people drawn from the head's own identities and expressions
+    (``config.drawn``): of those it is known what a person looks like with the expression of another.
+    """
 
     name = "morphable"
     requires: tuple[str, ...] = ()
@@ -27,6 +33,8 @@ class Stage:
         self.head = head
         fields = ("mesh", "neutral", "diffuse", "specular")
         self.streams = {"lightstage": StreamSpec(1.0, fields, map_size=config.texture_size)}
+        self._weight_v = vertex_weights(head, config.off_face)
+        self._drawn_pm: Tensor | None = None
 
     def build(self, parents: Mapping[str, nn.Module]) -> Morphable:
         return Morphable(self.head, self.config)
@@ -35,42 +43,61 @@ class Stage:
     def calibrate(self, module: nn.Module, batches: Iterable[Batch]) -> None:
         module = cast(Morphable, module)
         samples = [batch["lightstage"] for batch in batches]
-        neutral = torch.cat([s["neutral"] for s in samples])
-        expression = torch.cat([s["mesh"] for s in samples]) - neutral
-        module.mean_neutral_v3.copy_(neutral.mean(dim=0))
-        module.mean_expression_v3.copy_(expression.mean(dim=0))
-        spread = (neutral - neutral.mean(dim=0)).square().mean().sqrt(), expression.square().mean().sqrt()
-        module.offset_mm.copy_(torch.stack(spread).clamp_min(1e-3))
+        meshes = [(s["neutral"], s["mesh"]) for s in samples]
+        drawn = draw(self.head, self.config.drawn_calibrate, 0, module.mean_neutral_v3.device)
+        meshes += [(d.neutral_nv3, d.meshes()) for d in drawn]
+        neutral, mesh = (torch.cat(parts) for parts in zip(*meshes, strict=True))
+        module.fit_shape(neutral, mesh)
         diffuse = torch.cat([to_linear(s["diffuse"] / 255.0) for s in samples])
         module.fit_reflectance(diffuse, torch.cat([s["specular"] / 255.0 for s in samples]))
 
     def losses(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        module = cast(Morphable, module)
-        sample = batch["lightstage"]
-        identity, expression = module.encode(sample["neutral"], sample["mesh"])
-        neutral = module.encode(sample["neutral"], sample["neutral"])[1]
-        z_s, z_e, z_0 = (_draw(code, generator) for code in (identity, expression, neutral))
-        return {
-            "mesh": self._distance(module, module.decode(z_s, z_e), sample["mesh"]),
-            "neutral": self._distance(module, module.decode(z_s, z_0), sample["neutral"]),
-            "kl": self.config.kl_weight * (_divergence(*identity) + _divergence(*expression)),
+        module, c = cast(Morphable, module), self.config
+        truth = module.components(batch["lightstage"]["neutral"], batch["lightstage"]["mesh"])
+        if c.drawn:
+            pool_pm = self._drawn(module)
+            chosen = torch.randint(len(pool_pm), (c.drawn,), generator=generator, device=pool_pm.device)
+            own, swapped = pool_pm[chosen].chunk(2, dim=1)
+            truth = torch.cat([truth, own])
+        identity, expression = module.encode_components(truth)
+        z_s, z_e = _sample(identity, generator), _sample(expression, generator)
+        at = torch.multinomial(self._weight_v.to(truth.device), c.loss_vertices, True, generator=generator)
+
+        def distance(codes_s: Tensor, codes_e: Tensor, truth_bm: Tensor) -> Tensor:
+            components, added = module.decoder(torch.cat([codes_s, codes_e], dim=1))
+            error_bn3 = module.spread(components - truth_bm, at)
+            return (error_bn3 if added is None else error_bn3 + added[:, at]).norm(dim=-1).mean()
+
+        rest = module.rest()
+        mean_0, log_variance_0 = (part.expand(len(truth), -1) for part in module.expression(rest))
+        at_rest = torch.cat([truth[:, : c.identity_basis], rest.expand(len(truth), -1)], dim=1)
+        losses = {
+            "mesh": distance(z_s, z_e, truth),
+            "neutral": c.neutral_weight * distance(z_s, _sample((mean_0, log_variance_0), generator), at_rest),
+            "kl": c.kl_weight * (_divergence(*identity) + _divergence(*expression)),
         }
+        if c.drawn:
+            z_other = _sample(module.identity(swapped[:, : c.identity_basis]), generator)
+            losses["swap"] = c.swap_weight * distance(z_other, z_e[-c.drawn :], swapped)
+        return losses
 
     @torch.no_grad()
     def metrics(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         module = cast(Morphable, module)
         sample = batch["lightstage"]
         recovered = self._reconstruct(module, sample)
+        face = torch.tensor(self.head.region("face")).to(recovered.device)
+        distance_bv = (recovered - sample["mesh"]).norm(dim=-1)
         return {
-            "loss": self._distance(module, recovered, sample["mesh"]),
-            "mesh_mm": (recovered - sample["mesh"]).norm(dim=-1).mean(),
+            "loss": self._distance(recovered, sample["mesh"]),
+            "mesh_mm": distance_bv.mean(),
+            "face_mm": distance_bv[:, face].mean(),
         }
 
     @torch.no_grad()
     def blind(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         module = cast(Morphable, module)
-        average = module.mean_neutral_v3 + module.mean_expression_v3
-        return self._distance(module, average, batch["lightstage"]["mesh"])
+        return self._distance(module.average(), batch["lightstage"]["mesh"])
 
     @torch.no_grad()
     def preview(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
@@ -84,11 +111,25 @@ class Stage:
         (identity, _), (expression, _) = module.encode(sample["neutral"], sample["mesh"])
         return module.decode(identity, expression)
 
-    def _distance(self, module: Morphable, mesh_bv3: Tensor, truth_bv3: Tensor) -> Tensor:
-        return ((mesh_bv3 - truth_bv3) / module.offset_mm[0]).abs().mean()
+    def _drawn(self, module: Morphable) -> Tensor:
+        """Components (p, 2 m) of drawn people, and of the next one's mesh with the same expression."""
+        if self._drawn_pm is None:
+            parts = []
+            with torch.no_grad():
+                for some in draw(self.head, self.config.drawn_pool, POOL_SEED, module.mean_neutral_v3.device):
+                    own = module.components(some.neutral_nv3, some.meshes())
+                    swapped = module.components(some.neutral_nv3.roll(-1, 0), some.swapped())
+                    parts.append(torch.cat([own, swapped], dim=1))
+            self._drawn_pm = torch.cat(parts)
+        return self._drawn_pm
+
+    def _distance(self, mesh_bv3: Tensor, truth_bv3: Tensor) -> Tensor:
+        """Mean over vertices by their weight, mm."""
+        weight_v = self._weight_v.to(truth_bv3.device)
+        return ((mesh_bv3 - truth_bv3).norm(dim=-1) * weight_v).mean() / weight_v.mean()
 
 
-def _draw(code: tuple[Tensor, Tensor], generator: torch.Generator) -> Tensor:
+def _sample(code: Code, generator: torch.Generator) -> Tensor:
     mean, log_variance = code
     noise = torch.randn(mean.shape, generator=generator, device=mean.device)
     return mean + noise * (0.5 * log_variance).exp()

@@ -42,7 +42,7 @@ def test_identity_is_linear(head):
 
 def test_weights_of_the_wrong_number_are_a_mistake(head):
     a, m, e = weights(head)
-    with pytest.raises(ValueError, match=r"weights for \(archetypes, modes, expressions\)"):
+    with pytest.raises(ValueError, match=r"weights for \(archetypes, modes\)"):
         shape(head, a, m[:, 1:], e)
 
 

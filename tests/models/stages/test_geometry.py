@@ -12,6 +12,7 @@ from mosar.models.head.morph import landmarks
 from mosar.models.stages import geometry, morphable
 from mosar.models.stages.geometry.network import Geometry, camera_of, place_of, rotation_from_six
 from mosar.models.stages.geometry.render import render_skin
+from mosar.models.stages.morphable.people import draw
 
 SIZE = 64
 MORPHABLE = morphable.Config(
@@ -37,8 +38,9 @@ def stage() -> geometry.Stage:
 def parent() -> torch.nn.Module:
     torch.manual_seed(0)
     module = morphable.Stage(MORPHABLE, load_head()).build({})
-    for weight in (module.decoder.linear_path.weight, module.reflectance_basis):
-        torch.nn.init.normal_(weight.data, std=0.02)
+    (people,) = draw(load_head(), 40, 0)
+    module.fit_shape(people.neutral_nv3, people.meshes())
+    torch.nn.init.normal_(module.reflectance_basis, std=0.02)
     module.reflectance_mean.fill_(0.6)
     return module
 

@@ -1,15 +1,24 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
+from mosar.errors import ConfigError, DataError
 from mosar.models.head import load_head
 from mosar.models.head.morph import shape
 from mosar.models.head.sample import sample_identity
-from mosar.models.stages.morphable import Config, Stage
+from mosar.models.stages.morphable import Config, Stage, released
+from mosar.models.stages.morphable.basis import Basis
+from mosar.models.stages.morphable.fitting import Faces, Gaussian, most_likely, observe
 from mosar.models.stages.morphable.graph import ChebConv, SparseLinear, adjacency, cluster, pooling, scaled_laplacian
 from mosar.models.stages.morphable.network import Morphable
+from mosar.models.stages.morphable.pca import Pca
 
-SMALL = Config(identity_codes=16, expression_codes=16, reflectance_codes=8, width=4, order=3, texture_size=16)
+SMALL = Config(
+    identity_codes=16, expression_codes=16, reflectance_codes=8, identity_basis=24, expression_basis=24, hidden=32,
+    width=4, order=3, decoder_vertices=32, texture_size=16,
+)  # fmt: skip
 Sample = dict[str, torch.Tensor]
 
 
@@ -25,17 +34,23 @@ def sample() -> Sample:
     return {"neutral": shape(head, *who, 0 * weights), "mesh": shape(head, *who, weights), **drawn}
 
 
-@pytest.fixture(scope="module")
-def stage() -> Stage:
-    return Stage(SMALL, load_head())
+def made(sample: Sample, **changes: object) -> tuple[Stage, Morphable]:
+    """A stage with some of SMALL changed, and its calibrated module."""
+    torch.manual_seed(0)
+    stage = Stage(dataclasses.replace(SMALL, **changes), load_head())  # type: ignore[arg-type]
+    module = stage.build({})
+    stage.calibrate(module, [{"lightstage": sample}])
+    return stage, module
 
 
 @pytest.fixture
-def module(stage: Stage, sample: Sample) -> Morphable:
-    torch.manual_seed(0)
-    module = stage.build({})
-    stage.calibrate(module, [{"lightstage": sample}])
-    return module
+def stage(sample: Sample) -> Stage:
+    return made(sample)[0]
+
+
+@pytest.fixture
+def module(sample: Sample) -> Morphable:
+    return made(sample)[1]
 
 
 def test_chebyshev_convolution_is_its_formula() -> None:
@@ -59,16 +74,45 @@ def test_sparse_product_gradient() -> None:
     torch.testing.assert_close(x.grad, dense.T @ weight)
 
 
-def test_untrained_decoder_gives_the_average(module: Morphable, sample: Sample) -> None:
+def test_components_are_those_of_a_weighted_singular_value_decomposition() -> None:
+    generator = torch.Generator().manual_seed(0)
+    offsets = torch.randn(30, 7, 3, generator=generator) + 2.0
+    weight = torch.rand(7, generator=generator) + 0.1
+    basis = Basis(weight, 40)
+    basis.fit(offsets)
+    flat = ((offsets - offsets.mean(0)) * weight.sqrt()[:, None]).flatten(1)
+    left, _, _ = torch.linalg.svd(flat, full_matrices=False)
+    found = basis.coefficients(offsets)
+    torch.testing.assert_close(found[:, :21].abs(), left.abs() * 30**0.5, atol=1e-3, rtol=1e-3)
+    assert (found[:, 21:] == 0).all()  # there are no more directions than numbers
+    torch.testing.assert_close(basis.mean_v3 + basis.spread(found), offsets, atol=1e-4, rtol=1e-4)
+    few = torch.tensor([5, 2])
+    torch.testing.assert_close(basis.spread(found, few), basis.spread(found)[:, few])
+
+
+def test_untrained_it_is_pca(sample: Sample, module: Morphable) -> None:
+    """Each code standardised, the mesh its weighted projection on as many components."""
+    (identity, _), (expression, _) = module.encode(sample["neutral"], sample["mesh"])
+    torch.testing.assert_close(identity[:, :11].square().mean(0), torch.ones(11), atol=1e-3, rtol=0)
+    found = module.decode(identity, expression)
+    torch.testing.assert_close(found, sample["mesh"], atol=2e-3, rtol=0)  # eleven components carry twelve people
+    torch.testing.assert_close(found, module.decode_linear(identity, expression))
+    few = torch.tensor([7, 3])
+    torch.testing.assert_close(module.decode(identity, expression, few), found[:, few], atol=1e-4, rtol=1e-5)
+
+
+def test_started_at_the_mean_it_gives_the_average(sample: Sample) -> None:
+    _, module = made(sample, start="mean")
     mesh = module.decode(torch.randn(2, 16), torch.randn(2, 16))
-    expected = sample["mesh"].mean(dim=0).expand(2, -1, -1)
-    torch.testing.assert_close(mesh, expected, atol=1e-3, rtol=0)
+    torch.testing.assert_close(mesh, sample["mesh"].mean(dim=0).expand(2, -1, -1), atol=1e-3, rtol=0)
 
 
-def test_a_few_steps_beat_the_average(stage: Stage, module: Morphable, sample: Sample) -> None:
+@pytest.mark.parametrize(("encoder", "decoder"), [("spectral", "spectral"), ("graph", "graph"), ("linear", "linear")])
+def test_a_few_steps_beat_the_average(sample: Sample, encoder: str, decoder: str) -> None:
+    stage, module = made(sample, start="mean", encoder=encoder, decoder=decoder, off_face=1.0)
     generator, batch = torch.Generator().manual_seed(0), {"lightstage": sample}
-    optimiser = torch.optim.Adam(module.parameters(), 3e-3)
-    for _ in range(25):
+    optimiser = torch.optim.Adam(module.parameters(), 2e-2)
+    for _ in range(15):
         optimiser.zero_grad()
         torch.stack(list(stage.losses(module, batch, generator).values())).sum().backward()
         optimiser.step()
@@ -82,13 +126,56 @@ def test_a_few_steps_beat_the_average(stage: Stage, module: Morphable, sample: S
     assert (meshes[0] - meshes[1]).norm(dim=-1).mean() > 0.1  # another input, another output
 
 
-def test_gradients_reach_every_parameter(stage: Stage, module: Morphable, sample: Sample) -> None:
-    for parameter in module.decoder.parameters():
+@pytest.mark.parametrize("path", ["spectral", "graph"])
+def test_gradients_reach_every_parameter(sample: Sample, path: str) -> None:
+    stage, module = made(sample, encoder=path, decoder=path, drawn=4, drawn_pool=16)
+    for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=0.01)
-    torch.stack(list(stage.losses(module, {"lightstage": sample}, torch.Generator()).values())).sum().backward()
+    losses = stage.losses(module, {"lightstage": sample}, torch.Generator())
+    assert set(losses) == {"mesh", "neutral", "swap", "kl"}
+    torch.stack(list(losses.values())).sum().backward()
     for name, parameter in module.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
+
+
+def test_most_likely_face_of_a_linear_model_is_the_closed_form(sample: Sample) -> None:
+    """The same components, Gaussian and landmarks, once by Adam through the decoder and once by normal equations."""
+    _, module = made(sample, encoder="linear", decoder="linear", off_face=1e-4, identity_codes=8, expression_codes=8)
+    faces = Faces(load_head())
+    generator = torch.Generator().manual_seed(0)
+    prior = Gaussian.of(torch.randn(500, 16, generator=generator))
+    rows = torch.cat([module.identity.basis.rows_kv3[:8], module.expression.basis.rows_kv3[:8]])
+    average = faces.of(module.average()[None])
+    pca = Pca(torch.cat([average, 0 * average]), faces.of(rows), 8, prior)
+    observed = observe(faces, faces.of(sample["mesh"]), 40, 1.0, 0)
+    found = most_likely(module, faces, observed, prior, 0.7)
+    torch.testing.assert_close(found, pca.most_likely(faces, observed, 0.7), atol=0.06, rtol=0)
+
+
+def test_a_released_model_is_read_again(tmp_path, module: Morphable, sample: Sample) -> None:  # type: ignore[no-untyped-def]
+    head, path = load_head(), tmp_path / "model.safetensors"
+    released.write(module, head, path)
+    again = released.read(head, path)
+    codes = torch.randn(2, 16)
+    torch.testing.assert_close(again.decode(codes, codes), module.decode(codes, codes), atol=0.05, rtol=0)
+    before = path.read_bytes()
+    released.write(module, head, path)
+    assert path.read_bytes() == before
+    with pytest.raises(DataError, match="belongs to another head"):
+        released.read(dataclasses.replace(head, digest="0" * 64), path)
+    with pytest.raises(DataError, match="export_morphable"):
+        released.read(head, tmp_path / "none.safetensors")
+    path.write_bytes(before[:1000])
+    with pytest.raises(DataError, match="export_morphable"):
+        released.read(head, path)
+
+
+def test_impossible_sizes_are_refused() -> None:
+    with pytest.raises(ConfigError, match="identity_basis"):
+        Config(identity_codes=8, identity_basis=4)
+    with pytest.raises(ConfigError, match="kl_weight"):
+        Config(kl_weight=-1.0)
 
 
 def test_reflectance_code_round_trip(module: Morphable, sample: Sample) -> None:

@@ -1,0 +1,53 @@
+"""Principal components of offsets on a mesh.
+
+Legend: b batch, n samples, v vertices, k components.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class Basis(nn.Module):
+    """Offsets (b, v, 3) in mm as coefficients (b, k) of unit variance, and back.
+
+    Vertices count by their weight, both in what a component is and in the coefficients of an offset.
+    """
+
+    mean_v3: Tensor
+    rows_kv3: Tensor
+    variance_k: Tensor
+    weight_v: Tensor
+
+    def __init__(self, weight_v: Tensor, components: int) -> None:
+        super().__init__()
+        self.register_buffer("weight_v", weight_v.clone(), persistent=False)
+        self.register_buffer("mean_v3", torch.zeros(len(weight_v), 3))
+        self.register_buffer("rows_kv3", torch.zeros(components, len(weight_v), 3))
+        self.register_buffer("variance_k", torch.ones(components))  # squared length of the weighted rows
+
+    def fit(self, offsets_nv3: Tensor) -> None:
+        """Principal components of samples; those that the samples do not have stay zero."""
+        self.mean_v3.copy_(offsets_nv3.mean(dim=0))
+        root_v1 = self.weight_v.sqrt()[:, None]
+        flat = ((offsets_nv3 - self.mean_v3) * root_v1).flatten(1)
+        count = min(len(self.rows_kv3), len(flat) - 1, flat.shape[1])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # svd_lowrank starts from random directions
+            _, singular, right = torch.svd_lowrank(flat, q=min(count + 16, *flat.shape), niter=4)
+        deviation_k = singular[:count] / len(flat) ** 0.5
+        # What only rounding has put there would be divided by next to nothing.
+        deviation_k = deviation_k * (deviation_k > 1e-5 * deviation_k[0])
+        self.rows_kv3.zero_()
+        self.rows_kv3[:count] = (deviation_k * right[:, :count]).T.unflatten(1, (-1, 3)) / root_v1
+        self.variance_k.fill_(1.0)
+        self.variance_k[:count] = deviation_k.square().where(deviation_k > 0, torch.ones_like(deviation_k))
+
+    def coefficients(self, offsets_bv3: Tensor) -> Tensor:
+        """(b, k) by weighted least squares; zero for components that are missing."""
+        weighted = (offsets_bv3 - self.mean_v3) * self.weight_v[:, None]
+        return weighted.flatten(1) @ self.rows_kv3.flatten(1).T / self.variance_k
+
+    def spread(self, coefficients_bk: Tensor, vertices_n: Tensor | None = None) -> Tensor:
+        """Offsets from the mean (b, v, 3), or those of the given vertices only (b, n, 3)."""
+        rows = self.rows_kv3 if vertices_n is None else self.rows_kv3[:, vertices_n]
+        return (coefficients_bk @ rows.flatten(1)).unflatten(1, (-1, 3))

@@ -1,0 +1,45 @@
+"""People drawn from the head's own identities and expressions, in any number."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mosar.models.head import Head, sample_identity
+from mosar.models.head.behaviour import express
+from mosar.models.head.moods import sample_expression
+from mosar.models.head.morph import neutral
+
+_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """People: neutral meshes (n, v, 3), mm, and each one's expression weights (n, e)."""
+
+    head: Head
+    neutral_nv3: Tensor
+    expression_ne: Tensor
+
+    def meshes(self) -> Tensor:
+        """(n, v, 3), mm, with their expressions."""
+        return express(self.head, self.neutral_nv3, self.expression_ne)
+
+    def swapped(self) -> Tensor:
+        """(n, v, 3), mm: the next person with the expression of each."""
+        return express(self.head, self.neutral_nv3.roll(-1, 0), self.expression_ne)
+
+
+def draw(head: Head, count: int, seed: int, device: torch.device | None = None) -> Iterator[Drawn]:
+    """``count`` people in chunks; all follows from the seed."""
+    generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
+    for first in range(0, count, _CHUNK):
+        size = min(_CHUNK, count - first)
+        people = [sample_identity(head, generator) for _ in range(size)]
+        weights_ne = np.stack([sample_expression(head, rng) for _ in range(size)])
+        archetype, mode = (
+            torch.stack([getattr(p, name) for p in people]).to(device) for name in ("archetype_a", "mode_m")
+        )
+        yield Drawn(head, neutral(head, archetype, mode), torch.from_numpy(weights_ne).to(device))
