@@ -170,6 +170,11 @@ def hairline(points_n3: NDArray[np.float64], eye_3: NDArray[np.float64]) -> Valu
     return np.asarray(height - line, np.float32)
 
 
+def eye_level(a: Atlas) -> NDArray[np.float64]:
+    """Between the eyes of the template."""
+    return np.asarray(np.nanmean(a.points_l3[[33, 133, 263, 362]], 0) * [0, 1, 1])
+
+
 def _beard(
     a: Atlas, front: Values, lips: Values, mouth: NDArray[np.float64], chin: NDArray[np.float64], between: float
 ) -> dict[str, Values]:

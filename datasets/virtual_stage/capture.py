@@ -13,6 +13,7 @@ from mosar.datasets import crop, lights
 from mosar.datasets.virtual_stage import occlusion, skin, traced
 from mosar.datasets.virtual_stage.atlas import Atlas, atlas
 from mosar.datasets.virtual_stage.extras import dress
+from mosar.datasets.virtual_stage.hair import veil
 from mosar.datasets.virtual_stage.people import Person, sample_expression
 from mosar.datasets.virtual_stage.render import Subject, View, backdrop, render
 from mosar.datasets.virtual_stage.renderers import Renderer
@@ -56,7 +57,7 @@ def capture(stage: Stage, person: Person, painted: skin.Skin, seed: int) -> tupl
     exposure = float(np.exp(rng.normal(0.15, 0.22)) * (0.2 / skin.brightness(person)) ** 0.35)
     light = lights.random_light(rng, stage.lights, exposure)
     camera, points = _camera(rng, head, mesh, stage.image_size)
-    shadow = occlusion.shadow(head, seen, light.sh_l3)
+    shadow = occlusion.shadow(head, seen, light.sh_l3) * veil(person, head.template_v3)
     body = Body(mesh.numpy(), normals.numpy(), shadow, position(camera)[0].double().numpy(), _fineness(stage))
     extras = dress(head, a, person, body, rng)
     subject = Subject(mesh, texels, torch.from_numpy(shadow), person.iris, extras)

@@ -72,7 +72,7 @@ class Extras:
 def dress(head: Head, a: Atlas, person: Person, body: Body, rng: np.random.Generator) -> Extras:
     """All that a person wears; ``rng`` is the capture's: it decides on a hand."""
     hull = Hull.of(head, body, skull(a, head, body))
-    worn, hat = collar(head, person), hats.kind(person)
+    worn = collar(head, person)
     parts = [
         shoulders(head, body, worn),
         glasses(head, person, body),
@@ -80,7 +80,7 @@ def dress(head: Head, a: Atlas, person: Person, body: Body, rng: np.random.Gener
         hand(person, hull, rng),
         *facial_hair(head, a, person, body),
     ]
-    if hat != "scarf":
+    if hats.kind(person) != "scarf":
         parts += hair(head, a, person, body, hull)
     parts = [part for part in parts if len(part.triangles_g3)]
     whole = Mesh.join(parts)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mosar.datasets.virtual_stage.atlas import Atlas, hairline, smoothstep
+from mosar.datasets.virtual_stage import hats
+from mosar.datasets.virtual_stage.atlas import Atlas, eye_level, hairline, smoothstep
 from mosar.datasets.virtual_stage.noise import bumps, fractal_noise, gradient_noise
 from mosar.datasets.virtual_stage.people import Person
 from mosar.datasets.virtual_stage.strands import Floats, Growth, Hull, Roots, grow, scatter
@@ -20,7 +21,8 @@ STRANDS = 7000
 @dataclass(frozen=True)
 class Style:
     """Lengths (mm) are drawn from ``length``; ``sides``: that share of it beside and behind; ``height``: mm over the
-    scalp; ``width``: of a strand, which stands for a lock.
+    scalp; ``width``: of a strand, which stands for a lock; ``locks``: how far neighbours turn aside together; ``many``:
+    strands, over the usual number.
     """
 
     length: tuple[float, float]
@@ -29,14 +31,16 @@ class Style:
     growth: Growth
     width: float = 1.0
     curly: float = 0.0
+    locks: float = 0.35
+    many: float = 1.0
 
 
 STYLES = {
-    "bald": Style((3, 7), 1.0, 1.0, Growth(1.0, 0.3, 0.2, 0.1, 4), 0.6),
-    "shaved": Style((3, 6), 1.0, 1.5, Growth(0.7, 0.9, 0.1, 0.15, 3), 0.8),
-    "short": Style((22, 55), 0.4, 9.0, Growth(1.0, 0.9, 0.25, 0.12, 8), 1.1),
-    "tied": Style((150, 190), 1.0, 4.0, Growth(1.6, 0.15, 0.0, 0.02, 12, 1.0), 1.3),
-    "long": Style((160, 320), 1.0, 8.0, Growth(0.9, 0.3, 0.5, 0.04, 14, 0.25), 1.5),
+    "bald": Style((3, 6), 1.0, 0.5, Growth(1.0, 0.2, 0.2, 0.1, 4), 0.4),
+    "shaved": Style((3, 5), 1.0, 0.8, Growth(1.0, 0.3, 0.1, 0.1, 3), 0.45, many=2.0),
+    "short": Style((22, 55), 0.4, 9.0, Growth(1.0, 0.9, 0.25, 0.12, 8), 1.1, many=1.2),
+    "tied": Style((150, 190), 1.0, 4.0, Growth(1.6, 0.15, 0.0, 0.02, 12, 1.0), 1.3, locks=0.15),
+    "long": Style((160, 320), 1.0, 8.0, Growth(0.9, 0.3, 0.5, 0.04, 14, 0.25), 1.4, locks=0.12, many=1.5),
     "afro": Style((30, 75), 0.8, 16.0, Growth(0.1, 1.4, 0.0, 0.75, 10, 0.0), 1.6, 1.0),
 }
 
@@ -46,6 +50,13 @@ def hair(head: Head, a: Atlas, person: Person, body: Body, hull: Hull) -> list[M
     return [_shell(head, a, person, body), _strands(head, a, person, body, hull).ribbons(body.eye_3)]
 
 
+def veil(person: Person, rest_n3: Floats) -> NDArray[np.float32]:
+    """Share (n, 1) of the light that long hair lets through to the skin that it hangs around, at template points."""
+    if person.style != "long":
+        return np.ones((len(rest_n3), 1), np.float32)
+    return 1 - 0.65 * smoothstep(-25, -70, rest_n3[:, 2:3])
+
+
 def skull(a: Atlas, head: Head, body: Body) -> Floats:
     """A point inside the skull, behind the eyes."""
     eye = eye_level(a)
@@ -53,11 +64,6 @@ def skull(a: Atlas, head: Head, body: Body) -> Floats:
     box = body.vertices_v3[above]
     middle = (box.max(0) + box.min(0)) / 2
     return np.array([middle[0], float(box[:, 1].min()), middle[2]], np.float64)
-
-
-def eye_level(a: Atlas) -> NDArray[np.float64]:
-    """Between the eyes of the template."""
-    return np.asarray(np.nanmean(a.points_l3[[33, 133, 263, 362]], 0) * [0, 1, 1])
 
 
 def grows(a: Atlas, person: Person, rest_n3: Floats, inset: float = 0.0) -> Floats:
@@ -101,7 +107,11 @@ def _shell(head: Head, a: Atlas, person: Person, body: Body) -> Mesh:
 
 def _strands(head: Head, a: Atlas, person: Person, body: Body, hull: Hull) -> Strands:
     style, rng = STYLES[person.style], np.random.default_rng(person.seed + 80)
-    roots = scatter(head, body, scalp(head, a, 12), STRANDS, lambda rest: grows(a, person, rest), rng)
+
+    def dense(rest: Floats) -> Floats:
+        return grows(a, person, rest) * (hats.rim(a, person, rest) < 0)
+
+    roots = scatter(head, body, scalp(head, a, 12), round(style.many * STRANDS), dense, rng)
     rest, seed = roots.rest_s3, person.seed + 90
     lowest = rng.uniform(*style.length)
     top = smoothstep(15, 55, rest[:, 1] - eye_level(a)[1] + 0.25 * np.clip(rest[:, 2] + 60, -60, 60))
@@ -111,9 +121,17 @@ def _strands(head: Head, a: Atlas, person: Person, body: Body, hull: Hull) -> St
     if person.style == "tied":
         length = np.minimum(length, 1.05 * np.linalg.norm(flow(roots.place_s3), axis=1))
     height = style.height * rng.uniform(0.25, 1.0, len(rest)) * (0.5 + 0.5 * top) * (0.75 + 0.5 * rng.random())
-    locks = 0.35 * bumps(rest, 13, seed + 3) + (0.9 * bumps(rest, 4, seed + 6) if style.curly else 0)
+    locks = style.locks * bumps(rest, 13, seed + 3) + (0.9 * bumps(rest, 4, seed + 6) if style.curly else 0)
     points, out = grow(roots, length, height, flow, hull, style.growth, locks, rng)
+    kept = ~_before_face(points, hull) | (rng.random(len(roots)) < (0.1 if rng.random() < 0.15 else 0.01))
+    roots, points, out = roots.some(kept), points[kept], out[kept]
     return colour(person, roots, points, out, style.width * body.fineness**-0.6, 0.4, rng)
+
+
+def _before_face(points_sk3: Floats, hull: Hull) -> NDArray[np.bool_]:
+    """Strands (s) that come before eyes, nose or mouth."""
+    x, y, z = np.moveaxis(points_sk3 - hull.centre_3, -1, 0)
+    return np.asarray(((np.abs(x) < 54) & (y < 14) & (y > -130) & (z > 50)).any(1))
 
 
 def colour(
@@ -151,10 +169,9 @@ def _flow(person: Person, hull: Hull, rng: np.random.Generator) -> Callable[[Flo
         side = np.tanh((points_n3[:, 0] - centre[0] - parting) / 12)[:, None] * np.array([1.0, 0, 0])
         combed = away + high * (back * np.array([0, 0.2, -1.0]) + aside * side)
         if person.style == "long":
-            front = smoothstep(10, 60, offset[:, 2])[:, None]
-            combed = (
-                combed + 0.8 * side * high + front * (np.array([0, 0, -1.5]) + np.sign(offset[:, :1]) * [1.0, 0, 0])
-            )
+            front = smoothstep(10, 60, offset[:, 2])[:, None] * 1.6
+            aside_of_face = np.array([0, 0, -1.5]) + np.sign(offset[:, :1]) * [1.6, 0, 0]
+            combed = combed + 0.8 * side * high + front * aside_of_face
         return np.asarray(combed + wave * bumps(points_n3, 25, seed))
 
     return flow

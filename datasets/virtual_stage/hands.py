@@ -7,7 +7,7 @@ from mosar.datasets.virtual_stage.people import Person, skin_tone
 from mosar.datasets.virtual_stage.strands import Hull
 from mosar.datasets.virtual_stage.things import HAND, Mesh, tube
 
-SHARE = 0.06
+SHARE = 0.04
 """Of captures that show one."""
 
 _FINGERS = ((-30.0, 8.0, 62.0, 8.5), (-10.0, 14.0, 72.0, 8.8), (10.0, 12.0, 68.0, 8.5), (29.0, 4.0, 54.0, 7.5))
@@ -19,10 +19,10 @@ def hand(person: Person, hull: Hull, rng: np.random.Generator) -> Mesh:
     if rng.random() >= SHARE:
         return Mesh.none()
     side = rng.choice([-1.0, 1.0])
-    target = np.array([side * rng.uniform(10, 55), rng.choice([-95.0, -70.0, 35.0]) + rng.normal(0, 8), 60.0])
+    target = np.array([side * rng.uniform(35, 65), rng.choice([-105.0, -85.0, 40.0]) + rng.normal(0, 8), 60.0])
     way = target - hull.centre_3
     reach, way = hull.radius((hull.centre_3 + way)[None])
-    contact = hull.centre_3 + way[0] * (reach[0] + rng.uniform(8, 30))
+    contact = hull.centre_3 + way[0] * (reach[0] + rng.uniform(8, 20))
     across = np.array([np.cos(0.6), side * np.sin(0.6), 0.0])
     along = np.cross(way[0], across)
     along /= np.linalg.norm(along)

@@ -1,9 +1,9 @@
 """Hats: knitted caps, peaked caps and scarves, as shells around the head."""
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mosar.datasets.virtual_stage.atlas import Atlas, hairline, smoothstep
-from mosar.datasets.virtual_stage.hair import eye_level
+from mosar.datasets.virtual_stage.atlas import Atlas, eye_level, smoothstep
 from mosar.datasets.virtual_stage.noise import fractal_noise, gradient_noise
 from mosar.datasets.virtual_stage.people import Person
 from mosar.datasets.virtual_stage.things import CLOTH, Body, Mesh, subdivide
@@ -31,7 +31,7 @@ def hat(head: Head, a: Atlas, person: Person, body: Body) -> Mesh:
     rest, eye = np.asarray(head.template_v3, np.float64), eye_level(a)
     skin = np.zeros(len(rest), bool)
     skin[np.unique(head.triangles_f3[head.material_f == 0])] = True
-    edge = _edge(what, rest, eye, rng.uniform(-4, 8))
+    edge = rim(a, person, rest)
     faces = head.triangles_f3[(skin & (edge > -14))[head.triangles_f3].all(1)]
     values = np.concatenate([body.vertices_v3, body.normals_v3, rest, body.shadow_v3, edge[:, None]], 1)
     values, faces = subdivide(values, faces)
@@ -48,16 +48,26 @@ def hat(head: Head, a: Atlas, person: Person, body: Body) -> Mesh:
     return Mesh.join([shell, _peak(body, place, rest, colour, eye)]) if what == "peaked" else shell
 
 
-def _edge(what: str, rest_v3: np.ndarray, eye_3: np.ndarray, low: float) -> np.ndarray:
-    """Height (V) over the hat's rim, mm."""
-    height, forward = rest_v3[:, 1] - eye_3[1], rest_v3[:, 2]
+def rim(a: Atlas, person: Person, rest_n3: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Height (n), mm, of template points over the rim of a person's hat; far below it without one."""
+    what = kind(person)
+    if what == "none":
+        return np.full(len(rest_n3), -1e3)
+    height, forward = rest_n3[:, 1] - eye_level(a)[1], rest_n3[:, 2]
     if what == "scarf":
-        face = np.hypot(rest_v3[:, 0] / 72, (height + 22) / 88)
-        return np.where(forward > -75, 60 * (face - 1), 40.0) - 0.0 * hairline(rest_v3, eye_3)
-    return height - (38 + low + 0.32 * np.clip(forward + 20, -130, 60))
+        face = np.hypot(rest_n3[:, 0] / 72, (height + 22) / 88)
+        return np.where(forward > -75, 60 * (face - 1), 40.0)
+    low = np.random.default_rng(person.seed + 108).uniform(34, 46)
+    return np.asarray(height - low - 0.32 * np.clip(forward + 20, -130, 60), np.float64)
 
 
-def _peak(body: Body, place: np.ndarray, rest: np.ndarray, colour: np.ndarray, eye: np.ndarray) -> Mesh:
+def _peak(
+    body: Body,
+    place: NDArray[np.floating],
+    rest: NDArray[np.floating],
+    colour: NDArray[np.floating],
+    eye: NDArray[np.floating],
+) -> Mesh:
     """A curved board in front of the forehead."""
     front = place[rest[:, 2] > rest[:, 2].max() - 40]
     level = float(np.quantile(front[:, 1], 0.1))

@@ -100,9 +100,12 @@ def render(
     light_1lc = torch.from_numpy(light.sh_l3)[None]
     surface = Material(diffuse, specular, torch.ones_like(cavity), translucency)
     colour = shade(surface, normal, view, light_1lc)
-    hairs = torch.nonzero((material == HAIR) | (material == FUZZ))[:, 0]
-    colour[hairs] = diffuse[hairs] / math.pi * irradiance(light_1lc, normal[None, hairs])[0]
-    colour = colour * lit.clamp(0, 1) * cavity
+    scattered = diffuse / math.pi * irradiance(light_1lc, normal[None], translucency[None])[0]
+    lit = lit.clamp(0, 1)
+    # what a lobe sees is shut off sooner than the whole sky is, most at grazing angles; hairs are too thin for one
+    open_lobe = lit * (normal * view).sum(-1, keepdim=True).clamp(0, 0.4) / 0.4
+    mirrored = torch.where(((material == HAIR) | (material == FUZZ))[:, None], 0, (colour - scattered) * open_lobe)
+    colour = (scattered + mirrored) * lit * cavity
     colour = colour.clamp(min=0) + _glint(light, material, normal, view, lit.clamp(0, 1))
     fuzz = (material == FUZZ)[:, None]
     visible_skin = ((is_skin & ~is_other & (hidden < 0.5)) | fuzz).float()
@@ -126,7 +129,7 @@ def backdrop(
 
     level = float(light.sh_l3[0].mean()) * 0.2821
     if rng.random() < plain:
-        colour = level * rng.uniform(0.05, 1.3) * np.exp(rng.normal(0, 0.15, 3))
+        colour = min(level, 0.7) * rng.uniform(0.05, 1.3) * np.exp(rng.normal(0, 0.15, 3))
         rows, columns = np.mgrid[0:size, 0:size] / size - 0.5
         slope = rng.normal(0, 0.4, 2)
         shade_hw = np.exp(rows * slope[0] + columns * slope[1] - rng.uniform(0, 1.2) * (rows**2 + columns**2))
@@ -141,6 +144,8 @@ def backdrop(
     rays = rays @ camera.rotation_b33[0].double().numpy()
     image = lights.radiance(light, rays / np.linalg.norm(rays, axis=1, keepdims=True)).reshape(coarse, coarse, 3)
     image = cv2.GaussianBlur(np.minimum(image, 20 * level), (0, 0), rng.uniform(0.5, 3))
+    if rng.random() < 0.75:  # photographers turn from what would burn out
+        image = image * min(1.0, 0.45 / max(float(np.median(image)), 1e-3))
     return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC).clip(0), np.float32)
 
 
@@ -157,7 +162,7 @@ def _glint(light: lights.Light, material: Tensor, normal: Tensor, view: Tensor, 
         n, v = normal[here], view[here]
         mirror = 2 * (n * v).sum(-1, keepdim=True) * n - v
         found = lights.radiance(light, mirror.double().numpy(), lamps=True)
-        glint[here] = 0.02 * lit[here] * torch.from_numpy(np.minimum(found, 60))
+        glint[here] = 0.02 * lit[here] ** 2 * torch.from_numpy(np.minimum(found, 40))
     return glint
 
 

@@ -32,6 +32,10 @@ class Roots:
     def __len__(self) -> int:
         return len(self.place_s3)
 
+    def some(self, kept_s: NDArray[np.bool_]) -> "Roots":
+        """Those that are kept."""
+        return Roots(*(x[kept_s] for x in (self.place_s3, self.rest_s3, self.normal_s3, self.shadow_s3)))
+
 
 def scatter(
     head: Head,
@@ -155,7 +159,10 @@ def grow(
         place, over = place + lifted[:, None] * out, over + lifted
         points.append(place)
         outs.append(out)
-    return np.stack(points, 1).astype(np.float32), np.stack(outs, 1).astype(np.float32)
+    line = np.stack(points, 1)
+    for _ in range(2):
+        line[:, 1:-1] = 0.25 * line[:, :-2] + 0.5 * line[:, 1:-1] + 0.25 * line[:, 2:]
+    return line.astype(np.float32), np.stack(outs, 1).astype(np.float32)
 
 
 def _over(place_s3: Floats, roots: Roots, hull: Hull | None) -> tuple[Floats, Floats]:
