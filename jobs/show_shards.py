@@ -1,4 +1,4 @@
-"""Look at a data set: counts, and a contact sheet of its samples.
+"""Look at a data set: counts, a contact sheet, and its card (``card.html``: counts, plots, licences, pictures).
 
 python jobs/show_shards.py data=virtual-tiny
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mosar.errors import ConfigError
 from mosar.jobs import entry
-from mosar.jobs.sources import report
+from mosar.jobs.sources import card, report
 from mosar.platform import storage
 from mosar.platform.manifest import Manifest
 
@@ -19,14 +19,18 @@ class ShowShards:
 
     data: name of the data set.
     storage: root of the data; else MOSAR_STORAGE, else ~/.mosar.
+    samples: the card looks into at most so many, evenly spread.
     """
 
     data: str = ""
     storage: str | None = None
+    samples: int = 2000
 
     def __post_init__(self) -> None:
         if not self.data or "/" in self.data or self.data.startswith("."):
             raise ConfigError(f"data: got {self.data!r}, expected the name of a data set")
+        if self.samples < 1:
+            raise ConfigError(f"samples: got {self.samples}, expected at least 1")
 
 
 def main(config: ShowShards) -> None:
@@ -35,6 +39,7 @@ def main(config: ShowShards) -> None:
         print(f"{row.name}  {row.split:<10}  {row.samples:>6} samples  {row.bytes / 1e6:8.1f} MB  {row.sha256[:12]}")
     for line in report.write(found):
         print(line)
+    print(f"card: {card.write(found, config.samples)}")
 
 
 if __name__ == "__main__":

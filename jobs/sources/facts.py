@@ -1,0 +1,132 @@
+"""What the samples of a data set are like: one plain record each, read shard by shard, for counts and plots."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mosar.datasets import schema
+from mosar.datasets.quality import Quality, angles
+from mosar.jobs.sources.streamed import streamed
+from mosar.platform import shards
+from mosar.platform.manifest import Manifest, open_manifest
+
+ITA = (("very light", 55.0), ("light", 41.0), ("intermediate", 28.0), ("tan", 10.0), ("brown", -30.0), ("dark", -90.0))
+"""Skin tone by individual typology angle, degrees, from the lower limit up (Chardon et al. 1991)."""
+
+SURFACE = 0.035
+"""Reflectance of the skin's surface, which an albedo is without and measured tones are with."""
+
+_CHEEKS = ((0.2, 0.36), (0.64, 0.8))  # u, at the height of the nose
+_FACING = np.diag([1.0, -1.0, -1.0])  # of an upright head that looks into an OpenCV camera
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One sample; None where it is not known. Colours are linear RGB."""
+
+    key: str
+    split: str
+    subject: str
+    kind: str
+    yaw: float | None
+    pitch: float | None
+    distance_mm: float | None
+    age: float | None
+    skin: tuple[float, float, float]
+    light: str
+    renderer: str
+    licence: str
+    expression: float | None
+    flags: tuple[str, ...]
+
+    @property
+    def tone(self) -> str:
+        return tone(self.skin)
+
+
+def gather(found: Manifest, most: int, concurrency: int = 0) -> list[Fact]:
+    """Facts of at most ``most`` samples, spread evenly over the data set, in its order."""
+    picked = spread(found, most)
+    work = functools.partial(_of_shard, found.location)
+    return [fact for facts in streamed(picked, work, concurrency) for fact in facts]
+
+
+def spread(found: Manifest, most: int) -> list[tuple[int, str, tuple[int, ...]]]:
+    """Shard numbers, their splits, and numbers of samples in them, evenly over the data set."""
+    rows = found.shards()
+    sizes = np.array([row.samples for row in rows])
+    total = int(sizes.sum())
+    picked = np.unique(np.linspace(0, total - 1, min(most, total)).astype(int))
+    ends = np.cumsum(sizes)
+    shard_n = np.searchsorted(ends, picked, side="right")
+    return [
+        (int(s), rows[s].split, tuple(int(p - (ends[s] - sizes[s])) for p in picked[shard_n == s]))
+        for s in np.unique(shard_n)
+    ]
+
+
+def tone(skin: Sequence[float]) -> str:
+    """Name of a skin's colour (linear RGB) by its individual typology angle."""
+    from skimage.color import rgb2lab
+
+    encoded = np.clip(np.asarray(skin, float), 0, 1) ** (1 / 2.2)
+    lightness, _, b = rgb2lab(encoded[None, None])[0, 0]
+    angle = np.degrees(np.arctan2(lightness - 50, max(b, 1e-6)))
+    return next((name for name, low in ITA if angle >= low), ITA[-1][0])
+
+
+def _of_shard(location: str, picked: tuple[int, str, tuple[int, ...]]) -> list[Fact]:
+    shard, split, indices = picked
+    found = open_manifest(location)
+    extents = found.extents(shard, indices)
+    read = shards.read(found.shard_location(shard), extents)
+    return [_fact(extent.key, split, members) for extent, members in zip(extents, read, strict=True)]
+
+
+def _fact(key: str, split: str, members: Mapping[str, bytes]) -> Fact:
+    kind = schema.kind_of(members)
+    capture = schema.decode_member(members, "capture")
+    quality = capture.get("quality", {})
+    yaw, pitch, distance = quality.get("yaw"), quality.get("pitch"), None
+    if kind == "stage":
+        camera = schema.decode_member(members, "camera")
+        yaw, pitch = angles(_FACING @ np.asarray(camera["rotation"]))
+        distance = float(np.linalg.norm(camera["translation_mm"]))
+    expression = capture.get("expression")
+    return Fact(
+        key=key,
+        split=split,
+        subject=str(capture["subject"]),
+        kind=kind,
+        yaw=yaw,
+        pitch=pitch,
+        distance_mm=distance,
+        age=capture.get("age"),
+        skin=_skin(members, kind),
+        light=str(capture.get("light", "unknown")),
+        renderer=str(capture.get("renderer", capture.get("source", "unknown"))),
+        licence=str(capture.get("licence", "not stated")),
+        expression=float(sum(expression.values())) if expression else None,
+        flags=Quality(**quality).flags if quality else (),
+    )
+
+
+def _skin(members: Mapping[str, bytes], kind: str) -> tuple[float, float, float]:
+    """Reflectance (albedo and surface) in the median over the cheeks; of photographs, of the skin's pixels as they are."""
+    if kind == "stage":
+        map_hw3: NDArray[np.uint8] = schema.decode_member(members, "diffuse")
+        size = len(map_hw3)
+        rows = map_hw3[round(0.42 * size) : round(0.58 * size)]
+        pixels = np.concatenate([rows[:, round(a * size) : round(b * size)].reshape(-1, 3) for a, b in _CHEEKS])
+    else:
+        pixels = schema.decode_member(members, "image")[schema.decode_member(members, "mask") > 127]
+    if not len(pixels):
+        return (0.0, 0.0, 0.0)
+    encoded = np.median(pixels, 0) / 255
+    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    if kind == "stage":
+        linear = linear + SURFACE
+    return (float(linear[0]), float(linear[1]), float(linear[2]))
