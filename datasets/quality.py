@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from mosar.datasets import crop
 from mosar.datasets.skin_mask import skin_mask
 
-SMALL_PX, BLURRED, TURNED_DEGREES, OCCLUDED = 80.0, 0.0025, 40.0, 0.12
-FLAGS = ("small", "blurred", "turned", "occluded")
+SMALL_PX, BLURRED, TURNED_DEGREES, OCCLUDED, GREY = 80.0, 0.0025, 40.0, 0.12, 4.0
+FLAGS = ("small", "blurred", "turned", "occluded", "grey")
 
 _FACE = 96  # px, the height of the face at which sharpness is judged
 
@@ -24,6 +24,7 @@ class Quality:
     sharpness: energy of the finest details over that of all of them, 0 to 1, with the face 96 px high.
     yaw, pitch: of the head to the camera, degrees; yaw to the subject's left, pitch up.
     occluded: share of the face's skin that has not the colour of skin: hair, glasses, hands, paint, or hard shadow.
+    chroma: CIELAB chroma of the skin.
     """
 
     face_px: float
@@ -31,15 +32,17 @@ class Quality:
     yaw: float
     pitch: float
     occluded: float
+    chroma: float
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Which of ``small``, ``blurred``, ``turned``, ``occluded`` hold."""
+        """Which of :data:`FLAGS` hold."""
         held = (
             self.face_px < SMALL_PX,
             self.sharpness < BLURRED,
             max(abs(self.yaw), abs(self.pitch)) > TURNED_DEGREES,
             self.occluded > OCCLUDED,
+            self.chroma < GREY,
         )
         return tuple(flag for flag, holds in zip(FLAGS, held, strict=True) if holds)
 
@@ -54,8 +57,12 @@ def measure(image_hw3: NDArray[np.uint8], landmarks_n2: NDArray[np.floating], po
     affine = crop.face_crop(landmarks_n2, side)
     face = crop.warp(image_hw3, affine, side)
     mask = skin_mask(crop.transform_points(landmarks_n2, affine), side, side) > 0
+    lab_n3 = cv2.cvtColor(cv2.GaussianBlur(face, (0, 0), 1.0), cv2.COLOR_RGB2LAB).astype(np.float64)[mask]
+    if not len(lab_n3):  # landmarks of a face as narrow as a line
+        lab_n3 = np.zeros((1, 3))
+    chroma = float(np.linalg.norm(np.median(lab_n3, 0)[1:] - 128))
     yaw, pitch = angles(pose_44[:3, :3])
-    return Quality(height, _sharpness(face), yaw, pitch, _occluded(face, mask))
+    return Quality(height, _sharpness(face), yaw, pitch, _occluded(lab_n3), chroma)
 
 
 def angles(rotation_33: NDArray[np.floating]) -> tuple[float, float]:
@@ -73,11 +80,9 @@ def _sharpness(face_hw3: NDArray[np.uint8]) -> float:
     return float(np.clip(cv2.Laplacian(grey, cv2.CV_64F).var() / 20 / max(grey.var(), 25.0), 0, 1))
 
 
-def _occluded(face_hw3: NDArray[np.uint8], mask_hw: NDArray[np.bool_]) -> float:
-    lab = cv2.cvtColor(cv2.GaussianBlur(face_hw3, (0, 0), 1.0), cv2.COLOR_RGB2LAB).astype(np.float64)[mask_hw]
-    if not len(lab):
-        return 1.0
-    centre = np.median(lab, 0)
-    spread = np.clip(1.48 * np.median(np.abs(lab - centre), 0), [12, 4, 4], [20, 6, 6])
-    off = np.abs(lab - centre) / spread
+def _occluded(lab_n3: NDArray[np.float64]) -> float:
+    """Share of the skin's pixels (8-bit CIELAB) that are far from the median one."""
+    centre = np.median(lab_n3, 0)
+    spread = np.clip(1.48 * np.median(np.abs(lab_n3 - centre), 0), [12, 4, 4], [20, 6, 6])
+    off = np.abs(lab_n3 - centre) / spread
     return float(((off[:, 1:] > 4).any(1) | (off[:, 0] > 5)).mean())

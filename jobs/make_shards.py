@@ -69,7 +69,8 @@ class MakeShards:
         or studio, captures of a real light stage (docs/data.md shows the folder).
     presets: name -> sizes; ``preset`` chooses one.
     folder: of photographs (files, tars, Parquet; a path or fsspec URI) or of a studio's captures (a path).
-    without: flags (small, blurred, turned, occluded) of photographs to leave out; all are kept, and flagged, else.
+    without: flags (small, blurred, turned, occluded, grey) of photographs to leave out; else all are kept, flagged.
+    licence: of the photographs, as it shall stand in every sample.
     storage: root of the data; else MOSAR_STORAGE, else ~/.mosar.
     seed: other people for another seed.
     renderer: of virtual captures: fast, path (traced, with Mitsuba), or mixed.
@@ -83,6 +84,7 @@ class MakeShards:
     presets: Mapping[str, Sizes] = field(default_factory=dict)
     folder: str | None = None
     without: tuple[str, ...] = ()
+    licence: str | None = None
     storage: str | None = None
     seed: int = 0
     renderer: Literal["fast", "path", "mixed"] = "fast"
@@ -127,7 +129,7 @@ def _plans(config: MakeShards, locations: Sequence[str], found: Sequence[Picture
     plans: list[tuple[Sequence[Any], Callable[..., Any]]]
     match config.source:
         case "photographs":
-            limits = sizes.image_size, sizes.shard, config.without
+            limits = sizes.image_size, sizes.shard, config.without, config.licence
             plans = [(photographs.tasks(locations[0], found, *limits, concurrency), photographs.produce)]
         case "studio":
             own = studio.tasks(str(config.folder), sizes.map_size, sizes.image_size, sizes.shard)
@@ -147,7 +149,8 @@ def _recipe(config: MakeShards, found: Sequence[Picture]) -> dict[str, Any]:
     sizes = config.presets[config.preset]
     recipe = {"source": config.source, "sizes": to_mapping(sizes), "seed": config.seed, "folder": config.folder}
     if config.source == "photographs":
-        return recipe | {"without": list(config.without), "pictures": digest.of_json([p.label for p in found])}
+        recipe |= {"without": list(config.without), "licence": config.licence}
+        return recipe | {"pictures": digest.of_json([p.label for p in found])}
     recipe |= {"head": virtual.head_digest(config.head)}
     if config.source == "studio":
         return recipe

@@ -5,7 +5,8 @@ reflectance lies in the measured 1-99 % box and within a Mahalanobis distance of
 measurements. ``skin_groups_covered``: of eight published groups, those whose mean is within CIEDE2000 3 of the skin
 of a subject. ``bytes_identical``: a data set made twice, by one worker and by two. ``faults_found``: share of the
 kinds of fault that are reported with shard and key, and no other place with them. ``detector_found``: share of rendered
-fronts (turned by less than 30 degrees) on which the detector finds a face.
+fronts (turned by less than 30 degrees) on which the detector finds a face. ``realism_auc`` (of those fronts, see
+:mod:`mosar.jobs.evaluation.realism`) and ``captures_per_minute`` of one process, by renderer, are for information.
 """
 
 import shutil
@@ -21,11 +22,12 @@ from numpy.typing import NDArray
 
 from mosar.datasets import lights
 from mosar.datasets.landmarks import Detector
-from mosar.datasets.virtual_stage import skin
+from mosar.datasets.virtual_stage import renderers, skin
 from mosar.datasets.virtual_stage.atlas import atlas
 from mosar.datasets.virtual_stage.capture import Stage, capture
 from mosar.datasets.virtual_stage.people import SURFACE, TONE_AXES, TONE_MEAN, TONE_STD, sample_person
 from mosar.errors import ConfigError
+from mosar.jobs.evaluation.realism import realism_auc
 from mosar.jobs.make_shards import Sizes
 from mosar.jobs.sources import faults, virtual
 from mosar.jobs.verify_shards import verify
@@ -53,6 +55,7 @@ class Config:
     map_size: of their maps, pixels.
     fronts: pictures of others that the detector looks at.
     image_size: of those pictures, pixels.
+    traced: captures to time the path tracer with, beyond the first.
     seed: of the first person; the default is far from any data set's.
     head: another head file than the default.
     """
@@ -61,14 +64,15 @@ class Config:
     map_size: int = 96
     fronts: int = 200
     image_size: int = 192
+    traced: int = 4
     seed: int = 900_000_000
     head: str | None = None
 
     def __post_init__(self) -> None:
-        if min(self.people, self.fronts) < 1 or self.map_size < 16 or self.image_size < 64:
+        if min(self.people, self.fronts, self.traced) < 1 or self.map_size < 16 or self.image_size < 64:
             raise ConfigError(
-                f"got people {self.people}, fronts {self.fronts}, map_size {self.map_size}, image_size "
-                f"{self.image_size}; expected at least 1, 1, 16, 64"
+                f"got people {self.people}, fronts {self.fronts}, traced {self.traced}, map_size {self.map_size}, "
+                f"image_size {self.image_size}; expected at least 1, 1, 1, 16, 64"
             )
 
 
@@ -79,6 +83,7 @@ def evaluate(config: Config) -> dict[str, Any]:
         return {
             **skins(head, config.people, config.map_size, config.seed),
             **fronts(head, config.fronts, config.image_size, config.seed + config.people),
+            "captures_per_minute_path": traced_per_minute(head, config.traced, config.image_size, config.seed),
             "bytes_identical": bytes_identical(Path(folder), config.head),
             **faults_found(Path(folder), config.head),
         }
@@ -129,6 +134,7 @@ def fronts(head: Head, count: int, size: int, seed: int) -> dict[str, Any]:
     """What the face detector finds on pictures of people, each of another; and how fast pictures are made."""
     stage = Stage(head, 128, size, lights.TRAIN_LIGHTS + lights.HELD_OUT_LIGHTS)
     found = {True: [0, 0], False: [0, 0]}
+    pictures = []
     spent, number = 0.0, seed
     with Detector() as detector:
         while found[True][1] < count:
@@ -136,16 +142,36 @@ def fronts(head: Head, count: int, size: int, seed: int) -> dict[str, Any]:
             person = sample_person(head, number)
             sample, _ = capture(stage, person, skin.paint(atlas(head, stage.map_size), person), 0)
             spent += (time.perf_counter() - began) * (number > seed)  # the first one fills caches
-            faces = found[turned_degrees(sample["camera"]) < FRONT_DEGREES]
+            front = turned_degrees(sample["camera"]) < FRONT_DEGREES
+            pictures += [sample["image"]] if front else []
+            faces = found[front]
             faces[0] += bool(detector.detect(sample["image"]))
             faces[1] += 1
             number += 1
     aside = found[False]
+    auc, reason = realism_auc(pictures)
     return {
         "detector_found": found[True][0] / found[True][1],
         "detector_found_aside": aside[0] / aside[1] if aside[1] else None,
         "captures_per_minute_fast": 60 * (number - seed - 1) / spent,
+        "realism_auc": auc,
+        **({"realism_auc_reason": reason} if reason else {}),
     }
+
+
+def traced_per_minute(head: Head, count: int, size: int, seed: int) -> float | None:
+    """Path traced captures a minute, or None without the path tracer."""
+    try:
+        renderers.check("path")
+    except ConfigError:
+        return None
+    stage = Stage(head, 128, size, lights.TRAIN_LIGHTS, "path")
+    began = 0.0
+    for number in range(seed, seed + count + 1):
+        person = sample_person(head, number)
+        capture(stage, person, skin.paint(atlas(head, stage.map_size), person), 0)
+        began = began or time.perf_counter()  # after the first one, which fills caches
+    return 60 * count / (time.perf_counter() - began)
 
 
 def turned_degrees(camera: Mapping[str, Any]) -> float:

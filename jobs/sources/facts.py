@@ -115,7 +115,7 @@ def _fact(key: str, split: str, members: Mapping[str, bytes]) -> Fact:
 
 
 def _skin(members: Mapping[str, bytes], kind: str) -> tuple[float, float, float]:
-    """Reflectance (albedo and surface) in the median over the cheeks; of photographs, of the skin's pixels as they are."""
+    """Median reflectance (albedo and surface) of the cheeks; of photographs, median of the skin's pixels."""
     if kind == "stage":
         map_hw3: NDArray[np.uint8] = schema.decode_member(members, "diffuse")
         size = len(map_hw3)

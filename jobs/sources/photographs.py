@@ -27,12 +27,13 @@ _OFFICIAL = re.compile(r"[A-Z]\d{5}(\d)")
 
 @dataclass(frozen=True)
 class Task:
-    """A shard: photographs of one split. Those with a flag of ``without`` are left out."""
+    """A shard: photographs of one split and licence. Those with a flag of ``without`` are left out."""
 
     split: str
     pictures: tuple[Picture, ...]
     image_size: int
     without: tuple[str, ...]
+    licence: str | None
 
 
 def split_of(name: str) -> str:
@@ -51,6 +52,7 @@ def tasks(
     image_size: int,
     shard: int,
     without: Sequence[str] = (),
+    licence: str | None = None,
     concurrency: int = 0,
 ) -> list[Task]:
     """Shards of the pictures that are not duplicates of earlier ones; those are noted in the data set at ``location``.
@@ -71,7 +73,7 @@ def tasks(
         if number not in twice:
             groups[split_of(picture.name)].append(picture)
     return [
-        Task(split, tuple(own[i : i + shard]), image_size, tuple(without))
+        Task(split, tuple(own[i : i + shard]), image_size, tuple(without), licence)
         for split, own in sorted(groups.items())
         for i in range(0, len(own), shard)
     ]
@@ -98,6 +100,8 @@ def produce(location: str, task: Task) -> Iterator[Record]:
                 left_out[picture.label] = f"the face is {unwanted[0]}"
                 continue
             sample["capture"] |= {"subject": picture.name, "split": task.split}
+            if task.licence:
+                sample["capture"]["licence"] = task.licence
             members = schema.encode(sample)
             schema.validate(members, "wild")
             yield Record(_key(picture), task.split, picture.name, members, flags)

@@ -35,6 +35,7 @@ def test_a_good_photograph_has_no_flags(portrait, face):
 def test_each_flag_has_its_reason(portrait, face):
     assert flags(cv2.GaussianBlur(portrait, (0, 0), 3), face) == ("blurred",)
     assert "small" in flags(cv2.resize(portrait, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), face, 0.5)
+    assert flags(np.repeat(portrait.mean(-1, keepdims=True), 3, -1).astype(np.uint8), face) == ("grey",)
     covered = portrait.copy()
     low = face.landmarks[:, :2].min(0).astype(int)
     high = face.landmarks[:, :2].max(0).astype(int)

@@ -118,9 +118,20 @@ def test_photographs_without_a_flag_are_left_out_by_name(small, faces, tmp_path,
     (folder / "A000018.png").write_bytes(faces["A000018.png"])
     face = np.asarray(Image.open(io.BytesIO(faces["A000019.png"])))
     (folder / "A000022.png").write_bytes(png(cv2.GaussianBlur(face, (0, 0), 4)))
-    assert run("source=photographs", f"folder={folder}", f"storage={tmp_path}", "without=[blurred]", *small) == 0
+    assert (
+        run(
+            "source=photographs",
+            f"folder={folder}",
+            f"storage={tmp_path}",
+            "without=[blurred]",
+            "licence=CC0-1.0",
+            *small,
+        )
+        == 0
+    )
     assert "the face is blurred: 1" in capsys.readouterr().out
-    assert len(list(samples(tmp_path / "data" / "wild-tiny"))) == 1
+    ((_, members),) = samples(tmp_path / "data" / "wild-tiny")
+    assert json.loads(members["capture.json"])["licence"] == "CC0-1.0"
 
 
 def test_a_studio_s_captures_become_samples_and_a_report(storage, small, tmp_path, capsys):
