@@ -20,6 +20,8 @@ from mosar.models.head.morph import landmarks
 from mosar.models.uv import chart, surface
 
 Values = NDArray[np.float32]
+_CHUNK = 100_000
+"""Texels at once, where each meets many corners."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,14 +93,20 @@ def outline_distance(points_n3: NDArray[np.float64], outline_k3: NDArray[np.floa
     polygon = outline_k3[~np.isnan(outline_k3[:, 0]), :2]
     if len(polygon) < 3:
         return np.full(len(points_n3), -1e3, np.float32)
-    start, end = polygon, np.roll(polygon, -1, 0)
+    parts = np.array_split(points_n3[:, :2], len(points_n3) // _CHUNK + 1)
+    return np.concatenate([_signed_distance(part, polygon) for part in parts])
+
+
+def _signed_distance(points_n2: NDArray[np.float64], polygon_k2: NDArray[np.float64]) -> Values:
+    """Distance (n) to the polygon, positive inside it."""
+    start, end = polygon_k2, np.roll(polygon_k2, -1, 0)
     edge = end - start
-    offset = points_n3[:, None, :2] - start
+    offset = points_n2[:, None] - start
     along = np.clip((offset * edge).sum(-1) / np.maximum((edge**2).sum(-1), 1e-9), 0, 1)
     distance = np.linalg.norm(offset - along[..., None] * edge, axis=-1).min(1)
-    crosses = (start[:, 1] > points_n3[:, None, 1]) != (end[:, 1] > points_n3[:, None, 1])
+    crosses = (start[:, 1] > points_n2[:, None, 1]) != (end[:, 1] > points_n2[:, None, 1])
     rise = np.where(edge[:, 1] == 0, 1e-9, edge[:, 1])
-    left = points_n3[:, None, 0] < start[:, 0] + (points_n3[:, None, 1] - start[:, 1]) * edge[:, 0] / rise
+    left = points_n2[:, None, 0] < start[:, 0] + (points_n2[:, None, 1] - start[:, 1]) * edge[:, 0] / rise
     within = (crosses & left).sum(1) % 2 == 1
     return np.where(within, distance, -distance).astype(np.float32)
 

@@ -24,6 +24,7 @@ SAMPLES = 64
 
 Floats = NDArray[np.floating]
 _WET = {"type": "roughplastic", "int_ior": 1.376}
+_BOUNCES = 4
 _SKIN_ALPHA = 0.35
 _FIREFLY = 12.0
 """Radiance, in units of the face's, beyond which a pixel is cut: rare paths that few samples cannot average."""
@@ -49,7 +50,7 @@ def render(
         shapes[f"part{number}"] = _thing(part)
     size = len(background_hw3)
     around = lights.environment(light)
-    picture = path_tracer.render(shapes, around, _view(camera, size), size, samples)
+    picture = path_tracer.render(shapes, around, _view(camera, size), size, samples, _BOUNCES)
     colour, alpha = picture[..., :3], picture[..., 3:]
     level = float(np.median(colour[alpha[..., 0] > 0.9])) if (alpha > 0.9).any() else 1.0
     return np.minimum(colour, _FIREFLY * max(level, 0.05)) + background_hw3 * (1 - alpha)
