@@ -71,6 +71,7 @@ class MakeShards:
     folder: of photographs (files, tars, Parquet; a path or fsspec URI) or of a studio's captures (a path).
     without: flags (small, blurred, turned, occluded, grey) of photographs to leave out; else all are kept, flagged.
     licence: of the photographs, as it shall stand in every sample.
+    subjects: of photographs: each file shows another person, or each folder. No person is in two splits.
     storage: root of the data; else MOSAR_STORAGE, else ~/.mosar.
     seed: other people for another seed.
     renderer: of virtual captures: fast, path (traced, with Mitsuba), or mixed.
@@ -85,6 +86,7 @@ class MakeShards:
     folder: str | None = None
     without: tuple[str, ...] = ()
     licence: str | None = None
+    subjects: Literal["file", "folder"] = "file"
     storage: str | None = None
     seed: int = 0
     renderer: Literal["fast", "path", "mixed"] = "fast"
@@ -129,7 +131,7 @@ def _plans(config: MakeShards, locations: Sequence[str], found: Sequence[Picture
     plans: list[tuple[Sequence[Any], Callable[..., Any]]]
     match config.source:
         case "photographs":
-            limits = sizes.image_size, sizes.shard, config.without, config.licence
+            limits = sizes.image_size, sizes.shard, config.without, config.licence, config.subjects
             plans = [(photographs.tasks(locations[0], found, *limits, concurrency), photographs.produce)]
         case "studio":
             own = studio.tasks(str(config.folder), sizes.map_size, sizes.image_size, sizes.shard)
@@ -147,9 +149,14 @@ def _plans(config: MakeShards, locations: Sequence[str], found: Sequence[Picture
 def _recipe(config: MakeShards, found: Sequence[Picture]) -> dict[str, Any]:
     """Everything that decides the content."""
     sizes = config.presets[config.preset]
-    recipe = {"source": config.source, "sizes": to_mapping(sizes), "seed": config.seed, "folder": config.folder}
+    recipe: dict[str, Any] = {
+        "source": config.source,
+        "sizes": to_mapping(sizes),
+        "seed": config.seed,
+        "folder": config.folder,
+    }
     if config.source == "photographs":
-        recipe |= {"without": list(config.without), "licence": config.licence}
+        recipe |= {"without": list(config.without), "licence": config.licence, "subjects": config.subjects}
         return recipe | {"pictures": digest.of_json([p.label for p in found])}
     recipe |= {"head": virtual.head_digest(config.head)}
     if config.source == "studio":

@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from mosar.datasets.perceptual import duplicates
 from mosar.errors import PhotographError
@@ -22,22 +23,29 @@ from mosar.platform.shards import Record
 LEFT_OUT = "left_out"
 _HASHES = "hashes"
 _AT_ONCE = 256
+By = Literal["file", "folder"]
 _OFFICIAL = re.compile(r"[A-Z]\d{5}(\d)")
 
 
 @dataclass(frozen=True)
 class Task:
-    """A shard: photographs of one split and licence. Those with a flag of ``without`` are left out."""
+    """A shard: photographs of one split, their subjects, size and licence; without those with a flag of ``without``."""
 
     split: str
     pictures: tuple[Picture, ...]
+    subjects: tuple[str, ...]
     image_size: int
     without: tuple[str, ...]
     licence: str | None
 
 
+def subject_of(picture: Picture, by: By) -> str:
+    """Who is in a picture: one person a file, or one a folder (files in the root are one person each)."""
+    return picture.folder if by == "folder" and picture.folder else picture.name
+
+
 def split_of(name: str) -> str:
-    """The split of a photograph by its name without ending: one in ten is validation.
+    """The split of a subject, by the name of its photograph (without ending) or folder: one in ten is validation.
 
     Official portraits (a letter, six digits): last digit 9. Others: by a hash, so that a folder may grow.
     """
@@ -53,6 +61,7 @@ def tasks(
     shard: int,
     without: Sequence[str] = (),
     licence: str | None = None,
+    by: By = "file",
     concurrency: int = 0,
 ) -> list[Task]:
     """Shards of the pictures that are not duplicates of earlier ones; those are noted in the data set at ``location``.
@@ -71,11 +80,12 @@ def tasks(
     groups: dict[str, list[Picture]] = defaultdict(list)
     for number, picture in enumerate(found):
         if number not in twice:
-            groups[split_of(picture.name)].append(picture)
+            groups[split_of(subject_of(picture, by))].append(picture)
     return [
-        Task(split, tuple(own[i : i + shard]), image_size, tuple(without), licence)
+        Task(split, some, tuple(subject_of(p, by) for p in some), image_size, tuple(without), licence)
         for split, own in sorted(groups.items())
         for i in range(0, len(own), shard)
+        for some in [tuple(own[i : i + shard])]
     ]
 
 
@@ -88,7 +98,7 @@ def produce(location: str, task: Task) -> Iterator[Record]:
 
     left_out: dict[str, str] = {}
     with Detector() as detector:
-        for picture in task.pictures:
+        for picture, subject in zip(task.pictures, task.subjects, strict=True):
             try:
                 sample = wild_sample(pictures.read(picture), detector, task.image_size)
             except PhotographError as error:
@@ -99,12 +109,12 @@ def produce(location: str, task: Task) -> Iterator[Record]:
             if unwanted:
                 left_out[picture.label] = f"the face is {unwanted[0]}"
                 continue
-            sample["capture"] |= {"subject": picture.name, "split": task.split}
+            sample["capture"] |= {"subject": subject, "split": task.split}
             if task.licence:
                 sample["capture"]["licence"] = task.licence
             members = schema.encode(sample)
             schema.validate(members, "wild")
-            yield Record(_key(picture), task.split, picture.name, members, flags)
+            yield Record(_key(picture), task.split, subject, members, flags)
     if left_out:
         name = f"{digest.of_json([p.label for p in task.pictures])[:16]}.json"
         storage.write_json(storage.join(location, LEFT_OUT, name), left_out)

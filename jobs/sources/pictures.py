@@ -34,6 +34,11 @@ class Picture:
         """Name without folder and ending."""
         return PurePosixPath(self.label.replace("#", "/")).stem
 
+    @property
+    def folder(self) -> str:
+        """Path of the folder that it lies in, from the root; empty in the root itself."""
+        return PurePosixPath(self.label.replace("#", "/")).parent.as_posix().removeprefix(".")
+
 
 def find(folder: str) -> list[Picture]:
     """All pictures below a folder (or URI), in the order of their labels; only tables of contents are read.

@@ -114,24 +114,16 @@ def test_photographs_become_samples_and_the_rest_is_counted(small, faces, tmp_pa
 
 def test_photographs_without_a_flag_are_left_out_by_name(small, faces, tmp_path, capsys):
     folder = tmp_path / "in"
-    folder.mkdir()
-    (folder / "A000018.png").write_bytes(faces["A000018.png"])
+    (folder / "anna").mkdir(parents=True)
+    (folder / "anna" / "A000018.png").write_bytes(faces["A000018.png"])
     face = np.asarray(Image.open(io.BytesIO(faces["A000019.png"])))
     (folder / "A000022.png").write_bytes(png(cv2.GaussianBlur(face, (0, 0), 4)))
-    assert (
-        run(
-            "source=photographs",
-            f"folder={folder}",
-            f"storage={tmp_path}",
-            "without=[blurred]",
-            "licence=CC0-1.0",
-            *small,
-        )
-        == 0
-    )
+    chosen = ["without=[blurred]", "licence=CC0-1.0", "subjects=folder"]
+    assert run("source=photographs", f"folder={folder}", f"storage={tmp_path}", *chosen, *small) == 0
     assert "the face is blurred: 1" in capsys.readouterr().out
     ((_, members),) = samples(tmp_path / "data" / "wild-tiny")
-    assert json.loads(members["capture.json"])["licence"] == "CC0-1.0"
+    facts = json.loads(members["capture.json"])
+    assert (facts["licence"], facts["subject"]) == ("CC0-1.0", "anna")
 
 
 def test_a_studio_s_captures_become_samples_and_a_report(storage, small, tmp_path, capsys):
