@@ -4,7 +4,7 @@ Landmarks are measured on people that were not used for embedding them, each wit
 ``landmark_median_mm`` is how far, for a person, the embedded point is from where the detector sees it in the mean of
 the person's views: the error of the embedding, without the detector's noise from view to view. ``landmark_view_mm`` is
 the same in every single view, noise and all. Both are in the image plane at the point's depth; medians over people,
-then over points.
+then over points. The morphable model's figures are those of ``what=morphable_model``.
 """
 
 import warnings
@@ -15,6 +15,7 @@ import numpy as np
 
 from mosar.datasets import embedding, head_pictures
 from mosar.errors import ConfigError
+from mosar.jobs.evaluation import morphable_model
 from mosar.models.head import load_head
 from mosar.models.head.measure import chart_metrics
 from mosar.platform import storage
@@ -29,6 +30,8 @@ class Config:
     views: renders of each.
     seed: of those people; the default is far from that of the embedding.
     pictures: write them too.
+    model: measure a morphable model on it, too.
+    weights: of that model: a finished run's name; by default those that are shipped.
     storage: root below which ``evaluations/head/*.png`` is written; else MOSAR_STORAGE, else ~/.mosar.
     """
 
@@ -37,6 +40,8 @@ class Config:
     views: int = 4
     seed: int = 1_000_000
     pictures: bool = True
+    model: bool = True
+    weights: str | None = None
     storage: str | None = None
 
     def __post_init__(self) -> None:
@@ -65,4 +70,7 @@ def evaluate(config: Config) -> dict[str, Any]:
         root = storage.root(config.storage)
         for name, png in head_pictures.draw(head, views).items():
             storage.write_bytes(storage.join(root, "evaluations", "head", f"{name}.png"), png)
+    if config.model:
+        wanted = morphable_model.Config(weights=config.weights, head=config.head, storage=config.storage)
+        metrics |= morphable_model.evaluate(wanted)
     return metrics

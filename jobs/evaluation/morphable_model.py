@@ -1,0 +1,192 @@
+"""A trained morphable model against PCA with as many coefficients, on the faces of people whom neither has seen.
+
+PCA is fitted on vertices of the face alone, to people drawn as those that the model is trained on. Held-out people are
+subjects of the virtual light stage's other splits. Millimetres, means over vertices of the face and over people:
+
+``vae_mm``, ``pca_mm``: meshes with expressions from their own codes. ``swap_mm``: the identity code of one with the
+expression code of another, against the first with the other's expression. ``vae_prior_mm``, ``pca_prior_mm``: the most
+likely mesh given some noisy landmarks; PCA with the full joint Gaussian of its coefficients, both with the true noise
+and a weight of the prior that is tuned on validation people. ``residual_share_mm``: how far the non-linear part of the
+decoder moves vertices.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mosar.errors import ConfigError
+from mosar.jobs import stages
+from mosar.models.head import Head, load_head
+from mosar.models.head.behaviour import express
+from mosar.models.head.moods import sample_expression
+from mosar.models.head.morph import neutral
+from mosar.models.stages.morphable import released
+from mosar.models.stages.morphable.fitting import Faces, Gaussian, Observed, most_likely, observe
+from mosar.models.stages.morphable.network import Morphable
+from mosar.models.stages.morphable.pca import Pca
+from mosar.models.stages.morphable.people import draw
+from mosar.models.stages.morphable.stage import POOL_SEED
+from mosar.platform import storage
+
+_VALIDATION, _TEST = 10**7, 2 * 10**7
+"""First seeds of the virtual light stage's subjects of those splits (``jobs/sources/virtual.py``)."""
+_WEIGHTS = (0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 2.5, 4.0)
+_CHUNK = 200
+
+
+@dataclass(frozen=True)
+class Config:
+    """Attributes:
+
+    weights: name of a finished run of stage morphable; by default the model that is shipped.
+    head: another head file than the default, which the run was trained on.
+    training: people that PCA is fitted to.
+    validation, test: people.
+    noise_mm: deviation of a landmark's coordinate.
+    landmarks: that are seen of the face, others for each person.
+    storage: root of the runs; else MOSAR_STORAGE, else ~/.mosar.
+    """
+
+    weights: str | None = None
+    head: str | None = None
+    training: int = 8192
+    validation: int = 120
+    test: int = 300
+    noise_mm: float = 2.0
+    landmarks: int = 68
+    storage: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.training < 256 or min(self.validation, self.test, self.landmarks) < 1 or self.noise_mm <= 0:
+            raise ConfigError(
+                f"got training {self.training}, validation {self.validation}, test {self.test}, landmarks "
+                f"{self.landmarks}, noise_mm {self.noise_mm}; expected at least 256, 1, 1, 1 and noise"
+            )
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """Held-out people: neutral meshes, with their expressions, and the next one with the expression of each."""
+
+    neutral_nv3: Tensor
+    mesh_nv3: Tensor
+    swapped_nv3: Tensor
+
+
+@torch.no_grad()
+def evaluate(config: Config) -> dict[str, Any]:
+    """Metrics by name; see above."""
+    head = load_head(config.head)
+    model = _model(config, head)
+    faces = Faces(head)
+    pca = Pca.fit(_training(head, faces, config.training), (model.config.identity_codes, model.config.expression_codes))
+    validation = _subjects(head, _VALIDATION, config.validation)
+    test = _subjects(head, _TEST, config.test)
+    truth = faces.of(test.mesh_nv3)
+
+    codes = _codes(model, test)
+    recovered, swapped = (
+        _chunked(lambda s, e: model.decode(s, e, faces.vertices_f), *pair)
+        for pair in (codes, (codes[0].roll(-1, 0), codes[1]))
+    )
+    linear = _chunked(lambda s, e: faces.of(model.decode_linear(s, e)), *codes)
+    metrics = {
+        "vae_mm": _distance(recovered, truth),
+        "pca_mm": _distance(pca.reconstruct(faces.of(test.neutral_nv3), truth), truth),
+        "swap_mm": _distance(swapped, faces.of(test.swapped_nv3)),
+        "residual_share_mm": _distance(recovered, linear),
+        "vae_identity_mm": _distance(
+            _chunked(lambda s: model.decode(s, model.neutral_code().expand(len(s), -1), faces.vertices_f), codes[0]),
+            faces.of(test.neutral_nv3),
+        ),
+        "pca_identity_mm": _distance(
+            pca.reconstruct(faces.of(test.neutral_nv3), faces.of(test.neutral_nv3)), faces.of(test.neutral_nv3)
+        ),
+    }
+    seen = [
+        observe(faces, faces.of(s.mesh_nv3), config.landmarks, config.noise_mm, seed)
+        for seed, s in enumerate((validation, test))
+    ]
+    vae_prior = _vae_prior(model, head)
+    found = {
+        "vae": lambda o, w: most_likely(model, faces, o, vae_prior, w),
+        "pca": lambda o, w: pca.most_likely(faces, o, w),
+    }
+    for name, recover in found.items():
+        weight = _tuned(recover, seen[0], faces.of(validation.mesh_nv3))
+        metrics[f"{name}_prior_weight"] = weight
+        metrics[f"{name}_prior_mm"] = _distance(recover(seen[1], weight), truth)
+    return metrics | {
+        "vae_over_pca": metrics["vae_mm"] / metrics["pca_mm"],
+        "vae_prior_over_pca_prior": metrics["vae_prior_mm"] / metrics["pca_prior_mm"],
+        "swap_over_vae": metrics["swap_mm"] / metrics["vae_mm"],
+    }
+
+
+def _model(config: Config, head: Head) -> Morphable:
+    if config.weights is None:
+        return released.read(head)
+    stage, module = stages.trained(storage.join(storage.root(config.storage), "runs", config.weights))
+    if not isinstance(module, Morphable) or getattr(stage, "head").digest != head.digest:  # noqa: B009
+        raise ConfigError(f"weights: {config.weights} is no run of stage morphable on the head {head.name}")
+    return module.requires_grad_(False)
+
+
+def _training(head: Head, faces: Faces, count: int) -> tuple[Tensor, Tensor]:
+    """Neutral meshes, and what expressions add to them, on the face (n, f, 3)."""
+    neutrals, offsets = [], []
+    for some in draw(head, count, POOL_SEED):
+        neutrals.append(faces.of(some.neutral_nv3))
+        offsets.append(faces.of(some.meshes()) - neutrals[-1])
+    return torch.cat(neutrals), torch.cat(offsets)
+
+
+def _subjects(head: Head, first: int, count: int) -> Subjects:
+    from mosar.datasets.virtual_stage.people import sample_person
+
+    people = [sample_person(head, seed) for seed in range(first, first + count)]
+    archetype, mode = (torch.from_numpy(np.stack([getattr(p, n) for p in people])) for n in ("archetype_a", "mode_m"))
+    weights = np.stack([sample_expression(head, np.random.default_rng(p.seed)) for p in people])
+    rest, expression = neutral(head, archetype, mode), torch.from_numpy(weights)
+
+    def posed(people_nv3: Tensor) -> Tensor:
+        return _chunked(lambda n, e: express(head, n, e), people_nv3, expression)
+
+    return Subjects(rest, posed(rest), posed(rest.roll(-1, 0)))
+
+
+def _codes(model: Morphable, subjects: Subjects) -> tuple[Tensor, Tensor]:
+    (identity, _), (expression, _) = model.encode(subjects.neutral_nv3, subjects.mesh_nv3)
+    return identity, expression
+
+
+def _vae_prior(model: Morphable, head: Head) -> Gaussian:
+    """The Gaussian of the codes of people like those of the training."""
+    codes = []
+    for some in draw(head, 4096, POOL_SEED):
+        (identity, _), (expression, _) = model.encode(some.neutral_nv3, some.meshes())
+        codes.append(torch.cat([identity, expression], dim=1))
+    return Gaussian.of(torch.cat(codes))
+
+
+def _tuned(recover: Callable[[Observed, float], Tensor], observed: Observed, truth_nf3: Tensor) -> float:
+    errors = [_distance(recover(observed, weight), truth_nf3) for weight in _WEIGHTS]
+    return _WEIGHTS[int(np.argmin(errors))]
+
+
+def _distance(found_nf3: Tensor, truth_nf3: Tensor) -> float:
+    return float((found_nf3 - truth_nf3).norm(dim=-1).mean())
+
+
+def _chunked(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """Of few samples at a time: whole meshes of many people would not fit."""
+
+    def parts() -> Iterator[Tensor]:
+        for some in zip(*(x.split(_CHUNK) for x in inputs), strict=True):
+            yield function(*some)
+
+    return torch.cat(list(parts()))
