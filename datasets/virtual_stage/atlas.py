@@ -88,7 +88,7 @@ def smoothstep(low: float, high: float, values: NDArray[np.floating]) -> Values:
     return (t * t * (3 - 2 * t)).astype(np.float32)
 
 
-def outline_distance(points_n3: NDArray[np.float64], outline_k3: NDArray[np.float64]) -> Values:
+def outline_distance(points_n3: NDArray[np.floating], outline_k3: NDArray[np.float64]) -> Values:
     """Signed distance (n), mm, in the frontal plane, to a closed outline: positive inside. NaN corners are left out."""
     polygon = outline_k3[~np.isnan(outline_k3[:, 0]), :2]
     if len(polygon) < 3:
@@ -97,7 +97,7 @@ def outline_distance(points_n3: NDArray[np.float64], outline_k3: NDArray[np.floa
     return np.concatenate([_signed_distance(part, polygon) for part in parts])
 
 
-def _signed_distance(points_n2: NDArray[np.float64], polygon_k2: NDArray[np.float64]) -> Values:
+def _signed_distance(points_n2: NDArray[np.floating], polygon_k2: NDArray[np.float64]) -> Values:
     """Distance (n) to the polygon, positive inside it."""
     start, end = polygon_k2, np.roll(polygon_k2, -1, 0)
     edge = end - start
@@ -163,7 +163,7 @@ def _areas(a: Atlas, head: Head) -> dict[str, Values]:
     return {name: np.clip(value, -1e3, 1e3).astype(np.float32) for name, value in areas.items()}
 
 
-def hairline(points_n3: NDArray[np.float64], eye_3: NDArray[np.float64]) -> Values:
+def hairline(points_n3: NDArray[np.floating], eye_3: NDArray[np.float64]) -> Values:
     """Height (n), mm, of template points over an average hairline: positive where hair grows.
 
     High in the middle of the forehead, down at the temples and before the ears, behind them to the nape. ``eye_3``: the

@@ -145,7 +145,7 @@ def colour(
     lit = root + (1 - root) * np.clip(np.linspace(0, 1.6, steps), 0, 1)
     shadow = np.repeat(roots.shadow_s3[:, None], steps, 1) ** np.linspace(1, 0.5, steps)[None, :, None]
     albedo = np.clip(person.hair * tint * own * np.linspace(0.9, 1.15, steps)[None, :, None], 0.003, 0.8)
-    widths = (width * rng.uniform(0.6, 1.2, count)).astype(np.float32)
+    widths = np.asarray(width * rng.uniform(0.6, 1.2, count), np.float32)
     light = (shadow * lit[None, :, None]).astype(np.float32)
     return Strands(points_sk3, albedo.astype(np.float32), light, out_sk3, widths, HAIR)
 

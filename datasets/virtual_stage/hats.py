@@ -34,18 +34,18 @@ def hat(head: Head, a: Atlas, person: Person, body: Body) -> Mesh:
     edge = rim(a, person, rest)
     faces = head.triangles_f3[(skin & (edge > -14))[head.triangles_f3].all(1)]
     values = np.concatenate([body.vertices_v3, body.normals_v3, rest, body.shadow_v3, edge[:, None]], 1)
-    values, faces = subdivide(values, faces)
-    place, normal, rest, shadow, over = np.split(values, [3, 6, 9, 12], 1)
-    inside = smoothstep(-1.5, 1.5, over + 1.5 * gradient_noise(rest, 18, person.seed + 106)[:, None])
-    crown = smoothstep(30, 95, rest[:, 1:2] - eye[1])
+    finer, faces = subdivide(values, faces)
+    place, normal, pattern, shadow, over = np.split(finer, [3, 6, 9, 12], 1)
+    inside = smoothstep(-1.5, 1.5, over + 1.5 * gradient_noise(pattern, 18, person.seed + 106)[:, None])
+    crown = smoothstep(30, 95, pattern[:, 1:2] - eye[1])
     thick = {"knitted": 10.0, "peaked": 9.0, "scarf": 7.0}[what] + rng.uniform(2, 12) * crown
-    folds = 1.5 * fractal_noise(rest * [1, 0.6, 1], 22, 2, person.seed + 107)[:, None]
+    folds = 1.5 * fractal_noise(pattern * [1, 0.6, 1], 22, 2, person.seed + 107)[:, None]
     place = place + normal * ((thick + folds) * inside - 3 * (1 - inside))
-    weave = np.ones(len(rest))
+    weave = np.ones(len(pattern))
     if what == "knitted":
-        weave = 0.8 + 0.2 * np.sin(np.arctan2(rest[:, 0], rest[:, 2] + 70) * 70 * 2 * np.pi / 5)
-    shell = Mesh.make(place, faces, CLOTH, colour * weave[:, None], shadow, rest)
-    return Mesh.join([shell, _peak(body, place, rest, colour, eye)]) if what == "peaked" else shell
+        weave = 0.8 + 0.2 * np.sin(np.arctan2(pattern[:, 0], pattern[:, 2] + 70) * 70 * 2 * np.pi / 5)
+    shell = Mesh.make(place, faces, CLOTH, colour * weave[:, None], shadow, pattern)
+    return Mesh.join([shell, _peak(body, place, pattern, colour, eye)]) if what == "peaked" else shell
 
 
 def rim(a: Atlas, person: Person, rest_n3: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -57,7 +57,7 @@ def cells(points_n3: Points, cell: float, seed: int, texel: float | Values = 0.0
     return 0.5 + (_cells(points, _word(seed)) - 0.5) * _fade(cell, texel)
 
 
-def bumps(points_n3: NDArray[np.float64], wavelength: float, seed: int) -> NDArray[np.float32]:
+def bumps(points_n3: Points, wavelength: float, seed: int) -> NDArray[np.float32]:
     """A random offset of three components (n, 3) at each point."""
     return np.stack([gradient_noise(points_n3, wavelength, seed + i) for i in range(3)], -1)
 

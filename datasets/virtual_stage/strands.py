@@ -138,7 +138,8 @@ def grow(
     """
     place, way = roots.place_s3.astype(np.float64), roots.normal_s3.astype(np.float64)
     step = (length_s / growth.steps)[:, None]
-    points, outs = [place], [way]
+    points: list[Floats] = [place]
+    outs: list[Floats] = [way]
     turn = np.zeros_like(place)
     over, out = _over(place, roots, hull)
     for k in range(growth.steps):

@@ -74,8 +74,8 @@ class Mesh:
         starts = np.cumsum([0, *[len(m.vertices_x3) for m in parts]])
         names = ("vertices_x3", "albedo_x3", "shadow_x3", "rest_x3", "normals_x3")
         triangles = np.concatenate([m.triangles_g3 + start for m, start in zip(parts, starts[:-1], strict=True)])
-        joined = {name: np.concatenate([getattr(m, name) for m in parts]) for name in names}
-        return Mesh(triangles_g3=triangles, material=parts[0].material, **joined)
+        points, albedo, shadow, rest, normals = (np.concatenate([getattr(m, name) for m in parts]) for name in names)
+        return Mesh(points, triangles, parts[0].material, albedo, shadow, rest, normals)
 
 
 @dataclass(frozen=True, eq=False)
