@@ -41,7 +41,7 @@ class Picture:
 
 
 def find(folder: str) -> list[Picture]:
-    """All pictures below a folder (or URI), in the order of their labels; only tables of contents are read.
+    """All pictures below a folder (or URI), by file and then as they lie in it; only tables of contents are read.
 
     Raises:
         ConfigError: there is no such folder, or no picture in it.
@@ -54,7 +54,7 @@ def find(folder: str) -> list[Picture]:
             f"folder: no photographs in {root}; expected files ending in {', '.join(ENDINGS)}, "
             "or .tar or .parquet files that hold such"
         )
-    return sorted(found, key=lambda p: p.label)
+    return found
 
 
 def read(picture: Picture) -> bytes:
@@ -102,7 +102,7 @@ def _in_table(location: str, name: str) -> Iterator[Picture]:
             parquet = pq.ParquetFile(file, pre_buffer=False)
             column = _column(parquet.schema_arrow, location)
             named = pa.types.is_struct(parquet.schema_arrow.field(column).type)
-            number = 0
+            number, seen = 0, {""}
             for group in range(parquet.num_row_groups):
                 rows = parquet.metadata.row_group(group).num_rows
                 paths = [""] * rows
@@ -111,7 +111,9 @@ def _in_table(location: str, name: str) -> Iterator[Picture]:
                     table = parquet.read_row_group(group, columns=[field], use_threads=False)
                     paths = [value.get("path") or "" for value in table[column].to_pylist()]
                 for row, path in enumerate(paths):
-                    yield Picture(f"{name}#{number:09d}{f'/{path}' if path else ''}", location, (group, row))
+                    label = f"{number:09d}" if path in seen else path
+                    yield Picture(f"{name}#{label}", location, (group, row))
+                    seen.add(path)
                     number += 1
     except pa.ArrowInvalid as error:
         raise DataError(f"{location}: not a Parquet table ({error})") from error
