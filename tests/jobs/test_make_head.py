@@ -1,13 +1,17 @@
 """Heads from OBJ files: another topology with everything a head needs, and every fault named."""
 
+import contextlib
+import io
 import re
 
 import numpy as np
 import pytest
+import torch
 
-from mosar.jobs import entry, make_head
+from mosar.jobs import entry, make_head, stages
 from mosar.models.head import load_head
 from mosar.models.head.measure import chart_metrics
+from mosar.models.stages.morphable.people import draw
 
 SQUARE = "v -1 0 0\nv 1 0 0\nv 1 1 0\nv -1 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nf 1/1 2/2 3/3 4/4\n"
 
@@ -27,6 +31,44 @@ def split(triangles, chosen, corners, first):
     new = first + np.arange(len(chosen))
     fans = [np.stack([corners[chosen][:, i], corners[chosen][:, (i + 1) % 3], new], 1) for i in range(3)]
     return np.concatenate([np.delete(triangles, chosen, 0), *fans])
+
+
+def synthetic(head, spec, count=2):
+    """A decoded batch of smooth nonsense in the right shapes and ranges, with real meshes of the head."""
+    generator = torch.Generator().manual_seed(0)
+    (people,) = draw(head, count, 0)
+
+    def grey(channels, size):
+        coarse = torch.rand(count, channels, 4, 4, generator=generator)
+        smooth = torch.nn.functional.interpolate(coarse, size=(size, size), mode="bilinear")
+        return (60 + 120 * smooth).to(torch.uint8)
+
+    focal = 4.0 * spec.crop_size
+    normal = torch.zeros(count, 3, spec.map_size, spec.map_size)
+    normal[:, 2] = 1.0
+    light = torch.zeros(count, 81, 3)
+    light[:, 0] = 3.0
+    points = torch.rand(count, 478, 3, generator=generator) * spec.crop_size
+    points[..., 2] = 1.0
+    every = {
+        "mesh": people.meshes(),
+        "neutral": people.neutral_nv3,
+        "normal": normal,
+        "image": grey(3, spec.crop_size),
+        "mask": torch.full((count, 1, spec.crop_size, spec.crop_size), 255, dtype=torch.uint8),
+        "intrinsics": torch.tensor([[focal, 0, spec.crop_size / 2], [0, focal, spec.crop_size / 2], [0, 0, 1]]).expand(
+            count, 3, 3
+        ),
+        "rotation": torch.diag(torch.tensor([1.0, -1.0, -1.0])).expand(count, 3, 3),
+        "translation": torch.tensor([[0.0, -30.0, 900.0]]).expand(count, 3),
+        "landmarks": points,
+        "light": light,
+        **{
+            name: grey(c, spec.map_size)
+            for name, c in (("diffuse", 3), ("specular", 1), ("ao", 1), ("translucency", 1))
+        },
+    }
+    return {name: every[name] for name in spec.fields}
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +96,19 @@ def other_head(tmp_path_factory):
     return folder, len(head.template_v3) + len(chosen)
 
 
-def test_another_topology_becomes_a_head(other_head, capsys):
-    folder, vertices = other_head
-    output = folder.parent / "scan.npz"
-    arguments = [f"source={folder}", "unit_mm=10", "views=12"]
-    assert entry.run(make_head.main, make_head.MakeHead, "make_head", arguments) == 0
-    said = capsys.readouterr().out
+@pytest.fixture(scope="module")
+def made(other_head):
+    """The file of the other head, and what was said while it was made."""
+    folder, _ = other_head
+    arguments, said = [f"source={folder}", "unit_mm=10", "views=12"], io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert entry.run(make_head.main, make_head.MakeHead, "make_head", arguments) == 0
+    return folder.parent / "scan.npz", said.getvalue()
+
+
+def test_another_topology_becomes_a_head(other_head, made):
+    _, vertices = other_head
+    output, said = made
     assert "missing: 49 of 52 expressions: browDownLeft" in said
     assert "missing: no eyes.png: one plain colour" in said
     assert f"{vertices} vertices" in said
@@ -74,6 +123,31 @@ def test_another_topology_becomes_a_head(other_head, capsys):
         assert a.any()
         if name in ("nose", "scalp", "neck", "face", "interior"):
             assert (a & b).sum() > 0.6 * (a | b).sum()
+
+
+@pytest.mark.parametrize("name", ["completion", "delight", "geometry", "intrinsics", "morphable", "normals"])
+def test_every_stage_takes_a_step_on_another_topology(made, name):
+    path, _ = made
+    torch.manual_seed(0)
+
+    def build(stage_name, parents):
+        recipe = entry.compose("train_stage", [f"stage={stage_name}", "preset=tiny"])
+        stage = stages.make(stage_name, recipe["model"], str(path))
+        return stage, stage.build(parents)
+
+    parents = {"morphable": build("morphable", {})[1]} if name == "geometry" else {}
+    stage, module = build(name, parents)
+    batch = {stream: synthetic(stage.head, spec) for stream, spec in stage.streams.items()}
+    stage.calibrate(module, [batch, batch])
+    generator = torch.Generator().manual_seed(0)
+    trained = [p for p in module.parameters() if p.requires_grad]
+    optimiser = torch.optim.Adam(trained, 1e-3)
+    torch.stack(list(stage.losses(module, batch, generator).values())).sum().backward()
+    before = [p.detach().clone() for p in trained]
+    optimiser.step()
+    assert any(not torch.equal(a, b) for a, b in zip(before, trained, strict=True))
+    assert stage.metrics(module.eval(), batch, generator)["loss"].isfinite()
+    assert stage.preview(module, batch, generator).shape[0] == 3
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ import torch
 
 from mosar.models.camera import Camera, project
 from mosar.models.head import load_head
+from mosar.models.head.behaviour import express
 from mosar.models.head.morph import landmarks, shape
 from mosar.models.head.sample import sample_identity
-from mosar.models.reconstruct.blendshapes import expression_weights
+from mosar.models.reconstruct.blendshapes import expression_weights, morph_targets
 from mosar.models.reconstruct.light import solve_light
 from mosar.models.reconstruct.refine import refine
 from mosar.models.shading import Material, shade
@@ -64,6 +65,24 @@ def test_expression_weights_are_found_again() -> None:
     others = [w for name, w in weights.items() if name != "jawOpen"]
     assert max(others) < 0.15
     assert min(others) >= 0.0
+
+
+def test_morph_targets_are_the_persons_own() -> None:
+    """Exact for one expression at full weight; in between and together they lose what is not linear."""
+    head = load_head()
+    _, neutral = someone(9)
+    targets = morph_targets(head, neutral)
+    weights = torch.zeros(3, len(head.expression_names))
+    jaw, smile = (head.expression_names.index(n) for n in ("jawOpen", "mouthSmileLeft"))
+    weights[0, jaw], weights[1, jaw] = 1.0, 0.5
+    weights[2, [jaw, smile]] = 0.4
+    exact = express(head, neutral.expand(3, -1, -1), weights)
+    lost = (exact - neutral - torch.tensordot(weights, targets, dims=1)).norm(dim=-1).amax(dim=1)
+    assert lost[0] < 1e-3
+    assert 0.5 < lost[1] < 4.0
+    found = expression_weights(head, exact[2:], neutral)
+    assert found["jawOpen"] == pytest.approx(0.4, abs=0.03)
+    assert found["mouthSmileLeft"] == pytest.approx(0.4, abs=0.08)
 
 
 def test_light_is_found_from_reflectance_and_normals() -> None:
