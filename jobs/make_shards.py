@@ -160,7 +160,7 @@ def _recipe(config: MakeShards, found: Sequence[Picture]) -> dict[str, Any]:
         return recipe | {"pictures": digest.of_json([p.label for p in found])}
     recipe |= {"head": virtual.head_digest(config.head)}
     if config.source == "studio":
-        return recipe
+        return recipe | {"captures": studio.digest_of(str(config.folder))}
     return recipe | {"generator": virtual.GENERATOR, "renderer": config.renderer, "share": config.share}
 
 

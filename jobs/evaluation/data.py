@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mosar.datasets import lights
+from mosar.datasets import lights, schema
 from mosar.datasets.landmarks import Detector
 from mosar.datasets.virtual_stage import renderers, skin
 from mosar.datasets.virtual_stage.atlas import atlas
@@ -215,7 +215,7 @@ def _write(location: Path, kind: Any, head_path: str | None, workers: int) -> di
         return virtual.produce(head_path, str(location), task)
 
     tasks = virtual.tasks(kind, _SIZES.subjects, _SIZES, 0)
-    writer.write_dataset(str(location), tasks, produce, recipe={}, schema_version=1, concurrency=workers)
+    writer.write_dataset(str(location), tasks, produce, recipe={}, schema_version=schema.VERSION, concurrency=workers)
     return {p.name: digest.of_file(str(p)) for p in sorted(location.iterdir()) if p.is_file()}
 
 

@@ -42,6 +42,11 @@ def tasks(folder: str, map_size: int, image_size: int, shard: int) -> list[Task]
     ]
 
 
+def digest_of(folder: str) -> str:
+    """Of the names of a folder's captures."""
+    return digest.of_json([list(pair) for pair in layout.captures(Path(folder).expanduser().absolute())])
+
+
 def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record]:
     """The records of a shard; the reports of its captures are written to ``reports/`` of the data set."""
     from mosar.datasets.landmarks import Detector
