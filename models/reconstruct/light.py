@@ -10,7 +10,7 @@ from mosar.models.shading import Material, irradiance, shade
 LOW_BANDS = 9  # coefficients of bands 0 to 2, which carry 99 % of irradiance
 _DEVIATION = (0.2, *3 * (0.15,), *5 * (0.06,))  # prior, in units of the estimate's band 0
 _NOISE = 0.08  # deviation of a texel's radiance, mostly of what the model leaves out
-_INDEPENDENT = 60.0  # texels' errors are alike over large patches: so many count
+_INDEPENDENT = 200.0  # texels' errors are alike over large patches: so many count
 _ROUNDS = 8
 _FLOOR = 0.35  # least irradiance from any side, in shares of the estimate's: light is never negative
 _DIRECTIONS = 128
@@ -47,13 +47,11 @@ def solve_light(
     gain_3 = (observed_1n3 / explained_1n3.clamp_min(0.02))[0].median(dim=0).values.clamp(0.2, 5.0)
     prior_1lc = gain_3 * prior_1lc
     residual_n3 = (observed_1n3 - gain_3 * explained_1n3)[0]
-    basis_n9 = irradiance_basis(normals_1n3[0])
     scale = prior_1lc[0, 0].abs().mean().clamp_min(0.1)
-    precision_9 = 1.0 / (scale * basis_n9.new_tensor(_DEVIATION)).square()
-    reflected = material.diffuse[0] * material.ao[0] / math.pi
-    columns_cn9 = reflected.T[:, :, None] * basis_n9
+    precision_9 = 1.0 / (scale * residual_n3.new_tensor(_DEVIATION)).square()
+    columns_cn9 = _columns(material, normals_1n3, views_1n3)
     sides_1d3 = _spiral(_DIRECTIONS).to(prior_1lc)[None]
-    side_basis_d9 = irradiance_basis(sides_1d3[0])
+    side_basis_d9 = irradiance(_units(sides_1d3), sides_1d3.expand(LOW_BANDS, -1, -1))[..., 0].T
     lit_cd = irradiance(prior_1lc, sides_1d3)[0].T.clamp_min(0.0)
     change_c9 = torch.zeros_like(columns_cn9[:, 0])
     for _ in range(_ROUNDS):
@@ -81,8 +79,15 @@ def _spiral(count: int) -> Tensor:
     return torch.stack([radius * angle.cos(), radius * angle.sin(), z], dim=-1)
 
 
-def irradiance_basis(normals_n3: Tensor) -> Tensor:
-    """Irradiance (n, 9) at the normals of each of the first nine coefficients alone."""
-    unit = torch.zeros(LOW_BANDS, 81, 3, device=normals_n3.device)
-    unit[torch.arange(LOW_BANDS), torch.arange(LOW_BANDS)] = 1.0
-    return irradiance(unit, normals_n3[None].expand(LOW_BANDS, -1, -1))[..., 0].T
+def _columns(material: Material, normals_1n3: Tensor, views_1n3: Tensor) -> Tensor:
+    """Radiance (3, n, 9) of points under each of the first nine coefficients alone: shading is linear in the light."""
+    parts = (material.diffuse, material.specular, material.ao, material.translucency)
+    alike = [x.expand(LOW_BANDS, -1, -1) for x in (*parts, normals_1n3, views_1n3)]
+    return shade(Material(*alike[:4]), *alike[4:], _units(normals_1n3)).permute(2, 1, 0)
+
+
+def _units(like: Tensor) -> Tensor:
+    """Lights (9, 81, 3), each of one coefficient alone."""
+    units = like.new_zeros(LOW_BANDS, 81, 3)
+    units[torch.arange(LOW_BANDS), torch.arange(LOW_BANDS)] = 1.0
+    return units
