@@ -25,6 +25,8 @@ BoolArray = npt.NDArray[np.bool_]
 ByteArray = npt.NDArray[np.uint8]
 
 LANDMARKS = 478
+REALY_KEYPOINTS = (33, 133, 362, 263, 2, 61, 291)
+"""The landmarks by which REALY aligns a face: corners of the right and the left eye, foot of the nose, mouth."""
 DEFAULT_PATH = Path(__file__).parent / "data" / "makehuman.npz"
 _STEP_MM = 1 / 200
 _OFFSETS = ("archetypes_av3", "modes_mv3", "expressions_ev3")

@@ -186,9 +186,7 @@ def vertex_weights(head: Head, off_face: float) -> Tensor:
 
 def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     """Two hidden layers; zero when untrained."""
-    network = nn.Sequential(
-        nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, outputs)
-    )
-    nn.init.zeros_(network[-1].weight)
-    nn.init.zeros_(network[-1].bias)
-    return network
+    last = nn.Linear(hidden, outputs)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), last)

@@ -55,14 +55,13 @@ class PartsResidual(nn.Module):
         super().__init__()
         vertices = [np.flatnonzero(head.part_v == p) for p in range(len(head.part_names))]
         self._vertices = [torch.from_numpy(v) for v in vertices if len(v)]
-        self.parts = nn.ModuleList(PartEncoder(head, v, config) for v in vertices if len(v))
-        share = np.array_split(np.arange(outputs // 2), len(self.parts))
-        self.latents = nn.ModuleList(
-            nn.Linear(part.features, 2 * len(s)) for part, s in zip(self.parts, share, strict=True)
-        )
-        for latent in self.latents:
+        parts = [PartEncoder(head, v, config) for v in vertices if len(v)]
+        shares = np.array_split(np.arange(outputs // 2), len(parts))
+        latents = [nn.Linear(part.features, 2 * len(share)) for part, share in zip(parts, shares, strict=True)]
+        for latent in latents:
             nn.init.zeros_(latent.weight)
             nn.init.zeros_(latent.bias)
+        self.parts, self.latents = nn.ModuleList(parts), nn.ModuleList(latents)
 
     def forward(self, offsets_bv3: Tensor) -> Tensor:
         pairs = [

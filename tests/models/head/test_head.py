@@ -7,7 +7,7 @@ import pytest
 
 from mosar.errors import DataError
 from mosar.models.head import load_head, save_head
-from mosar.models.head.head import DEFAULT_PATH
+from mosar.models.head.head import DEFAULT_PATH, REALY_KEYPOINTS
 
 
 def test_the_default_head_is_whole_and_small(head):
@@ -21,6 +21,7 @@ def test_the_default_head_is_whole_and_small(head):
     assert all(head.regions_rv.any(1))
     assert set(np.unique(head.part_v)) == set(range(len(head.part_names)))
     assert not head.template_v3.flags.writeable
+    assert (head.landmark_triangle_l[list(REALY_KEYPOINTS)] >= 0).all()
 
 
 def test_the_template_is_symmetric_and_stands_in_the_head_frame(head):
