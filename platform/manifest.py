@@ -123,9 +123,13 @@ class Manifest:
     def shard_location(self, shard: int) -> str:
         return storage.join(self.location, str(self._shards["name"][shard]))
 
+    def row(self, shard: int, index: int) -> int:
+        """Number of a sample in the whole data set: its row in ``samples.parquet``."""
+        return int(self._first_row[shard]) + index
+
     def extents(self, shard: int, indices: Sequence[int]) -> list[Extent]:
         """Where the samples with these numbers lie in a shard."""
-        return [self._extent(int(self._first_row[shard]) + int(index)) for index in indices]
+        return [self._extent(self.row(shard, int(index))) for index in indices]
 
     def shards(self) -> list[ShardRow]:
         """All shard rows; for tools that walk the whole data set."""

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from mosar.errors import ConfigError, DataError
 from mosar.platform import digest, pipeline, shards
 from mosar.platform.manifest import open_manifest
 from mosar.platform.order import Order
+from mosar.platform.shards import Extent
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 Arrays = dict[str, npt.NDArray[Any]]
 Decode = Callable[[Mapping[str, bytes], int], Arrays]
 """(members of a sample, seed of its augmentation) -> named arrays, of the same shapes for every sample."""
+
+ROWS = "_rows"
+"""Field that the platform adds to each stream: int64, the samples' rows in ``samples.parquet``; ``-1 - row`` where
+another sample stands in for one that cannot be read."""
 
 READER_CPUS = 0.25
 """Logical CPUs of a reading task."""
@@ -35,7 +40,11 @@ _SAMPLES_PER_TASK, _STEPS_PER_TASK, _TASKS_PER_PIPELINE = 128, 16, 256
 
 @dataclass(frozen=True)
 class Source:
-    """One stream of a run: which data, how many samples a step, how they are decoded."""
+    """One stream of a run: which data, how many samples a step, how they are decoded, what a damaged sample does.
+
+    ``on_corrupt``: "stop" raises, with the names of shard and sample; "skip" lets the next readable sample of the same
+    slice stand in, so that every place of the order keeps its step.
+    """
 
     name: str
     location: str
@@ -44,6 +53,7 @@ class Source:
     share: int
     seed: int
     decode: Decode
+    on_corrupt: Literal["stop", "skip"] = "stop"
 
 
 def shares(proportions: Mapping[str, float], batch: int, slices: int) -> dict[str, int]:
@@ -74,7 +84,8 @@ def read_step(sources: Sequence[Source], step: int, slice_: int, slices: int) ->
     for source in sources:
         count = source.share // slices
         start = step * source.share + slice_ * count
-        samples = list(_read(source, start, start + count))
+        samples, rows = _read(source, start, start + count)
+        found[f"{source.name}/{ROWS}"] = rows
         for name, first in samples[0].items():
             values = [sample[name] for sample in samples]
             if any(value.shape != first.shape for value in values):
@@ -129,21 +140,50 @@ def local_batches(sources: Sequence[Source], steps: range) -> Iterator[dict[str,
         yield _tensors({name: value[None] for name, value in read_step(sources, step, 0, 1).items()})
 
 
-def _read(source: Source, start: int, stop: int) -> Iterator[Arrays]:
-    """Decoded samples at places ``[start, stop)``, in that order; each shard is opened once."""
+def _read(source: Source, start: int, stop: int) -> tuple[list[Arrays], npt.NDArray[np.int64]]:
+    """Decoded samples at places ``[start, stop)``, in that order, and their rows; each shard is opened once."""
     manifest = open_manifest(source.location, source.digest)
     split, order = _order(source.location, source.digest, source.split, source.seed)
     shard, index = order.places(start, stop)
-    members: list[dict[str, bytes]] = [{}] * len(shard)
+    members: list[dict[str, bytes] | None] = [None] * len(shard)
     for number in np.unique(shard):
         row = int(split[number])
         place = np.flatnonzero(shard == number)
         place = place[np.argsort(index[place])]
         extents = manifest.extents(row, index[place].tolist())
-        for at, found in zip(place, shards.read(manifest.shard_location(row), extents), strict=True):
+        for at, found in zip(place, _members(manifest.shard_location(row), extents, source.on_corrupt), strict=True):
             members[at] = found
-    for offset, found in enumerate(members):
-        yield source.decode(found, digest.seed("sample", source.name, source.seed, start + offset))
+    rows = np.array([manifest.row(int(split[s]), int(i)) for s, i in zip(shard, index, strict=True)], np.int64)
+    samples = [
+        None if found is None else source.decode(found, digest.seed("sample", source.name, source.seed, start + offset))
+        for offset, found in enumerate(members)
+    ]
+    whole = [number for number, sample in enumerate(samples) if sample is not None]
+    if not whole:
+        raise DataError(f"{source.location}: none of {len(samples)} samples that a step needs can be read")
+    for number, sample in enumerate(samples):
+        if sample is None:
+            rows[number] = -1 - rows[number]
+    after = [next((w for w in whole if w >= number), whole[0]) for number in range(len(samples))]
+    return [sample for w in after if (sample := samples[w]) is not None], rows
+
+
+def _members(
+    location: str, extents: Sequence[Extent], on_corrupt: Literal["stop", "skip"]
+) -> list[dict[str, bytes] | None]:
+    """Members of each sample of one shard; None for each that cannot be read, where those are skipped."""
+    try:
+        return list(shards.read(location, extents))
+    except DataError:
+        if on_corrupt == "stop":
+            raise
+    found: list[dict[str, bytes] | None] = []
+    for extent in extents:
+        try:
+            found += shards.read(location, [extent])
+        except DataError:
+            found.append(None)
+    return found
 
 
 @lru_cache(maxsize=16)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from mosar.errors import ConfigError
 
-WITHOUT_EFFECT = ("workers", "min_workers", "readers", "keep", "retries", "log_every")
+WITHOUT_EFFECT = ("workers", "min_workers", "readers", "keep", "retries", "log_every", "on_corrupt", "stall_s", "trace")
 """Keys that do not change the weights that come out: a run may go on with others."""
 
 
@@ -32,6 +32,10 @@ class TrainConfig:
     calibrate_batches: training batches that the stage's statistics are taken from; 0 for none.
     log_every: steps between lines of the metrics.
     retries: how often a run is taken up again after a worker fails.
+    on_corrupt: what a training sample that cannot be read does: "stop" the run with the names of shard and sample, or
+        "skip": another of its slice stands in, and it is counted. Held-out samples always stop the run.
+    stall_s: a worker that finishes no step for so long is ended, and the run taken up again.
+    trace: whether the metrics name all samples of all steps; "order", a hash over them, is always there.
     """
 
     steps: int
@@ -57,10 +61,13 @@ class TrainConfig:
     calibrate_batches: int = 8
     log_every: int = 10
     retries: int = 3
+    on_corrupt: Literal["stop", "skip"] = "stop"
+    stall_s: float = 1800.0
+    trace: bool = False
 
     def __post_init__(self) -> None:
         positive = ("steps", "batch", "lr", "workers", "threads", "readers", "checkpoint_every", "keep")
-        for name in (*positive, "evaluate_every", "evaluate_batches", "log_every"):
+        for name in (*positive, "evaluate_every", "evaluate_batches", "log_every", "stall_s"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"train.{name}: got {getattr(self, name)}, expected more than 0")
         for name in ("warmup", "weight_decay", "clip", "seed", "calibrate_batches", "retries", "final_lr"):
@@ -70,7 +77,8 @@ class TrainConfig:
             raise ConfigError(f"train.ema: got {self.ema}, expected a decay in [0, 1)")
         if self.min_workers is not None and not 1 <= self.min_workers <= self.workers:
             raise ConfigError(f"train.min_workers: got {self.min_workers}, expected 1 to workers ({self.workers})")
-
+        if self.trace and self.log_every != 1:
+            raise ConfigError("train.trace: names the samples of every step, so it needs train.log_every=1")
         if self.slices is not None and self.slices < self.workers:
             raise ConfigError(f"train.slices: got {self.slices}, expected at least workers ({self.workers})")
 

@@ -68,7 +68,8 @@ def prepare(
             manifest = open_manifest(data[name])
             manifest.split(split)
             decode = decoder(spec, training and spec.augment)
-            found.append(Source(name, data[name], manifest.digest, split, share[name], seed, decode))
+            policy = config.on_corrupt if training else "stop"
+            found.append(Source(name, data[name], manifest.digest, split, share[name], seed, decode, policy))
         return tuple(found)
 
     training, validation = sources("train", config.seed, True), sources("validation", 0, False)
@@ -89,6 +90,7 @@ def fit(spec: RunSpec) -> dict[str, Any]:
     if finished is not None:
         return finished
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    os.environ.setdefault("RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S", str(spec.config.stall_s))
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
     import ray
 

@@ -7,6 +7,8 @@ that was killed, or went on with fewer workers, computes what an undisturbed one
 
 import contextlib
 import copy
+import errno
+import faulthandler
 import os
 import time
 import traceback
@@ -36,6 +38,7 @@ _MISTAKES = (
     ValueError,
 )
 """What trying again does not mend, unlike a connection that broke because another worker died."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def work(config: dict[str, Any]) -> None:
@@ -47,12 +50,15 @@ def work(config: dict[str, Any]) -> None:
         _Training(spec).run()
     except Exception as error:
         cause = _our_error(error)
+        if cause is None and isinstance(error, OSError) and error.errno in _FULL:
+            cause = RunError(f"{spec.location}: cannot be written to ({error.strerror}); make room and start it again")
         if cause is None and isinstance(error, _MISTAKES):
             cause = RunError(
                 f"{type(error).__name__}: {error} ({trainer.keep_traceback(spec, traceback.format_exc())})"
             )
         if cause is not None:
-            trainer.note_failure(spec, cause)
+            with contextlib.suppress(OSError):
+                trainer.note_failure(spec, cause)
         raise
 
 
@@ -90,6 +96,8 @@ class _Training:
         self.mine = range(self.rank * slices // self.world, (self.rank + 1) * slices // self.world)
         self.generator = torch.Generator(self.device)
         self.held_out: list[Batch] = []
+        self.rows: list[Tensor] = []
+        self.order, self.skipped = "", 0
         self.notes: dict[str, Any] = {}
         """What of the run's history the checkpoint carries: held-out loss at the start, the best step."""
 
@@ -119,10 +127,13 @@ class _Training:
             sources, range(done, config.steps), self.mine, slices, readers=config.readers
         ):
             waited += time.monotonic() - before
+            faulthandler.dump_traceback_later(config.stall_s, exit=True)
+            self.rows.append(self._rows(batches))
             total, parts, norm = self._step(model, step, batches)
             reached = step + 1
             if reached % config.log_every == 0 or reached == config.steps:
                 total, parts = self._mean(total, parts)
+                rows = self._account(reached)
                 if not torch.isfinite(total):
                     raise RunError(f"{self.spec.location}: the loss is {total.item()} at step {reached}")
                 if self.rank == 0:
@@ -136,15 +147,42 @@ class _Training:
                         "steps_per_s": (reached - since_step) / took,
                         "wait_share": waited / took,
                         "workers": self.world,
+                        "order": self.order,
+                        "skipped": self.skipped,
                     }
+                    if config.trace:
+                        line["rows"] = rows.tolist()
                     run.log(self.spec.location, line)
                     self._publish(line)
                 waited, since, since_step = 0.0, time.monotonic(), reached
             if self.rank == 0 and (reached % config.evaluate_every == 0 or reached == config.steps):
                 self._evaluate(reached)
             if reached % config.checkpoint_every == 0 or reached == config.steps:
+                if self.rows:
+                    self._account(reached)
                 self._checkpoint(reached)
             before = time.monotonic()
+        faulthandler.cancel_dump_traceback_later()
+
+    def _rows(self, batches: Sequence[Batch]) -> Tensor:
+        """Rows of the step's samples, (slices, samples a slice): this worker's are filled in, the others zero."""
+        mine = torch.stack([torch.cat([fields[stream.ROWS] for _, fields in sorted(b.items())]) for b in batches])
+        rows = torch.zeros(self.config.cut, mine.shape[1], dtype=torch.int64)
+        rows[self.mine.start : self.mine.stop] = mine
+        return rows
+
+    def _account(self, step: int) -> Tensor:
+        """Take the steps since the last call into the order's hash and the count of skipped samples; their rows."""
+        rows = torch.stack(self.rows)
+        self.rows = []
+        if self.world > 1:
+            rows = rows.to(self.device)
+            torch.distributed.all_reduce(rows)
+            rows = rows.cpu()
+        for number, row in enumerate(rows, start=step - len(rows)):
+            self.order = digest.of_json([self.order, number, row.tolist()])
+        self.skipped += int((rows < 0).sum())
+        return rows.flatten(1)
 
     def _step(self, model: nn.Module, step: int, batches: Sequence[Batch]) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """One optimiser step over this worker's slices; mean loss over them, its parts, and the gradient's norm."""
@@ -180,6 +218,7 @@ class _Training:
             ("mosar_train_step", "Steps done: the position of the streams", line["step"]),
             ("mosar_train_loss", "Sum of the weighted losses", line["loss"]),
             ("mosar_train_samples_per_second", "Samples a second over all workers", samples_per_s),
+            ("mosar_train_skipped_samples", "Samples of the run that could not be read", line["skipped"]),
             ("mosar_train_wait_share", "Share of the time spent waiting for data", line["wait_share"]),
         ):
             metrics.gauge(key, about, ["run"]).set(value, run=name)
@@ -230,6 +269,7 @@ class _Training:
         blind = self._over_held_out(lambda batch: {"loss": self.stage.blind(module, batch, self.generator)})["loss"]
         held_out = {"start": self.notes["start"], "end": self.notes["last"]["loss"], "blind": blind}
         result = {"heldout": held_out, "metrics": self.notes["last"], "steps": self.config.steps}
+        result |= {"order": self.order, "skipped": self.skipped}
         run.finish(self.spec.location, dict(module.state_dict()), result)
 
     def _over_held_out(self, function: Any) -> dict[str, float]:
@@ -261,6 +301,7 @@ class _Training:
         """Rank 0 writes; the report to Ray Train is a barrier, so no worker runs ahead of a checkpoint."""
         import ray.train
 
+        self.notes |= {"order": self.order, "skipped": self.skipped}
         if self.rank == 0:
             tensors = {f"model/{name}": value for name, value in self.module.state_dict().items()}
             if self.average is not None:
@@ -301,6 +342,7 @@ class _Training:
                     like = torch.zeros_like(parameter) if key != "step" else torch.zeros_like(value)
                     self.optimizer.state[parameter][key] = like.copy_(value)
         self.notes = dict(found.state["notes"])
+        self.order, self.skipped = self.notes.get("order", ""), self.notes.get("skipped", 0)
         if self.rank == 0:
             run.rewind_metrics(self.spec.location, found.step)
         return found.step
@@ -317,7 +359,7 @@ class _Training:
     def _on_device(self, batch: Batch) -> Batch:
         """A copy on the device: what the stream hands on is read-only, and a stage may work in place."""
         return {
-            name: {field: value.to(self.device, copy=True) for field, value in fields.items()}
+            name: {field: value.to(self.device, copy=True) for field, value in fields.items() if field != stream.ROWS}
             for name, fields in batch.items()
         }
 

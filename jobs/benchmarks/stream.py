@@ -1,0 +1,263 @@
+"""Our stream beside webdataset + DataLoader and ray.data.read_webdataset: same shards, decoder, batches, processes.
+
+Rounds are interleaved, figures are medians over them; a round counts the batches after the first one. Planning and
+memory are measured in processes of their own (peak proportional set size of the process and all below it).
+"""
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from mosar.errors import ConfigError
+from mosar.jobs.drilling import lab
+from mosar.platform import cluster, manifest, shards, stream, writer
+from mosar.platform.shards import Record
+from mosar.platform.stream import Arrays, Source
+
+_PICTURE, _SHARD, _DISTINCT = 256, 128, 32
+
+
+@dataclass(frozen=True)
+class Config:
+    """Attributes:
+
+    shards: of 128 samples (a JPEG of 256 x 256 and an array each). batch: samples. readers: processes of each.
+    steps: batches a round. rounds: of turns. planned: samples of the synthetic data set.
+    """
+
+    shards: int = 32
+    batch: int = 32
+    readers: int = 2
+    steps: int = 100
+    rounds: int = 5
+    planned: int = 100_000_000
+
+    def __post_init__(self) -> None:
+        if min(self.shards, self.batch, self.readers, self.rounds) < 1 or self.steps < 2 or self.planned < 1 << 20:
+            raise ConfigError(
+                f"got {self}; expected positive numbers, two steps and a million planned samples at least"
+            )
+
+
+def run(config: Config) -> dict[str, Any]:
+    """Samples a second and ratios; seconds and MB of planning."""
+    folder = Path(tempfile.mkdtemp(prefix="mosar-bench-"))
+    try:
+        data = str(folder / "data")
+        make_data(data, config.shards)
+        return _speed(config, data) | _memory(config, folder) | _planning(config, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_data(location: str, count: int) -> None:
+    """So many shards of smooth pictures with landmarks."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    members = []
+    for _ in range(_DISTINCT):
+        picture, array = io.BytesIO(), io.BytesIO()
+        coarse = Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8))
+        coarse.resize((_PICTURE, _PICTURE), Image.Resampling.BICUBIC).save(picture, "JPEG", quality=92)
+        np.save(array, rng.normal(size=(478, 3)).astype(np.float32))
+        members.append({"image.jpg": picture.getvalue(), "landmarks.npy": array.getvalue()})
+
+    def produce(shard: int) -> Iterator[Record]:
+        for number in range(_SHARD):
+            yield Record(f"s{shard}-{number}", "train", f"s{shard}", members[number % _DISTINCT])
+
+    writer.write_dataset(location, list(range(count)), produce, recipe={}, schema_version=1, concurrency=0)
+
+
+def decode(members: Mapping[str, bytes], seed: int) -> Arrays:
+    """``image`` 3 H W uint8 and ``landmarks``; the decoder of all three."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    image = cv2.imdecode(np.frombuffer(members["image.jpg"], np.uint8), cv2.IMREAD_COLOR_RGB)
+    landmarks = np.load(io.BytesIO(members["landmarks.npy"]), allow_pickle=False)
+    return {"image": np.ascontiguousarray(image.transpose(2, 0, 1)), "landmarks": landmarks}
+
+
+def source(data: str, batch: int) -> Source:
+    return Source("data", data, manifest.open_manifest(data).digest, "train", batch, 0, decode)
+
+
+def ours(config: Config, data: str) -> Iterator[int]:
+    """Sizes of the batches as they come; so do the other two."""
+    steps = range(config.steps)
+    for _, [batch] in stream.batches([source(data, config.batch)], steps, [0], 1, readers=config.readers):
+        yield len(batch["data"]["image"])
+
+
+def webdataset_loader(config: Config, data: str) -> Iterator[int]:
+    import torch
+    import webdataset
+
+    def sample(found: dict[str, Any]) -> Arrays:
+        return decode(found, 0)
+
+    paths = [str(path) for path in sorted(Path(data).glob("*.tar"))]
+    found = webdataset.WebDataset(paths, shardshuffle=False, nodesplitter=webdataset.split_by_node)
+    pipeline = found.repeat().map(sample).map(lambda x: (x["image"], x["landmarks"])).batched(config.batch)
+    loader = torch.utils.data.DataLoader(pipeline, batch_size=None, num_workers=config.readers)
+    for _, (image, _) in zip(range(config.steps), loader, strict=False):
+        yield len(image)
+
+
+def read_webdataset(config: Config, data: str) -> Iterator[int]:
+    import ray
+
+    def batch(found: dict[str, Any]) -> Arrays:
+        pairs = zip(found["image.jpg"], found["landmarks.npy"], strict=True)
+        samples = [decode({"image.jpg": image, "landmarks.npy": array}, 0) for image, array in pairs]
+        return {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
+
+    paths = [str(path) for path in sorted(Path(data).glob("*.tar"))]
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    read = ray.data.read_webdataset(paths, decoder=None, concurrency=config.readers)
+    decoded = read.map_batches(batch, batch_size=config.batch, concurrency=config.readers)
+    for _, found in zip(range(config.steps), decoded.iter_torch_batches(batch_size=config.batch), strict=False):
+        yield len(found["image"])
+
+
+def _speed(config: Config, data: str) -> dict[str, Any]:
+    rates: dict[str, list[float]] = {"ours": [], "webdataset": [], "read_webdataset": []}
+    ways: dict[str, Callable[[Config, str], Iterator[int]]] = {
+        "ours": ours, "webdataset": webdataset_loader, "read_webdataset": read_webdataset,
+    }  # fmt: skip
+    with cluster.connect():
+        for turn in range(config.rounds + 1):
+            for name, way in ways.items():
+                rate = _rate(way(config, data))
+                if turn:  # The first turn warms caches and processes.
+                    rates[name].append(rate)
+            print(f"round {turn}: " + ", ".join(f"{name} {r[-1]:.0f}/s" for name, r in rates.items() if r), flush=True)
+    ratio = {name: float(np.median(np.divide(rates["ours"], rates[name]))) for name in ways}
+    return {
+        "stream_vs_webdataset": ratio["webdataset"],
+        "read_webdataset_speedup": ratio["read_webdataset"],
+        **{f"samples_per_s_{name}": float(np.median(rate)) for name, rate in rates.items()},
+    }
+
+
+def _rate(sizes: Iterable[int]) -> float:
+    found = iter(sizes)
+    next(found)
+    begun = time.perf_counter()
+    return sum(found) / (time.perf_counter() - begun)
+
+
+def _memory(config: Config, folder: Path) -> dict[str, Any]:
+    peaks = {}
+    for name, count in (("once", 8), ("tenfold", 80)):
+        data = str(folder / name)
+        make_data(data, count)
+        peaks[name] = _child("epoch", data, str(config.batch))["peak_mb"]
+    return {"rss_growth_10x": peaks["tenfold"] / peaks["once"], "peak_mb_1x": peaks["once"]}
+
+
+def _planning(config: Config, folder: Path) -> dict[str, Any]:
+    small, large = str(folder / "small"), str(folder / "large")
+    _synthetic(small, 1)
+    _synthetic(large, config.planned)
+    runs = [(_child("plan", small, str(config.batch)), _child("plan", large, str(config.batch))) for _ in range(5)]
+    return {
+        "plan_100m_first_batch_s": float(np.median([large["seconds"] for _, large in runs])),
+        "plan_100m_rss_mb": float(np.median([large["rss_mb"] - small["rss_mb"] for small, large in runs])),
+        "planned_samples": manifest.open_manifest(large).samples,
+    }
+
+
+def _synthetic(location: str, samples: int) -> None:
+    """A manifest of shards of 400 samples. All rows name one real shard, so that any of them can be read."""
+    one = location + "-one"
+    count = 400
+    picture = {"image.jpg": b"", "landmarks.npy": b""}
+    make_data(one, 1)
+    first = manifest.open_manifest(one)
+    picture = next(shards.read(first.shard_location(0), first.extents(0, [0])))
+    content, extents = shards.pack((Record(f"k{i}", "train", "s", picture) for i in range(count)), location)
+    Path(location).mkdir()
+    (Path(location) / "shard-000000.tar").write_bytes(content)
+    row = manifest.ShardRow("shard-000000.tar", "train", count, len(content), "0" * 64)
+    rows = [
+        {"shard": row.name, "key": e.key, "offset": e.offset, "size": e.size, "crc32": e.crc32, "split": "train",
+         "subject": "s", "flags": []} for e in extents
+    ]  # fmt: skip
+    period = pa.Table.from_pylist(rows, schema=manifest.SAMPLE_SCHEMA)
+    whole = -(-samples // count)
+    many = pa.concat_tables([period] * (1 << 11)).combine_chunks()  # 25 row groups exactly
+
+    def tables() -> Iterator[pa.Table]:
+        left = whole * count
+        while left:
+            yield many.slice(0, min(left, many.num_rows))
+            left -= min(left, many.num_rows)
+
+    manifest.write(location, [row] * whole, tables(), {"schema_version": 1})
+
+
+def _child(what: str, data: str, batch: str) -> dict[str, Any]:
+    """This module as a program in a process of its own, with its peak memory."""
+    command = [sys.executable, "-m", "mosar.jobs.benchmarks.stream", what, data, batch]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    peak, stop = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.1):
+            peak[0] = max(peak[0], sum(map(_pss_mb, [process.pid, *lab.processes_below(process.pid)])))
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    out, _ = process.communicate()
+    stop.set()
+    thread.join()
+    if process.returncode:
+        raise RuntimeError(f"{command}: exit code {process.returncode}")
+    found: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return found | {"peak_mb": peak[0]}
+
+
+def _pss_mb(pid: int) -> float:
+    try:
+        text = (Path("/proc") / str(pid) / "smaps_rollup").read_text()
+    except OSError:
+        return 0.0
+    return float(next(line.split()[1] for line in text.splitlines() if line.startswith("Pss:"))) / 1024
+
+
+def _main(what: str, data: str, batch: str) -> None:
+    import resource
+
+    if what == "plan":
+        import torch  # noqa: F401  what every worker has loaded already
+
+        begun = time.perf_counter()
+        found = source(data, int(batch))
+        middle = manifest.open_manifest(data).samples // int(batch) // 2
+        next(iter(stream.local_batches([found], range(middle, middle + 1))))
+        seconds = time.perf_counter() - begun
+        print(json.dumps({"seconds": seconds, "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+    else:
+        steps = manifest.open_manifest(data).samples // int(batch)
+        with cluster.connect():
+            total = sum(ours(Config(batch=int(batch), steps=steps), data))
+        print(json.dumps({"samples": total}))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

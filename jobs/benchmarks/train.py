@@ -1,0 +1,193 @@
+"""What the platform costs a training: waiting for data, a second worker's worth, and its step beside a bare loop.
+
+``data_wait_share`` is measured on the stages' own recipes and data; the other two on a stage whose step is nothing but
+matrix products on one thread, about a tenth of a second long.
+"""
+
+import functools
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mosar.config import parse
+from mosar.jobs import entry, train_stage
+from mosar.jobs.drilling import toy
+from mosar.jobs.train_stage import TrainStage
+from mosar.platform import cluster, digest, storage, stream, trainer
+from mosar.platform import run as runs
+from mosar.platform.stage import Batch, StreamSpec
+from mosar.platform.train_config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """Attributes:
+
+    storage: root with the data sets ``data`` (stream -> name); without data, no ``data_wait_share``.
+    stages, preset: whose share of waiting is measured. steps: of each. rounds: of turns.
+    width: of the matrix products.
+    """
+
+    storage: str | None = None
+    data: Mapping[str, str] = field(default_factory=dict)
+    stages: tuple[str, ...] = ("geometry", "delight")
+    preset: str = "cpu"
+    steps: int = 40
+    rounds: int = 5
+    width: int = 768
+
+
+@dataclass(frozen=True)
+class Products:
+    """A stage of matrix products on the toy's data."""
+
+    width: int
+    name: str = "products"
+    requires: tuple[str, ...] = ()
+    streams: Mapping[str, StreamSpec] = field(
+        default_factory=lambda: {"labelled": toy.Spec(1.0, ("x", "y"), augment=False)}
+    )
+
+    def build(self, parents: Mapping[str, nn.Module]) -> nn.Module:
+        layers = [layer for _ in range(3) for layer in (nn.Linear(self.width, self.width), nn.Tanh())]
+        return nn.Sequential(nn.Linear(toy.WIDTH, self.width), *layers, nn.Linear(self.width, 1))
+
+    def calibrate(self, module: nn.Module, batches: Iterable[Batch]) -> None: ...
+
+    def losses(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        x, y = batch["labelled"]["x"].repeat(32, 1), batch["labelled"]["y"].repeat(32)
+        return {"fit": (module(x)[:, 0] - y).square().mean()}
+
+    def metrics(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        return {"loss": self.losses(module, batch, generator)["fit"]}
+
+    def blind(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
+        return batch["labelled"]["y"].square().mean()
+
+    def preview(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
+        return torch.zeros(3, 2, 2)
+
+
+def build(stage: Products) -> tuple[Products, nn.Module]:
+    return stage, stage.build({})
+
+
+def run(config: Config) -> dict[str, Any]:
+    """Shares and ratios."""
+    folder = Path(tempfile.mkdtemp(prefix="mosar-bench-"))
+    try:
+        data = toy.make_data(str(folder), ("labelled",))
+        with cluster.connect():
+            metrics = _products(config, folder, data)
+            waits = {name: _wait(config, name, folder) for name in config.stages} if config.data else {}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if waits:
+        metrics |= {"data_wait_share": max(waits.values())}
+        metrics |= {f"data_wait_share_{name}": value for name, value in waits.items()}
+    return metrics
+
+
+def _products(config: Config, folder: Path, data: Mapping[str, str]) -> dict[str, Any]:
+    """Seconds a step with one and two workers and without the platform, in turns."""
+    stage = Products(config.width)
+    seconds: dict[str, list[float]] = {"one": [], "two": [], "bare": []}
+    for turn in range(config.rounds):
+        for name, workers in (("one", 1), ("two", 2)):
+            train = TrainConfig(
+                steps=config.steps, batch=32, workers=workers, slices=2, log_every=10, evaluate_every=10_000,
+                checkpoint_every=10_000, evaluate_batches=1, calibrate_batches=0,
+            )  # fmt: skip
+            location = str(folder / f"{name}-{turn}")
+            build_it = functools.partial(build, stage)
+            trainer.fit(trainer.prepare(location, stage, build_it, data, toy.decoder, train, {}))
+            seconds[name].append(_step_seconds(location))
+            if name == "one":
+                spec = trainer.prepare(f"{location}-bare", stage, build_it, data, toy.decoder, train, {})
+                seconds["bare"].append(_bare(stage, spec.training, train))
+        print(f"round {turn}: " + ", ".join(f"{k} {1e3 * v[-1]:.1f} ms" for k, v in seconds.items()), flush=True)
+    one, two, bare = (np.array(seconds[name]) for name in ("one", "two", "bare"))
+    return {
+        "scaling_2_workers": float(np.median(one / two)),
+        "platform_overhead": float(np.median(one / bare)),
+        "step_ms": float(np.median(one)) * 1e3,
+    }
+
+
+def _step_seconds(location: str) -> float:
+    """Median over the lines of the metrics, the first (start-up) left out."""
+    rates = [line["steps_per_s"] for line in runs.metrics(location) if "steps_per_s" in line]
+    return float(np.median(1 / np.array(rates[1:])))
+
+
+def _bare(stage: Products, sources: tuple[stream.Source, ...], train: TrainConfig) -> float:
+    """The same step, in a bare loop in a process of its own (this one holds Ray's threads), on batches read before."""
+    import multiprocessing
+
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        batches = [
+            [{name: {f: v.numpy() for f, v in fields.items()} for name, fields in batch.items()} for batch in both]
+            for both in _batches(sources, train)
+        ]
+        return pool.apply(_bare_loop, (stage.width, batches))
+
+
+def _batches(sources: tuple[stream.Source, ...], train: TrainConfig) -> list[list[Any]]:
+    found = []
+    for step in range(train.steps):
+        both = []
+        for slice_ in range(train.cut):
+            arrays = stream.read_step(sources, step, slice_, train.cut)
+            both.append({"labelled": {k.partition("/")[2]: torch.from_numpy(v) for k, v in arrays.items()}})
+        found.append(both)
+    return found
+
+
+def _bare_loop(width: int, batches: list[list[Any]]) -> float:
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    stage = Products(width)
+    module = stage.build({})
+    optimizer = torch.optim.AdamW(module.parameters(), weight_decay=0.0)
+    times = []
+    for both in batches:
+        begun = time.perf_counter()
+        optimizer.zero_grad(set_to_none=True)
+        for batch in both:
+            tensors = {name: {f: torch.from_numpy(v) for f, v in fields.items()} for name, fields in batch.items()}
+            (stage.losses(module, tensors, torch.Generator())["fit"] / len(both)).backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimizer.step()
+        times.append(time.perf_counter() - begun)
+    # Means of ten, then the median, as of the lines of the platform's metrics.
+    return float(np.median([np.mean(times[at : at + 10]) for at in range(10, len(times), 10)]))
+
+
+def _wait(config: Config, name: str, folder: Path) -> float:
+    """Share of the time that the stage waits for data after its start."""
+    overrides = [f"stage={name}", f"preset={config.preset}"]
+    values = entry.compose("train_stage", overrides)
+    values["train"] |= {
+        "steps": config.steps, "log_every": 10, "evaluate_every": 10_000, "evaluate_batches": 1,
+        "calibrate_batches": min(4, values["train"].get("calibrate_batches", 4)), "checkpoint_every": 10_000,
+    }  # fmt: skip
+    values["data"] |= dict(config.data)
+    root = storage.root(config.storage)
+    values |= {"storage": root, "run": f"bench-{name}-{digest.of_bytes(str(folder).encode())[:8]}"}
+    job = parse(TrainStage, values, name)
+    spec = train_stage.prepare(job)
+    try:
+        trainer.fit(spec)
+        lines = [line for line in runs.metrics(spec.location) if "wait_share" in line]
+    finally:
+        storage.remove(spec.location)
+    return float(np.mean([line["wait_share"] for line in lines[1:]]))

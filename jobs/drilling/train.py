@@ -1,0 +1,31 @@
+"""The driver that a drill starts, and kills: ``python -m mosar.jobs.drilling.train SETTINGS`` (JSON)."""
+
+import functools
+import json
+import sys
+
+from mosar.config import parse
+from mosar.errors import InputError, RunError
+from mosar.jobs.drilling import toy
+from mosar.platform import cluster, trainer
+from mosar.platform.train_config import TrainConfig
+
+
+def main(settings: dict[str, object]) -> int:
+    """Train the toy; exit codes as of every job."""
+    run, data = str(settings["run"]), settings["data"]
+    assert isinstance(data, dict)
+    stage = toy.Stage(pause_s=0.05, pids=f"{run}-pids")
+    try:
+        config = parse(TrainConfig, settings["train"], "train")  # type: ignore[arg-type]
+        spec = trainer.prepare(run, stage, functools.partial(toy.build, stage), data, toy.decoder, config, {})
+        with cluster.connect():
+            trainer.fit(spec)
+    except (InputError, RunError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(json.loads(sys.argv[1])))
