@@ -12,7 +12,7 @@ from mosar.models.head.behaviour import express
 from mosar.models.head.moods import sample_expression
 from mosar.models.head.morph import neutral
 
-_CHUNK = 256
+CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,16 @@ class Drawn:
 
 
 def draw(head: Head, count: int, seed: int, device: torch.device | None = None) -> Iterator[Drawn]:
-    """``count`` people in chunks; all follows from the seed."""
-    generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
-    for first in range(0, count, _CHUNK):
-        size = min(_CHUNK, count - first)
-        people = [sample_identity(head, generator) for _ in range(size)]
-        weights_ne = np.stack([sample_expression(head, rng) for _ in range(size)])
-        archetype, mode = (
-            torch.stack([getattr(p, name) for p in people]).to(device) for name in ("archetype_a", "mode_m")
-        )
-        yield Drawn(head, neutral(head, archetype, mode), torch.from_numpy(weights_ne).to(device))
+    """``count`` people in chunks; see :func:`draw_chunk`."""
+    for number, first in enumerate(range(0, count, CHUNK)):
+        yield draw_chunk(head, number, seed, device, min(CHUNK, count - first))
+
+
+def draw_chunk(head: Head, number: int, seed: int, device: torch.device | None = None, size: int = CHUNK) -> Drawn:
+    """The ``number``-th people of a seed."""
+    rng = np.random.default_rng([seed, number])
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    people = [sample_identity(head, generator) for _ in range(size)]
+    weights_ne = np.stack([sample_expression(head, rng) for _ in range(size)])
+    archetype, mode = (torch.stack([getattr(p, name) for p in people]).to(device) for name in ("archetype_a", "mode_m"))
+    return Drawn(head, neutral(head, archetype, mode), torch.from_numpy(weights_ne).to(device))

@@ -11,7 +11,7 @@ from mosar.models.head import Head
 from mosar.models.preview import grey_heads
 from mosar.models.stages.morphable.config import Config
 from mosar.models.stages.morphable.network import Code, Morphable, vertex_weights
-from mosar.models.stages.morphable.people import draw
+from mosar.models.stages.morphable.people import CHUNK, draw, draw_chunk
 from mosar.models.stages.spec import StreamSpec
 
 Batch = Mapping[str, Mapping[str, Tensor]]
@@ -34,7 +34,7 @@ class Stage:
         fields = ("mesh", "neutral", "diffuse", "specular")
         self.streams = {"lightstage": StreamSpec(1.0, fields, map_size=config.texture_size)}
         self._weight_v = vertex_weights(head, config.off_face)
-        self._drawn_pm: Tensor | None = None
+        self._pool: dict[int, Tensor] = {}
 
     def build(self, parents: Mapping[str, nn.Module]) -> Morphable:
         return Morphable(self.head, self.config)
@@ -48,6 +48,7 @@ class Stage:
         meshes += [(d.neutral_nv3, d.meshes()) for d in drawn]
         neutral, mesh = (torch.cat(parts) for parts in zip(*meshes, strict=True))
         module.fit_shape(neutral, mesh)
+        self._pool.clear()  # components of another basis
         diffuse = torch.cat([to_linear(s["diffuse"] / 255.0) for s in samples])
         module.fit_reflectance(diffuse, torch.cat([s["specular"] / 255.0 for s in samples]))
 
@@ -55,9 +56,7 @@ class Stage:
         module, c = cast(Morphable, module), self.config
         truth = module.components(batch["lightstage"]["neutral"], batch["lightstage"]["mesh"])
         if c.drawn:
-            pool_pm = self._drawn(module)
-            chosen = torch.randint(len(pool_pm), (c.drawn,), generator=generator, device=pool_pm.device)
-            own, swapped = pool_pm[chosen].chunk(2, dim=1)
+            own, swapped = self._drawn(module, generator)
             truth = torch.cat([truth, own])
         identity, expression = module.encode_components(truth)
         z_s, z_e = _sample(identity, generator), _sample(expression, generator)
@@ -111,17 +110,21 @@ class Stage:
         (identity, _), (expression, _) = module.encode(sample["neutral"], sample["mesh"])
         return module.decode(identity, expression)
 
-    def _drawn(self, module: Morphable) -> Tensor:
-        """Components (p, 2 m) of drawn people, and of the next one's mesh with the same expression."""
-        if self._drawn_pm is None:
-            parts = []
-            with torch.no_grad():
-                for some in draw(self.head, self.config.drawn_pool, POOL_SEED, module.mean_neutral_v3.device):
-                    own = module.components(some.neutral_nv3, some.meshes())
-                    swapped = module.components(some.neutral_nv3.roll(-1, 0), some.swapped())
-                    parts.append(torch.cat([own, swapped], dim=1))
-            self._drawn_pm = torch.cat(parts)
-        return self._drawn_pm
+    @torch.no_grad()
+    def _drawn(self, module: Morphable, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Components (n, m) of some drawn people, and of the next one's mesh with the expression of each."""
+        chunks = max(1, self.config.drawn_pool // CHUNK)
+        device = module.mean_neutral_v3.device
+        number, *_ = torch.randint(chunks, (1,), generator=generator, device=device).tolist()
+        if number not in self._pool:
+            some = draw_chunk(self.head, number, POOL_SEED, device, min(CHUNK, self.config.drawn_pool))
+            own = module.components(some.neutral_nv3, some.meshes())
+            swapped = module.components(some.neutral_nv3.roll(-1, 0), some.swapped())
+            self._pool[number] = torch.cat([own, swapped], dim=1)
+        people_nm = self._pool[number]
+        chosen = torch.randint(len(people_nm), (self.config.drawn,), generator=generator, device=device)
+        own, swapped = people_nm[chosen].chunk(2, dim=1)
+        return own, swapped
 
     def _distance(self, mesh_bv3: Tensor, truth_bv3: Tensor) -> Tensor:
         """Mean over vertices by their weight, mm."""
