@@ -37,7 +37,7 @@ class Config:
     """
 
     preset: Literal["tiny", "long"] = "tiny"
-    concurrency: int = 2
+    concurrency: int = 3
     only: tuple[str, ...] = ()
     report: str | None = None
 
@@ -300,11 +300,16 @@ def _run(config: Config, folder: Path) -> dict[str, Any]:
 
 
 def _result(name: str, fault: Callable[[Training], str], training: Training, wanted: Training) -> Result:
+    """A fault that did not go as it should counts as lost weights, order and samples."""
     begun = time.monotonic()
-    what = fault(training)
+    try:
+        what = fault(training)
+    except RunError as error:
+        what = f"FAILED: {error}"
     summary, summary_wanted = runs.summary(str(training.folder)), runs.summary(str(wanted.folder))
-    assert summary is not None
     assert summary_wanted is not None
+    if summary is None or what.startswith("FAILED"):
+        summary = {"weights_sha256": "", "order": "", "heldout": {"end": float("inf")}}
     seconds = time.monotonic() - begun
     return Result(name, what, summary, training.lines(), summary_wanted, wanted.lines(), name != "resized", seconds)
 
