@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ from mosar.config import parse
 from mosar.errors import ConfigError, MosarError, RunError
 from mosar.jobs import entry, stages, train_stage
 from mosar.jobs.train_stage import TrainStage
-from mosar.platform import cluster, graph, run, storage, trainer
+from mosar.platform import cluster, graph, pictures, run, storage, trainer
 from mosar.platform.progress import Row, following
 
 
@@ -48,8 +49,11 @@ def main(config: TrainAll) -> None:
         return
     rows = {name: Row(runs[name], jobs[name].train.steps) for name in jobs}
 
+    spans = {name: [(time.time(), "waiting")] for name in jobs}
+
     def report(name: str, state: str) -> None:
         rows[name].state = state
+        spans[name].append((time.time(), state))
 
     with cluster.connect(), following(rows):
         room = cluster.room()
@@ -62,6 +66,12 @@ def main(config: TrainAll) -> None:
             room,
             report,
         )
+    picture = storage.join(storage.root(config.storage), "runs", f"timeline-{config.preset}.png")
+    storage.write_bytes(picture, pictures.timeline(spans, time.time()))
+    for name, location in runs.items():
+        if rows[name].state == "done":
+            train_stage.draw(location)
+    print(f"{picture}: what ran when")
     for error in failed.values():
         if not isinstance(error, MosarError):
             raise error

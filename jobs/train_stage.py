@@ -8,7 +8,7 @@ from typing import Any
 
 from mosar.errors import ConfigError, DataError
 from mosar.jobs import entry, stages
-from mosar.platform import cluster, run, storage, trainer
+from mosar.platform import cluster, pictures, run, storage, trainer
 from mosar.platform.manifest import open_manifest
 from mosar.platform.progress import Row, following
 from mosar.platform.train_config import TrainConfig
@@ -52,10 +52,17 @@ def main(config: TrainStage) -> None:
         with cluster.connect(), following({config.run: row}):
             trainer.fit(spec)
             row.state = "done"
+        draw(spec.location)
     finished = run.summary(spec.location)
     assert finished is not None
     held_out = finished["heldout"]
     print(f"{spec.location}: {finished['steps']} steps, held-out loss {held_out['start']:.4g} -> {held_out['end']:.4g}")
+
+
+def draw(location: str) -> None:
+    """Put a picture of the run's curves into its folder."""
+    name = location.rsplit("/", 1)[-1]
+    storage.write_bytes(storage.join(location, "curves.png"), pictures.curves(run.metrics(location), name))
 
 
 def prepare(config: TrainStage) -> trainer.RunSpec:

@@ -1,0 +1,61 @@
+"""Pictures of runs: curves of one, a time line of several; PNG bytes."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_COLOURS = {"waiting": "#cccccc", "training": "#4878d0", "done": "#6acc64", "failed": "#d65f5f", "skipped": "#956cb4"}
+
+
+def curves(lines: Sequence[Mapping[str, Any]], title: str) -> bytes:
+    """Training and held-out loss over the steps of a run's metrics, and the learning rate."""
+    trained = [line for line in lines if "loss" in line]
+    held_out = [line for line in lines if "heldout" in line]
+    figure = _figure(8, 4.5)
+    losses, rate = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    losses.plot([line["step"] for line in trained], [line["loss"] for line in trained], lw=0.8, label="training")
+    losses.plot(
+        [line["step"] for line in held_out], [line["heldout"]["loss"] for line in held_out], "o-", label="held-out"
+    )
+    values = [line["loss"] for line in trained] + [line["heldout"]["loss"] for line in held_out]
+    if values and min(values) > 0:
+        losses.set_yscale("log")
+    losses.set(ylabel="loss", title=title)
+    losses.legend()
+    rate.plot([line["step"] for line in trained], [line["lr"] for line in trained], lw=0.8)
+    rate.set(ylabel="learning rate", xlabel="step")
+    return _png(figure)
+
+
+def timeline(spans: Mapping[str, Sequence[tuple[float, str]]], end: float) -> bytes:
+    """When each of several named things changed to which state; seconds, the first change of all being the origin."""
+    origin = min(time for changes in spans.values() for time, _ in changes)
+    figure = _figure(8, 1.2 + 0.4 * len(spans))
+    axes = figure.subplots()
+    for row, changes in enumerate(spans.values()):
+        ends = [*(time for time, _ in changes[1:]), end]
+        for (begun, state), until in zip(changes, ends, strict=True):
+            over = state in {"done", "failed", "skipped"}
+            width = 0 if over else until - begun
+            axes.barh(row, width, left=begun - origin, color=_COLOURS[state], height=0.6)
+            if over:
+                axes.plot(begun - origin, row, "o", color=_COLOURS[state])
+                axes.annotate(f" {state}", (begun - origin, row), va="center", fontsize=8)
+    axes.set_yticks(range(len(spans)), list(spans))
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.12 * max(end - origin, 1e-3))
+    axes.set_xlabel("seconds (grey: waiting, blue: training)")
+    return _png(figure)
+
+
+def _figure(width: float, height: float) -> Any:
+    """Without pyplot, whose figures are global."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=100, layout="constrained")
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
