@@ -8,7 +8,7 @@ from typing import Any
 
 from mosar.errors import ConfigError, DataError
 from mosar.jobs import entry, stages
-from mosar.platform import cluster, pictures, run, storage, trainer
+from mosar.platform import boards, cluster, pictures, run, storage, trainer
 from mosar.platform.manifest import open_manifest
 from mosar.platform.progress import Row, following
 from mosar.platform.train_config import TrainConfig
@@ -60,9 +60,10 @@ def main(config: TrainStage) -> None:
 
 
 def draw(location: str) -> None:
-    """Put a picture of the run's curves into its folder."""
+    """Put a picture of the run's curves and an event file for TensorBoard into its folder."""
     name = location.rsplit("/", 1)[-1]
     storage.write_bytes(storage.join(location, "curves.png"), pictures.curves(run.metrics(location), name))
+    boards.write(location)
 
 
 def prepare(config: TrainStage) -> trainer.RunSpec:
