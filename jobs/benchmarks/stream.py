@@ -88,6 +88,7 @@ def decode(members: Mapping[str, bytes], seed: int) -> Arrays:
 
     cv2.setNumThreads(1)
     image = cv2.imdecode(np.frombuffer(members["image.jpg"], np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert image is not None
     landmarks = np.load(io.BytesIO(members["landmarks.npy"]), allow_pickle=False)
     return {"image": np.ascontiguousarray(image.transpose(2, 0, 1)), "landmarks": landmarks}
 

@@ -222,7 +222,7 @@ def node_removed(training: Training) -> str:
             below = lab.processes_below(node.pid)
             if pid in below:
                 for each in (node.pid, *below):
-                    os.kill(each, signal.SIGKILL)
+                    lab.end(each)
         there.finish(driver)
     return "the node of worker 0 killed in step 18; the other node took over"
 
@@ -304,7 +304,7 @@ def _result(name: str, fault: Callable[[Training], str], training: Training, wan
     begun = time.monotonic()
     try:
         what = fault(training)
-    except RunError as error:
+    except (RunError, OSError, LookupError) as error:
         what = f"FAILED: {error}"
     summary, summary_wanted = runs.summary(str(training.folder)), runs.summary(str(wanted.folder))
     assert summary_wanted is not None
