@@ -7,10 +7,13 @@ curl --data-binary @portrait.jpg -H 'Accept: application/zip' http://127.0.0.1:8
 import signal
 import sys
 import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from mosar.config import parse
 from mosar.errors import ConfigError
 from mosar.jobs import entry
 from mosar.jobs.bundles import locate
@@ -41,20 +44,30 @@ class Serve:
 
 def main(config: Serve) -> None:
     """Deploy on the cluster and stay until interrupted."""
-    location = locate(config.bundle, config.storage)
-    bundles.read_manifest(location)
-    from mosar.jobs.reconstruction import GLB, PNG, ZIP
+    bundles.read_manifest(locate(config.bundle, config.storage))
     from mosar.platform.cluster import connect
 
     with connect():
-        build = partial(_build, location, config.device, config.refine_steps)
-        serving.start(config.serving, build, ROUTE, (GLB, ZIP, PNG), PAGE.read_text(encoding="utf-8"))
+        serving.start(config.serving, *_endpoint(config))
         print(f"serving on http://{config.serving.host}:{config.serving.port}/", flush=True)
         stop = threading.Event()
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, lambda *_: stop.set())
         stop.wait()
         serving.stop()
+
+
+def application(arguments: Mapping[str, Any]) -> Any:
+    """The same endpoint for a cluster that deploys by itself (Serve's ``import_path``); ``arguments`` as of the job."""
+    config = parse(Serve, arguments, "serve")
+    return serving.application(config.serving, *_endpoint(config))
+
+
+def _endpoint(config: Serve) -> tuple[Callable[[], serving.Handler], str, tuple[str, ...], str]:
+    from mosar.jobs.reconstruction import GLB, PNG, ZIP
+
+    build = partial(_build, locate(config.bundle, config.storage), config.device, config.refine_steps)
+    return build, ROUTE, (GLB, ZIP, PNG), PAGE.read_text(encoding="utf-8")
 
 
 def _build(location: str, device: str, refine_steps: int) -> serving.Handler:

@@ -8,12 +8,14 @@ import asyncio
 import hmac
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from mosar.errors import ConfigError, InputError
+from mosar.platform import metrics
 
 log = logging.getLogger(__name__)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -63,7 +65,17 @@ class Handler(Protocol):
 def start(
     config: ServingConfig, build: Callable[[], Handler], path: str, media_types: tuple[str, ...], page: str
 ) -> None:
-    """Deploy on the connected Ray cluster and return when the endpoint answers.
+    """Deploy on the connected Ray cluster and return when the endpoint answers; arguments of :func:`application`."""
+    from ray import serve
+
+    serve.start(http_options={"host": config.host, "port": config.port})
+    serve.run(application(config, build, path, media_types, page), name="mosar", route_prefix="/")
+
+
+def application(
+    config: ServingConfig, build: Callable[[], Handler], path: str, media_types: tuple[str, ...], page: str
+) -> Any:
+    """The endpoint as a Ray Serve application, to be deployed.
 
     Args:
         config: limits and address.
@@ -83,8 +95,7 @@ def start(
         max_queued_requests=config.max_queued,
         ray_actor_options={"num_cpus": config.cpus, "num_gpus": config.gpus},
     )(serve.ingress(app)(_Replica))
-    serve.start(http_options={"host": config.host, "port": config.port})
-    serve.run(deployment.bind(build, config.threads), name="mosar", route_prefix="/")
+    return deployment.bind(build, config.threads)
 
 
 class _Replica:
@@ -128,6 +139,16 @@ def _routes(path: str, media_types: tuple[str, ...], page: str, max_bytes: int, 
 
     @app.post(path)
     async def post(request: Request) -> Response:
+        before = time.monotonic()
+        response = await answer(request)
+        status = str(response.status_code)
+        metrics.counter("mosar_serve_requests", "Requests answered, by HTTP status", ["status"]).add(status=status)
+        if response.status_code == 200:
+            about = "Seconds from a photograph's first byte to its answer, waiting for the replica included"
+            metrics.histogram("mosar_serve_seconds", about).observe(time.monotonic() - before)
+        return response
+
+    async def answer(request: Request) -> Response:
         given = request.headers.get("authorization", "")
         if key and not hmac.compare_digest(given.encode(), f"Bearer {key}".encode()):
             return error(401, "the key is missing or wrong; send it as `Authorization: Bearer KEY`")
@@ -145,6 +166,9 @@ def _routes(path: str, media_types: tuple[str, ...], page: str, max_bytes: int, 
             return Response(await replica().respond(bytes(body), media_type), media_type=media_type)
         except InputError as problem:
             return error(422, str(problem))
+        except Exception:
+            log.exception("a request failed")
+            return error(500, "the photograph could not be worked on; the log tells why")
 
     return app
 
