@@ -1,6 +1,7 @@
 """The Ray cluster that a job runs on: the one it is told of, or one on this machine that lives as long as needed."""
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -16,10 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mosar.errors import RunError
+from mosar.errors import ConfigError, RunError
+from mosar.platform import twin
 
 LOGICAL_CPUS = 16
 """Of a cluster on this machine. Logical: training workers that hold every CPU would starve their own readers."""
+
+ROOM = "MOSAR_ROOM"
+"""Environment variable of the head: what the cluster can grow to."""
 
 _START_S, _STOP_S = 180.0, 15.0
 _ADDRESS, _MODE, _TOKEN = "RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
@@ -63,11 +68,18 @@ class LocalCluster:
 
 
 @contextlib.contextmanager
-def local_cluster(logical_cpus: int = LOGICAL_CPUS, dashboard: bool = False) -> Iterator[LocalCluster]:
+def local_cluster(
+    logical_cpus: int = LOGICAL_CPUS,
+    dashboard: bool = False,
+    shipped: Mapping[str, Any] | None = None,
+    idle_s: float = 10.0,
+) -> Iterator[LocalCluster]:
     """Start a cluster for several processes: loopback, ports, token and temporary folder of its own.
 
     ``dashboard`` is needed to submit jobs. Give ``environment`` to each process that shall use the cluster. Only this
-    cluster is ended afterwards: ``ray stop`` would end every Ray on the machine.
+    cluster is ended afterwards: ``ray stop`` would end every Ray on the machine. With ``shipped``, a cluster file that
+    :func:`mosar.platform.twin.load` read, the cluster is its twin: the head of that file alone at first, other nodes
+    while they are asked for and ``idle_s`` longer.
 
     Raises:
         RunError: it did not start.
@@ -76,10 +88,21 @@ def local_cluster(logical_cpus: int = LOGICAL_CPUS, dashboard: bool = False) -> 
     gcs, web, agent, client = free_ports(4)
     folder = Path(tempfile.mkdtemp(prefix="mosar-ray-"))
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
-    command += ["--node-ip-address=127.0.0.1", f"--port={gcs}", f"--num-cpus={logical_cpus}", f"--temp-dir={folder}"]
+    command += ["--node-ip-address=127.0.0.1", f"--port={gcs}", f"--temp-dir={folder}"]
     command += [f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}"]
     command += [f"--include-dashboard={dashboard}", "--dashboard-host=127.0.0.1", f"--dashboard-port={web}"]
     environment = {k: v for k, v in os.environ.items() if k != _ADDRESS} | credentials | _LOCAL
+    # As in an activated environment: submitted jobs are started as `python`.
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    if shipped is not None:
+        made = twin.make(shipped, f"127.0.0.1:{gcs}", idle_s / 60)
+        (folder / "twin.yaml").write_text(json.dumps(made))  # JSON is YAML
+        command.append(f"--autoscaling-config={folder / 'twin.yaml'}")
+        logical_cpus = made["available_node_types"][twin.HEAD]["resources"]["CPU"]
+        environment |= {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+        # Without the GPUs: those of the twin are none.
+        environment[ROOM] = f"CPU={twin.room(made)['CPU']:g}"
+    command.append(f"--num-cpus={logical_cpus}")
     with (folder / "start.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     url = f"http://127.0.0.1:{web}" if dashboard else None
@@ -113,13 +136,26 @@ def cpus() -> int:
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
-def room() -> float:
-    """CPUs that the connected cluster has, or can grow to."""
-    import ray
-    from ray._private.state import state
+def room(resource: str = "CPU") -> float:
+    """CPUs, or GPUs, that the connected cluster has, or can grow to by ``MOSAR_ROOM``, as in ``CPU=130,GPU=8``.
 
-    most = state.get_max_resources_from_cluster_config() or {}
-    return max(float(ray.cluster_resources().get("CPU", 0)), float(most.get("CPU", 0)))
+    Ray does not tell jobs how far its autoscaler may go; so the head's environment does.
+
+    Raises:
+        ConfigError: ``MOSAR_ROOM`` cannot be read.
+    """
+    import ray
+
+    return max(float(ray.cluster_resources().get(resource, 0)), growth().get(resource, 0.0))
+
+
+def growth() -> dict[str, float]:
+    """What ``MOSAR_ROOM`` says."""
+    given = os.environ.get(ROOM, "")
+    try:
+        return {name: float(most) for name, most in (pair.split("=") for pair in given.split(",") if pair)}
+    except ValueError as error:
+        raise ConfigError(f"{ROOM}: got {given!r}, expected what the cluster can grow to, as CPU=130,GPU=8") from error
 
 
 def _credentials() -> dict[str, str]:
@@ -193,10 +229,38 @@ def _answers(url: str, token: str) -> bool:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the leader, which takes its node down in order; then make sure of the group."""
+    """Ask the leader, which takes its node down in order; then make sure of all that it started, in any group."""
+    started = processes_below(process.pid)
     process.send_signal(signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_STOP_S)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+    for pid, since in started.items():
+        # Numbers are given again: only the process that had this one at that time.
+        if since is not None and _started_at(pid) == since:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     process.wait()
+
+
+def processes_below(root: int) -> dict[int, str | None]:
+    """All living descendants of a process: number -> when it was started (None: it has just ended)."""
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            children.setdefault(parent, []).append(int(path.name))
+    found: list[int] = []
+    left = [root]
+    while left:
+        below = children.get(left.pop(), [])
+        found += below
+        left += below
+    return {pid: _started_at(pid) for pid in found}
+
+
+def _started_at(pid: int) -> str | None:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+    return None

@@ -40,6 +40,20 @@ def load(path: Path) -> dict[str, Any]:
     return prepared
 
 
+def room(config: Mapping[str, Any]) -> dict[str, float]:
+    """Resource -> how much of it the cluster has with all its nodes: each type's, within the limit over all types.
+
+    An upper bound where the limit over all types is lower than the sum of theirs.
+    """
+    head = config["head_node_type"]
+    found: dict[str, float] = {}
+    for name, kind in config["available_node_types"].items():
+        nodes = 1 if name == head else min(kind["max_workers"], config["max_workers"])
+        for resource, amount in kind["resources"].items():
+            found[resource] = found.get(resource, 0.0) + nodes * amount
+    return found
+
+
 def make(shipped: Mapping[str, Any], gcs_address: str, idle_timeout_minutes: float) -> dict[str, Any]:
     """The autoscaling configuration of the twin: node types and limits are the shipped ones, all else is local."""
     types = {name: dict(node_type) for name, node_type in shipped["available_node_types"].items()}

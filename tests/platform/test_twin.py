@@ -1,9 +1,10 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mosar.errors import ConfigError
-from mosar.platform import twin
+from mosar.platform import cluster, twin
 
 SHIPPED = Path(__file__).resolve().parents[2] / "ray_cluster.yaml"
 
@@ -31,3 +32,45 @@ def test_the_twin_has_the_shipped_node_types_and_fits_the_schema_too(tmp_path: P
     (tmp_path / "bad.yaml").write_text(json.dumps({"cluster_name": "x", "provider": {"type": "aws"}, "nonsense": 1}))
     with pytest.raises(ConfigError, match="nonsense"):
         twin.load(tmp_path / "bad.yaml")
+
+
+def test_heads_tell_jobs_what_the_cluster_can_grow_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = twin.load(SHIPPED)
+    told = ",".join(f"{name}={amount:g}" for name, amount in twin.room(shipped).items())
+    (start,) = [command for command in shipped["head_start_ray_commands"] if "ray start" in command]
+    assert f"{cluster.ROOM}={told} " in start
+    kubernetes = yaml.safe_load((SHIPPED.parent / "deploy" / "kubernetes" / "cluster.yaml").read_text())
+    (head,) = kubernetes["spec"]["headGroupSpec"]["template"]["spec"]["containers"]
+    assert {"name": cluster.ROOM, "value": told} in head["env"]
+    monkeypatch.setenv(cluster.ROOM, told)
+    assert cluster.growth() == twin.room(shipped)
+    monkeypatch.setenv(cluster.ROOM, "many")
+    with pytest.raises(ConfigError, match="many"):
+        cluster.growth()
+
+
+def test_room_is_that_of_all_nodes_within_the_limit_over_all_types() -> None:
+    kinds = {
+        "head": {"resources": {"CPU": 2}, "max_workers": 0},
+        "few": {"resources": {"CPU": 4, "GPU": 1}, "max_workers": 9},
+    }
+    assert twin.room({"head_node_type": "head", "max_workers": 3, "available_node_types": kinds}) == {
+        "CPU": 14,
+        "GPU": 3,
+    }
+
+
+def test_the_token_is_in_no_argument_and_no_log_and_all_processes_end() -> None:
+    """Of a real cluster on loopback."""
+    with cluster.local_cluster() as local:
+        token = local.environment["RAY_AUTH_TOKEN"]
+        started = [local.process, *cluster.processes_below(local.process)]
+        commands = [Path(f"/proc/{pid}/cmdline").read_bytes().decode() for pid in started]
+        assert len(commands) > 3
+        (folder,) = {Path(word.split("=")[1]) for word in commands[0].split("\0") if word.startswith("--temp-dir=")}
+        logs = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+        assert any(path.name.startswith("raylet") for path in logs)
+        assert not [word for word in commands if token in word]
+        assert not [path for path in logs if token.encode() in path.read_bytes()]
+    assert not folder.exists()
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
