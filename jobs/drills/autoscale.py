@@ -106,7 +106,7 @@ def run(config: Config) -> dict[str, Any]:
     ups = [at for at, nodes in timeline.rows if sum(nodes.values()) > 1]
     return {
         "scaled_up": timeline.most() > 1,
-        "scaled_down": down,
+        "scaled_down": down and bool(ups),
         "job_ok": not failed,
         "most_nodes": timeline.most(),
         "first_node_s": round(ups[0], 1) if ups else None,

@@ -58,19 +58,3 @@ def test_room_is_that_of_all_nodes_within_the_limit_over_all_types() -> None:
         "CPU": 14,
         "GPU": 3,
     }
-
-
-def test_the_token_is_in_no_argument_and_no_log_and_all_processes_end() -> None:
-    """Of a real cluster on loopback."""
-    with cluster.local_cluster() as local:
-        token = local.environment["RAY_AUTH_TOKEN"]
-        started = [local.process, *cluster.processes_below(local.process)]
-        commands = [Path(f"/proc/{pid}/cmdline").read_bytes().decode() for pid in started]
-        assert len(commands) > 3
-        (folder,) = {Path(word.split("=")[1]) for word in commands[0].split("\0") if word.startswith("--temp-dir=")}
-        logs = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-        assert any(path.name.startswith("raylet") for path in logs)
-        assert not [word for word in commands if token in word]
-        assert not [path for path in logs if token.encode() in path.read_bytes()]
-    assert not folder.exists()
-    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
