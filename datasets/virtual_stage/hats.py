@@ -45,7 +45,7 @@ def hat(head: Head, a: Atlas, person: Person, body: Body) -> Mesh:
     if what == "knitted":
         weave = 0.8 + 0.2 * np.sin(np.arctan2(pattern[:, 0], pattern[:, 2] + 70) * 70 * 2 * np.pi / 5)
     shell = Mesh.make(place, faces, CLOTH, colour * weave[:, None], shadow, pattern)
-    return Mesh.join([shell, _peak(body, place, pattern, colour, eye)]) if what == "peaked" else shell
+    return Mesh.join([shell, _peak(place[inside[:, 0] > 0.5], colour)]) if what == "peaked" else shell
 
 
 def rim(a: Atlas, person: Person, rest_n3: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -61,16 +61,10 @@ def rim(a: Atlas, person: Person, rest_n3: NDArray[np.floating]) -> NDArray[np.f
     return np.asarray(height - low - 0.32 * np.clip(forward + 20, -130, 60), np.float64)
 
 
-def _peak(
-    body: Body,
-    place: NDArray[np.floating],
-    rest: NDArray[np.floating],
-    colour: NDArray[np.floating],
-    eye: NDArray[np.floating],
-) -> Mesh:
+def _peak(shell_n3: NDArray[np.floating], colour: NDArray[np.floating]) -> Mesh:
     """A curved board in front of the forehead."""
-    front = place[rest[:, 2] > rest[:, 2].max() - 40]
-    level = float(np.quantile(front[:, 1], 0.1))
+    front = shell_n3[shell_n3[:, 2] > shell_n3[:, 2].max() - 25]
+    level = float(front[:, 1].min())
     ahead = float(np.quantile(front[:, 2], 0.95))
     turn = np.linspace(-1.05, 1.05, 24)
     out = np.linspace(0, 1, 6)[:, None]
