@@ -187,7 +187,7 @@ def draw(timeline: Timeline) -> Any:
     most = timeline.most()
 
     def x(at: float) -> float:
-        return left + (width - left - 20) * at / end
+        return left + (width - left - 90) * at / end
 
     def y(nodes: int) -> float:
         return height - bottom - (height - bottom - top) * nodes / most

@@ -1,6 +1,24 @@
-import prometheus_client
+import functools
+import json
+import re
+import shutil
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
 
-from mosar.platform import metrics
+import prometheus_client
+import pytest
+
+from mosar.config import parse
+from mosar.jobs.drilling import toy
+from mosar.platform import cluster, metrics, trainer
+from mosar.platform.train_config import TrainConfig
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAIN = {"steps": 60, "batch": 8, "checkpoint_every": 5, "log_every": 2, "evaluate_every": 60, "evaluate_batches": 1}
 
 
 def test_outside_ray_metrics_are_prometheus_ones_under_rays_names() -> None:
@@ -12,3 +30,68 @@ def test_outside_ray_metrics_are_prometheus_ones_under_rays_names() -> None:
     assert 'ray_test_skipped_total{run="a"} 3.0' in text
     assert "ray_test_loss 0.5" in text
     assert 'ray_test_seconds_bucket{le="0.3"} 1.0' in text
+
+
+def test_the_dashboard_asks_for_what_the_code_tells() -> None:
+    code = "".join(path.read_text() for path in (ROOT / "platform").glob("*.py"))
+    told = set(re.findall(r'"(mosar_[a-z_]+)"', code))
+    dashboard = json.loads((ROOT / "deploy" / "grafana" / "mosar.json").read_text())
+    asked = {
+        name
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"ray_(mosar_[a-z_]+?)(?:_total|_bucket|_sum|_count)?\b", target["expr"])
+    }
+    assert asked == told
+
+
+def test_prometheus_scrapes_a_training(tmp_path: Path) -> None:
+    prometheus = shutil.which("prometheus")
+    if not prometheus:
+        pytest.skip("no Prometheus on this machine; apt-get install prometheus")
+    web = f"127.0.0.1:{cluster.free_ports(1)[0]}"
+    data = toy.make_data(str(tmp_path / "data"), ["labelled", "unlabelled"])
+    stage = toy.Stage(pause_s=0.2, pids=str(tmp_path / "pids"))
+    build = functools.partial(toy.build, stage)
+    spec = trainer.prepare(
+        str(tmp_path / "scraped"), stage, build, data, toy.decoder, parse(TrainConfig, TRAIN, "train"), {}
+    )
+    with cluster.local_cluster(dashboard=True) as local, cluster.using(local):
+        import ray
+
+        targets = [f"127.0.0.1:{node['MetricsExportPort']}" for node in ray.nodes()]
+        jobs = [{"job_name": "ray", "scrape_interval": "1s", "static_configs": [{"targets": targets}]}]
+        (tmp_path / "prometheus.yml").write_text(json.dumps({"scrape_configs": jobs}))
+        command = [prometheus, f"--config.file={tmp_path / 'prometheus.yml'}", f"--web.listen-address={web}"]
+        command.append(f"--storage.tsdb.path={tmp_path / 'tsdb'}")
+        with (tmp_path / "prometheus.log").open("wb") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            trainer.fit(spec)
+            found = {
+                name: scraped(web, f"ray_mosar_train_{name}")
+                for name in ("step", "loss", "samples_per_second", "wait_share", "skipped_samples")
+            }
+            checkpoints = scraped(web, "ray_mosar_train_checkpoint_seconds_count")
+        finally:
+            process.terminate()
+            process.wait()
+    assert all(values for values in found.values()), found
+    assert 0 < max(found["step"]) <= TRAIN["steps"]
+    assert max(found["samples_per_second"]) > 0
+    assert max(found["skipped_samples"]) == 0
+    assert 0 <= min(found["wait_share"]) <= max(found["wait_share"]) <= 1
+    assert max(checkpoints) >= 1
+
+
+def scraped(web: str, name: str, patience_s: float = 20.0) -> list[float]:
+    """All values of a metric over the last ten minutes."""
+    until = time.monotonic() + patience_s
+    while time.monotonic() < until:
+        query = urllib.parse.urlencode({"query": f"{name}[10m]"})
+        with urllib.request.urlopen(f"http://{web}/api/v1/query?{query}", timeout=5) as answer:
+            result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+        if result:
+            return [float(value) for series in result for _, value in series["values"]]
+        time.sleep(0.5)
+    return []
