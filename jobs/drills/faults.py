@@ -351,17 +351,25 @@ def _damage(location: str, shard: int, samples: tuple[int, ...]) -> None:
 
 
 @contextmanager
-def _node(running: cluster.LocalCluster) -> Iterator[subprocess.Popen[bytes]]:
+def _node(running: cluster.LocalCluster) -> Iterator[subprocess.Popen[str]]:
     """A node of two logical CPUs beside the head of a local cluster."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
     command += [f"--address={running.address}", "--node-ip-address=127.0.0.1", "--num-cpus=2"]
-    node = subprocess.Popen(
-        command,
-        env={**os.environ, **running.environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    with tempfile.TemporaryFile("a+b") as log:
+        node = subprocess.Popen(
+            command,
+            env={**os.environ, **running.environment},
+            stdout=log,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
+
+        def up() -> bool:
+            log.seek(0)
+            return b"Ray runtime started" in log.read()
+
+        lab.wait(up, "a second node", node)
     try:
         yield node
     finally:
