@@ -76,22 +76,16 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def pipeline(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     storage = tmp_path_factory.mktemp("pipeline")
-    before = os.environ["PATH"]
-    # As in an activated environment: jobs are started as `python`.
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{before}"
-    try:
-        with cluster.local_cluster(dashboard=True) as local:
-            made = Pipeline(local, storage, {})
-            made.printed["make_shards"] = finish(made.submit(checkout, "make_shards", "source=virtual"))
-            side_by_side = [name for name in STAGES if name != "geometry"]
-            started = {name: made.submit(checkout, "train_stage", f"stage={name}") for name in side_by_side}
-            made.printed["morphable"] = finish(started.pop("morphable"))
-            started["geometry"] = made.submit(checkout, "train_stage", "stage=geometry")
-            made.printed.update({name: finish(process) for name, process in started.items()})
-            made.printed["assemble"] = finish(made.submit(checkout, "assemble"))
-            yield made
-    finally:
-        os.environ["PATH"] = before
+    with cluster.local_cluster(dashboard=True) as local:
+        made = Pipeline(local, storage, {})
+        made.printed["make_shards"] = finish(made.submit(checkout, "make_shards", "source=virtual"))
+        side_by_side = [name for name in STAGES if name != "geometry"]
+        started = {name: made.submit(checkout, "train_stage", f"stage={name}") for name in side_by_side}
+        made.printed["morphable"] = finish(started.pop("morphable"))
+        started["geometry"] = made.submit(checkout, "train_stage", "stage=geometry")
+        made.printed.update({name: finish(process) for name, process in started.items()})
+        made.printed["assemble"] = finish(made.submit(checkout, "assemble"))
+        yield made
 
 
 @pytest.fixture(scope="session")
