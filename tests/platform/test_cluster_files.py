@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 import mosar
 from mosar.errors import InputError
 from mosar.jobs import entry, serve
-from mosar.platform import twin
+from mosar.platform import cluster, twin
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
@@ -39,6 +39,12 @@ def groups(name: str) -> Iterator[dict[str, Any]]:
     spec = ray_cluster(name)["spec"]
     yield spec["headGroupSpec"]
     yield from spec["workerGroupSpecs"]
+
+
+def env(name: str) -> list[dict[str, str]]:
+    """Environment of a manifest's head."""
+    found: list[dict[str, str]] = next(groups(name))["template"]["spec"]["containers"][0]["env"]
+    return found
 
 
 def project() -> dict[str, Any]:
@@ -103,11 +109,11 @@ def test_rays_autoscaler_reads_the_manifests(name: str) -> None:
     """By the code that runs beside the head in Kubernetes; it checks the result against Ray's schema."""
     from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
 
-    cluster = ray_cluster(name)
+    resource = ray_cluster(name)
     ray = next(Requirement(line) for line in project()["dependencies"] if line.startswith("ray["))
-    assert str(ray.specifier) == f"=={cluster['spec']['rayVersion']}"
-    assert cluster["spec"]["authOptions"] == {"mode": "token"}
-    derived = _derive_autoscaling_config_from_ray_cr(cluster)["available_node_types"]
+    assert str(ray.specifier) == f"=={resource['spec']['rayVersion']}"
+    assert resource["spec"]["authOptions"] == {"mode": "token"}
+    derived = _derive_autoscaling_config_from_ray_cr(resource)["available_node_types"]
     shipped = twin.load(CLUSTERS[0])["available_node_types"]
     for node_type in set(derived) & set(NODE_TYPES):
         resources = {k: v for k, v in derived[node_type]["resources"].items() if k in shipped[node_type]["resources"]}
@@ -132,6 +138,19 @@ def test_the_job_runs_a_job_of_this_checkout_with_options_that_exist() -> None:
     assert (ROOT / script).is_file()
     assert entry.compose(Path(script).stem, options)["preset"] == "paper"
     assert "working_dir" in yaml.safe_load(spec["runtimeEnvYAML"])
+
+
+@pytest.mark.parametrize("name", ["cluster", "job"])
+def test_heads_tell_jobs_what_all_nodes_come_to(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
+
+    derived = _derive_autoscaling_config_from_ray_cr(ray_cluster(name))
+    kinds = derived["available_node_types"]
+    (value,) = (each["value"] for each in env(name) if each["name"] == cluster.ROOM)
+    monkeypatch.setenv(cluster.ROOM, value)
+    for resource, room in cluster.growth().items():
+        most = {n: 1 if n == derived["head_node_type"] else kind["max_workers"] for n, kind in kinds.items()}
+        assert room == sum(kinds[n]["resources"].get(resource, 0) * count for n, count in most.items())
 
 
 def test_the_service_deploys_the_endpoint_with_a_key(tmp_path: Path) -> None:
