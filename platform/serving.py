@@ -19,6 +19,8 @@ from mosar.platform import metrics
 
 log = logging.getLogger(__name__)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_RETRY_AFTER_S = 5
+"""Seconds that clients are told to wait who are turned away because the queue is full."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ def application(
         page: HTML at ``/``.
     """
     from ray import serve
+    from ray.serve.config import BackpressureConfig
 
     key = Path(config.key_file).read_text(encoding="utf-8").strip() if config.key_file else ""
     app = _routes(path, media_types, page, int(config.max_body_mb * 1e6), key)
@@ -93,6 +96,7 @@ def application(
         num_replicas=config.replicas,
         max_ongoing_requests=4,
         max_queued_requests=config.max_queued,
+        backpressure_config=BackpressureConfig(retry_after_s=_RETRY_AFTER_S),
         ray_actor_options={"num_cpus": config.cpus, "num_gpus": config.gpus},
     )(serve.ingress(app)(_Replica))
     return deployment.bind(build, config.threads)
