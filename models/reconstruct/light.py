@@ -82,8 +82,9 @@ def _spiral(count: int) -> Tensor:
 def _columns(material: Material, normals_1n3: Tensor, views_1n3: Tensor) -> Tensor:
     """Radiance (3, n, 9) of points under each of the first nine coefficients alone: shading is linear in the light."""
     parts = (material.diffuse, material.specular, material.ao, material.translucency)
-    alike = [x.expand(LOW_BANDS, -1, -1) for x in (*parts, normals_1n3, views_1n3)]
-    return shade(Material(*alike[:4]), *alike[4:], _units(normals_1n3)).permute(2, 1, 0)
+    material = Material(*(x.expand(LOW_BANDS, -1, -1) for x in parts))
+    normals, views = (x.expand(LOW_BANDS, -1, -1) for x in (normals_1n3, views_1n3))
+    return shade(material, normals, views, _units(normals_1n3)).permute(2, 1, 0)
 
 
 def _units(like: Tensor) -> Tensor:
