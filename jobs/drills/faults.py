@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from mosar.errors import ConfigError, RunError
 from mosar.jobs.drilling import lab, toy
+from mosar.jobs.drilling import node as node_process
 from mosar.jobs.drilling.lab import Training
 from mosar.platform import cluster
 from mosar.platform import run as runs
@@ -353,8 +354,7 @@ def _damage(location: str, shard: int, samples: tuple[int, ...]) -> None:
 @contextmanager
 def _node(running: cluster.LocalCluster) -> Iterator[subprocess.Popen[str]]:
     """A node of two logical CPUs beside the head of a local cluster."""
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
-    command += [f"--address={running.address}", "--node-ip-address=127.0.0.1", "--num-cpus=2"]
+    command = [sys.executable, "-m", "mosar.jobs.drilling.node", running.address, "2"]
     with tempfile.TemporaryFile("a+b") as log:
         node = subprocess.Popen(
             command,
@@ -367,7 +367,7 @@ def _node(running: cluster.LocalCluster) -> Iterator[subprocess.Popen[str]]:
 
         def up() -> bool:
             log.seek(0)
-            return b"Ray runtime started" in log.read()
+            return node_process.STARTED in log.read()
 
         lab.wait(up, "a second node", node)
     try:
