@@ -113,7 +113,7 @@ def fit(spec: RunSpec) -> dict[str, Any]:
         train_loop_config={"spec": spec},
         scaling_config=ScalingConfig(
             num_workers=most if fewest == most else (fewest, most),
-            use_gpu=ray.cluster_resources().get("GPU", 0) >= most,
+            use_gpu=cluster.room("GPU") >= most,
         ),
         run_config=RunConfig(
             name=spec.submission,
