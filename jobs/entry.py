@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mosar import config as configs
-from mosar.errors import ConfigError, InputError, RunError
+from mosar.errors import ConfigError, InputError, RunError, StoppedError
 
 Config = TypeVar("Config")
 
@@ -26,7 +26,9 @@ BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 def run(
     main: Callable[[Config], object], config_class: type[Config], config_name: str, argv: Sequence[str] | None = None
 ) -> int:
-    """Compose, parse, call ``main``; returns the exit code: 0, 2 for what the user gave, 1 for a run that failed.
+    """Compose, parse, call ``main``; returns the exit code.
+
+    It is 0, 2 for what the user gave, 1 for a run that failed, 130 for one that was asked to stop.
 
     ``--help`` prints the configuration with its defaults instead. ``argv`` is without the program's name.
     """
@@ -41,6 +43,9 @@ def run(
     except InputError as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         return BAD_INPUT
+    except StoppedError as error:
+        print(f"stopped: {error}", file=sys.stderr)
+        return INTERRUPTED
     except RunError as error:
         print(f"failed: {error}", file=sys.stderr)
         return FAILED

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mosar.config import parse
-from mosar.errors import ConfigError, MosarError, RunError
+from mosar.errors import ConfigError, MosarError, RunError, StoppedError
 from mosar.jobs import entry, stages, train_stage
 from mosar.jobs.train_stage import TrainStage
-from mosar.platform import cluster, graph, pictures, run, storage, trainer
+from mosar.platform import cluster, graph, pictures, run, stopping, storage, trainer
 from mosar.platform.progress import Row, following
 
 
@@ -55,13 +55,13 @@ def main(config: TrainAll) -> None:
         rows[name].state = state
         spans[name].append((time.time(), state))
 
-    with cluster.connect(), following(rows):
+    with cluster.connect(), following(rows), stopping.on_signals() as asked:
         room = cluster.room()
         for job in jobs.values():
             trainer.check_room(job.train, room)
         failed = graph.run(
             requires,
-            lambda name: trainer.fit(train_stage.prepare(jobs[name])),
+            lambda name: trainer.fit(train_stage.prepare(jobs[name]), asked),
             {name: trainer.cpus(job.train) for name, job in jobs.items()},
             room,
             report,
@@ -80,6 +80,9 @@ def main(config: TrainAll) -> None:
         lines = [f"{name}: {error}" for name, error in failed.items()]
         lines += [f"{name}: skipped, for what it requires failed" for name in skipped]
         raise RunError(f"{len(failed)} of {len(jobs)} stages failed\n  " + "\n  ".join(lines))
+    stopped = [name for name, row in rows.items() if row.state == "stopped"]
+    if stopped:
+        raise StoppedError(f"{', '.join(stopped)}; the same command goes on with them")
 
 
 def _job(name: str, config: TrainAll) -> TrainStage:

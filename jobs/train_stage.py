@@ -8,7 +8,7 @@ from typing import Any
 
 from mosar.errors import ConfigError, DataError
 from mosar.jobs import entry, stages
-from mosar.platform import boards, cluster, pictures, run, storage, trainer
+from mosar.platform import boards, cluster, pictures, run, stopping, storage, trainer
 from mosar.platform.manifest import open_manifest
 from mosar.platform.progress import Row, following
 from mosar.platform.train_config import TrainConfig
@@ -49,8 +49,8 @@ def main(config: TrainStage) -> None:
     spec = prepare(config)
     if run.summary(spec.location) is None:
         row = Row(spec.location, config.train.steps, "training")
-        with cluster.connect(), following({config.run: row}):
-            trainer.fit(spec)
+        with cluster.connect(), following({config.run: row}), stopping.on_signals() as asked:
+            trainer.fit(spec, asked)
             row.state = "done"
         draw(spec.location)
     finished = run.summary(spec.location)

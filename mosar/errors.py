@@ -7,6 +7,7 @@ MosarError
 │   ├── BundleError        bundle that is missing, incomplete or altered
 │   └── PhotographError    not an image, too large, no face, several faces
 └── RunError               a run that started well and could not go on: exit code 1
+    └── StoppedError       a run that was asked to stop, and goes on by the same command: exit code 130
 
 A message says what was given, what was expected and how to mend it.
 """
@@ -38,3 +39,7 @@ class PhotographError(InputError):
 
 class RunError(MosarError):
     """A run that started well and could not go on."""
+
+
+class StoppedError(RunError):
+    """A run that was asked to stop; the same command goes on with it."""

@@ -92,6 +92,7 @@ def local_cluster(
     command += [f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}"]
     command += [f"--include-dashboard={dashboard}", "--dashboard-host=127.0.0.1", f"--dashboard-port={web}"]
     environment = {k: v for k, v in os.environ.items() if k != _ADDRESS} | credentials | _LOCAL
+    environment["RAY_JOB_STOP_WAIT_TIME_S"] = "60"  # as in deploy/Dockerfile
     # As in an activated environment: submitted jobs are started as `python`.
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
     if shipped is not None:

@@ -4,10 +4,12 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from mosar.errors import ConfigError
+from mosar.errors import ConfigError, StoppedError
 
 Report = Callable[[str, str], None]
-"""Called with a name and its new state: waiting, training, done, failed or skipped."""
+"""Called with a name and its new state: waiting, training, done, failed, skipped or stopped."""
+
+_NO_MORE = {"failed", "skipped", "stopped"}
 
 
 def check(requires: Mapping[str, Collection[str]]) -> None:
@@ -33,8 +35,9 @@ def run(
 ) -> dict[str, Exception]:
     """Call ``work(name)`` for each name, in threads, once all that it requires is done; the errors by name.
 
-    One that fails takes down only those that require it: they are skipped. ``size`` of what runs at once stays within
-    ``room``, except that one alone always runs.
+    One that fails takes down only those that require it: they are skipped. Where ``work`` raises StoppedError, it and
+    those that require it are stopped. ``size`` of what runs at once stays within ``room``, except that one alone always
+    runs.
     """
     check(requires)
     failed: dict[str, Exception] = {}
@@ -43,7 +46,7 @@ def run(
     changed = threading.Condition()
 
     def ready(name: str) -> bool:
-        if any(state[parent] in {"failed", "skipped"} for parent in requires[name]):
+        if any(state[parent] in _NO_MORE for parent in requires[name]):
             return True
         fits = not running or sum(running.values()) + size[name] <= room
         return fits and all(state[parent] == "done" for parent in requires[name])
@@ -57,7 +60,8 @@ def run(
         with changed:
             changed.wait_for(lambda: ready(name))
             if any(state[parent] != "done" for parent in requires[name]):
-                set_state(name, "skipped")
+                stopped = any(state[parent] == "stopped" for parent in requires[name])
+                set_state(name, "stopped" if stopped else "skipped")
                 return
             running[name] = size[name]
             set_state(name, "training")
@@ -65,6 +69,8 @@ def run(
         try:
             work(name)
             outcome = "done"
+        except StoppedError:
+            outcome = "stopped"
         except Exception as error:
             failed[name] = error
         finally:

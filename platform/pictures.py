@@ -4,7 +4,8 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_COLOURS = {"waiting": "#cccccc", "training": "#4878d0", "done": "#6acc64", "failed": "#d65f5f", "skipped": "#956cb4"}
+_OVER = {"done": "#6acc64", "failed": "#d65f5f", "skipped": "#956cb4", "stopped": "#d5bb67"}
+_COLOURS = {"waiting": "#cccccc", "training": "#4878d0", **_OVER}
 
 
 def curves(lines: Sequence[Mapping[str, Any]], title: str) -> bytes:
@@ -35,7 +36,7 @@ def timeline(spans: Mapping[str, Sequence[tuple[float, str]]], end: float) -> by
     for row, changes in enumerate(spans.values()):
         ends = [*(time for time, _ in changes[1:]), end]
         for (begun, state), until in zip(changes, ends, strict=True):
-            over = state in {"done", "failed", "skipped"}
+            over = state in _OVER
             width = 0 if over else until - begun
             axes.barh(row, width, left=begun - origin, color=_COLOURS[state], height=0.6)
             if over:

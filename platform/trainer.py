@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from mosar import errors
 from mosar.config import to_mapping
-from mosar.errors import ConfigError, RunError
-from mosar.platform import checkpoint, cluster, run, storage, stream
+from mosar.errors import ConfigError, RunError, StoppedError
+from mosar.platform import checkpoint, cluster, run, stopping, storage, stream
 from mosar.platform.manifest import open_manifest
 from mosar.platform.stage import Stage, StreamSpec
 from mosar.platform.stream import READER_CPUS, Decode, Source
@@ -79,16 +80,22 @@ def prepare(
     return RunSpec(location, build, training, validation, config, uuid.uuid4().hex)
 
 
-def fit(spec: RunSpec) -> dict[str, Any]:
+def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
     """Train to the end on the connected cluster, or go on where the run was left; its summary.
 
+    Once ``asked`` is set (see :func:`mosar.platform.stopping.on_signals`) the run saves a checkpoint and stops.
+
     Raises:
+        StoppedError: it was asked to stop.
         DataError, ConfigError: a worker found what it was given unusable.
         RunError: workers failed more often than ``config.retries``.
     """
     finished = run.summary(spec.location)
     if finished is not None:
         return finished
+    asked = asked or threading.Event()
+    if asked.is_set():
+        raise StoppedError(f"{spec.location}: not started; the same command starts it")
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     os.environ.setdefault("RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S", str(spec.config.stall_s))
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
@@ -122,7 +129,7 @@ def fit(spec: RunSpec) -> dict[str, Any]:
         ),
     )
     try:
-        trainer.fit()
+        stopping.call(trainer.fit, asked, spec.location, spec.submission)
     except TrainingFailedError as error:
         _raise_failure(spec)
         where = keep_traceback(spec, str(error))
@@ -131,6 +138,9 @@ def fit(spec: RunSpec) -> dict[str, Any]:
         storage.remove(storage.join(spec.location, "ray"))
     _raise_failure(spec)
     finished = run.summary(spec.location)
+    if finished is None and asked.is_set():
+        at = f"step {position(spec.location)} of {spec.config.steps}"
+        raise StoppedError(f"{spec.location}: saved at {at}; the same command goes on from there")
     if finished is None:
         raise RunError(f"{spec.location}: training ended without a result")
     return finished

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from mosar.errors import MosarError, RunError
-from mosar.platform import checkpoint, digest, metrics, run, storage, stream, trainer
+from mosar.platform import checkpoint, digest, metrics, run, stopping, storage, stream, trainer
 from mosar.platform.stage import Batch, Stage
 from mosar.platform.train_config import TrainConfig
 
@@ -114,12 +114,18 @@ class _Training:
             model = nn.parallel.DistributedDataParallel(
                 objective, broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
             )
-        self._train(model, step)
-        if self.rank == 0:
+        with contextlib.closing(self._listener()) as listener:
+            reached = self._train(model, step, listener)
+        if self.rank == 0 and reached == self.config.steps:
             self._finish()
 
-    def _train(self, model: nn.Module, done: int) -> None:
+    def _listener(self) -> stopping.Listener:
+        return stopping.Listener(self.spec.location, self.spec.submission, self.rank, self.world)
+
+    def _train(self, model: nn.Module, done: int, listener: stopping.Listener) -> int:
+        """Train from step ``done`` on, to the end or until asked to stop; the steps that are done then."""
         config = self.config
+        reached = done
         waited, since, since_step = 0.0, time.monotonic(), done
         before = time.monotonic()
         sources, slices = self.spec.training, config.cut
@@ -157,12 +163,16 @@ class _Training:
                 waited, since, since_step = 0.0, time.monotonic(), reached
             if self.rank == 0 and (reached % config.evaluate_every == 0 or reached == config.steps):
                 self._evaluate(reached)
-            if reached % config.checkpoint_every == 0 or reached == config.steps:
+            stop = listener.stop()
+            if stop or reached % config.checkpoint_every == 0 or reached == config.steps:
                 if self.rows:
                     self._account(reached)
                 self._checkpoint(reached)
+            if stop:
+                break
             before = time.monotonic()
         faulthandler.cancel_dump_traceback_later()
+        return reached
 
     def _rows(self, batches: Sequence[Batch]) -> Tensor:
         """Rows of the step's samples, (slices, samples a slice): this worker's are filled in, the others zero."""

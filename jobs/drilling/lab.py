@@ -17,8 +17,10 @@ from typing import Any
 
 from mosar.errors import RunError
 from mosar.platform import run
+from mosar.platform.cluster import processes_below as processes_below
 
 PATIENCE_S = 300.0
+_RAY_JOB = (sys.executable, "-m", "ray.scripts.scripts", "job")
 
 
 @dataclass(frozen=True)
@@ -32,28 +34,40 @@ class Training:
 
     def start(self, **changes: Any) -> subprocess.Popen[str]:
         """A driver that trains it, or goes on with it."""
-        settings = {"run": str(self.folder), "data": dict(self.data), "train": {**self.train, **changes}}
-        command = [sys.executable, "-m", "mosar.jobs.drilling.train", json.dumps(settings)]
-        return subprocess.Popen(
-            command,
-            env={**os.environ, **self.environment},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return self._popen(self._driver(changes), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
-    def finish(self, driver: subprocess.Popen[str] | None = None, expect: int = 0) -> str:
-        """Wait for the driver to end; what it said last.
+    def submit(self, name: str) -> subprocess.Popen[str]:
+        """The same by ``ray job submit``, which prints what the driver says."""
+        command = [*_RAY_JOB, "submit", f"--submission-id={name}", "--", *self._driver({})]
+        return self._popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def stopper(self, name: str) -> subprocess.Popen[str]:
+        """``ray job stop``, which starts slowly: it has done so, and waits for a line on its standard input."""
+        wait_and_stop = "import sys; from ray.scripts.scripts import main; sys.stdin.readline(); sys.exit(main())"
+        command = [sys.executable, "-c", wait_and_stop, "job", "stop", name]
+        pipe = subprocess.PIPE
+        return self._popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT)
+
+    def _driver(self, changes: Mapping[str, Any]) -> list[str]:
+        settings = {"run": str(self.folder), "data": dict(self.data), "train": {**self.train, **changes}}
+        return [sys.executable, "-m", "mosar.jobs.drilling.train", json.dumps(settings)]
+
+    def _popen(self, command: list[str], **streams: int) -> subprocess.Popen[str]:
+        return subprocess.Popen(command, env={**os.environ, **self.environment}, text=True, **streams)
+
+    def finish(self, driver: subprocess.Popen[str] | None = None, expect: int = 0, line: str | None = None) -> str:
+        """Wait for the driver to end, having given it ``line``; what it said last.
 
         Raises:
             RunError: it ended otherwise than expected.
         """
         driver = driver or self.start()
         try:
-            _, said = driver.communicate(timeout=PATIENCE_S)
+            out, err = driver.communicate(line, timeout=PATIENCE_S)
         except subprocess.TimeoutExpired as error:
             driver.kill()
             raise RunError(f"{self.folder.name}: still running after {PATIENCE_S:.0f} s") from error
+        said = err or out or ""
         if driver.returncode != expect:
             raise RunError(f"{self.folder.name}: exit code {driver.returncode}, expected {expect}: {said[-2000:]}")
         return said
@@ -124,22 +138,6 @@ def full_disk(training: Training, limit: int) -> Any:
     finally:
         stop.set()
         thread.join()
-
-
-def processes_below(root: int) -> list[int]:
-    """Process numbers of all descendants."""
-    children: dict[int, list[int]] = {}
-    for path in Path("/proc").iterdir():
-        if path.name.isdigit():
-            with contextlib.suppress(OSError):
-                parent = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
-                children.setdefault(parent, []).append(int(path.name))
-    found, left = [], [root]
-    while left:
-        below = children.get(left.pop(), [])
-        found += below
-        left += below
-    return found
 
 
 def end(pid: int) -> None:

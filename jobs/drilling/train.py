@@ -5,9 +5,10 @@ import json
 import sys
 
 from mosar.config import parse
-from mosar.errors import InputError, RunError
+from mosar.errors import InputError, RunError, StoppedError
+from mosar.jobs import entry
 from mosar.jobs.drilling import toy
-from mosar.platform import cluster, trainer
+from mosar.platform import cluster, stopping, trainer
 from mosar.platform.train_config import TrainConfig
 
 
@@ -19,11 +20,13 @@ def main(settings: dict[str, object]) -> int:
     try:
         config = parse(TrainConfig, settings["train"], "train")  # type: ignore[arg-type]
         spec = trainer.prepare(run, stage, functools.partial(toy.build, stage), data, toy.decoder, config, {})
-        with cluster.connect():
-            trainer.fit(spec)
+        with cluster.connect(), stopping.on_signals() as asked:
+            trainer.fit(spec, asked)
     except (InputError, RunError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 2 if isinstance(error, InputError) else 1
+        if isinstance(error, StoppedError):
+            return entry.INTERRUPTED
+        return entry.BAD_INPUT if isinstance(error, InputError) else entry.FAILED
     return 0
 
 

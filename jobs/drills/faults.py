@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mosar.errors import ConfigError, RunError
+from mosar.jobs import entry
 from mosar.jobs.drilling import lab, toy
 from mosar.jobs.drilling import node as node_process
 from mosar.jobs.drilling.lab import Training
@@ -128,6 +129,36 @@ def driver_killed(training: Training) -> str:
     return "driver killed (-9) in step 20, same command again"
 
 
+def job_stopped(training: Training) -> str:
+    """By Ray's own commands."""
+    name = training.folder.name
+    driver = training.submit(name)
+    stopper = training.stopper(name)
+    training.reach(18, driver)
+    training.finish(stopper, line="\n")
+    said = training.finish(driver)
+    step = _stopped(training, said)
+    training.finish(training.submit(f"{name}-again"))
+    return f"`ray job stop`: a checkpoint of step {step} was left; submitted again"
+
+
+def interrupted(training: Training) -> str:
+    driver = training.start()
+    training.reach(18, driver)
+    driver.send_signal(signal.SIGINT)
+    step = _stopped(training, training.finish(driver, entry.INTERRUPTED))
+    training.finish()
+    return f"driver interrupted (SIGINT): a checkpoint of step {step} was left; same command again"
+
+
+def _stopped(training: Training, said: str) -> int:
+    """The step that a training says it was stopped at; it has to be a checkpoint's, and no other step done after it."""
+    newest = int(training.checkpoints()[-1].name)
+    if f"saved at step {newest} of" not in said or not 18 <= newest == training.step() < training.train["steps"]:
+        raise RunError(f"stopped after step {training.step()}, the newest checkpoint is of {newest}: {said[-500:]}")
+    return newest
+
+
 def power_cut(training: Training) -> str:
     driver = training.start()
     training.reach(21, driver)
@@ -220,7 +251,7 @@ def node_removed(training: Training) -> str:
         there.reach(17, driver)
         pid = there.workers()[0]
         for node in (first, second):
-            below = lab.processes_below(node.pid)
+            below = cluster.processes_below(node.pid)
             if pid in below:
                 for each in (node.pid, *below):
                     lab.end(each)
@@ -235,6 +266,8 @@ FAULTS: dict[str, Callable[[Training], str]] = {
         worker_killed_in_checkpoint,
         worker_killed_at_the_edge,
         driver_killed,
+        job_stopped,
+        interrupted,
         power_cut,
         worker_frozen,
         checkpoint_truncated,
@@ -267,7 +300,7 @@ def _run(config: Config, folder: Path) -> dict[str, Any]:
     chosen = [name for name in (*FAULTS, *ALONE) if not config.only or name in config.only]
     results: list[Result] = []
 
-    with cluster.local_cluster() as running:
+    with cluster.local_cluster(dashboard=True) as running:
         sound = {"labelled": data["labelled"], "unlabelled": data["unlabelled"]}
         skipping = {**train, "on_corrupt": "skip"}
         references = {
@@ -373,7 +406,7 @@ def _node(running: cluster.LocalCluster) -> Iterator[subprocess.Popen[str]]:
     try:
         yield node
     finally:
-        below = lab.processes_below(node.pid)
+        below = cluster.processes_below(node.pid)
         node.send_signal(signal.SIGTERM)
         try:
             node.wait(10)

@@ -2,13 +2,15 @@ import threading
 
 import pytest
 
-from mosar.errors import ConfigError
+from mosar.errors import ConfigError, StoppedError
 from mosar.platform import graph
 
 REQUIRES = {"child": ("parent",), "parent": (), "other": (), "grandchild": ("child", "other")}
 
 
-def run(fails: str = "", room: float = 10.0) -> tuple[dict[str, str], list[str], dict[str, Exception], float]:
+def run(
+    fails: str = "", room: float = 10.0, error: type[Exception] = RuntimeError
+) -> tuple[dict[str, str], list[str], dict[str, Exception], float]:
     states = dict.fromkeys(REQUIRES, "")
     begun: list[str] = []
     running, most, lock = 0, 0, threading.Lock()
@@ -22,7 +24,7 @@ def run(fails: str = "", room: float = 10.0) -> tuple[dict[str, str], list[str],
         if name == fails:
             with lock:
                 running -= 1
-            raise RuntimeError(name)
+            raise error(name)
         with lock:
             running -= 1
 
@@ -44,6 +46,12 @@ def test_a_failure_takes_down_its_descendants_only() -> None:
     assert states == {"parent": "failed", "child": "skipped", "grandchild": "skipped", "other": "done"}
     assert sorted(begun) == ["other", "parent"]
     assert str(failed["parent"]) == "parent"
+
+
+def test_what_is_stopped_has_not_failed_and_what_requires_it_is_stopped_too() -> None:
+    states, _, failed, _ = run(fails="parent", error=StoppedError)
+    assert states == {"parent": "stopped", "child": "stopped", "grandchild": "stopped", "other": "done"}
+    assert failed == {}
 
 
 def test_no_more_runs_at_once_than_there_is_room_for_but_one_always() -> None:

@@ -1,0 +1,113 @@
+"""Stopping runs in order: a signal to the driver, a note in the run's folder, a checkpoint at the end of the step.
+
+``ray job stop`` sends the driver SIGTERM, Ctrl-C SIGINT. Rank 0 of each run looks for the note and tells the other
+workers between two steps, so that all leave after the same one. Whoever is killed before that loses the steps since the
+last checkpoint, as always.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
+from types import FrameType
+from typing import TypeVar
+
+from mosar.errors import RunError
+from mosar.platform import storage
+
+Result = TypeVar("Result")
+
+_NOTE = "stop.json"
+_LOOK_S = 0.25
+_SAID = b"\nstopping: runs save a checkpoint at the end of their step; a second signal ends this at once\n"
+
+
+@contextlib.contextmanager
+def on_signals() -> Iterator[threading.Event]:
+    """An event that the first SIGTERM or SIGINT sets; the second ends the process. For the main thread."""
+    asked = threading.Event()
+
+    def handle(number: int, _: FrameType | None) -> None:
+        if asked.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        asked.set()
+        os.write(2, _SAID)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def call(work: Callable[[], Result], asked: threading.Event, location: str, submission: str) -> Result:
+    """``work()``, which trains the run at ``location``; once ``asked`` is set, its workers are told to stop.
+
+    In a thread of its own: in the main thread Ray Train would put its own handler of SIGINT in the place of ours.
+
+    Raises:
+        RunError: they could not be told.
+    """
+    result: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:
+            result.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    note, told = storage.join(location, _NOTE), False
+    try:
+        while not wait([result], _LOOK_S).done:
+            if asked.is_set() and not told:
+                storage.write_json(note, {"submission": submission})
+                told = True
+    except OSError as error:
+        raise RunError(f"{location}: cannot be told to stop ({error}); it ends without a checkpoint") from error
+    finally:
+        storage.remove(note)
+    return result.result()
+
+
+class Listener:
+    """What the workers of a run hear of it. Every worker makes one, and asks it at the end of each step.
+
+    Workers talk of it through gloo, host to host: the devices are not waited for.
+    """
+
+    def __init__(self, location: str, submission: str, rank: int, world: int) -> None:
+        import torch
+
+        self._note, self._submission = storage.join(location, _NOTE), submission
+        self._heard, self._done = threading.Event(), threading.Event()
+        self._group = torch.distributed.new_group(backend="gloo") if world > 1 else None
+        if rank == 0:
+            self._look()
+            threading.Thread(target=self._follow, daemon=True).start()
+
+    def stop(self) -> bool:
+        """Whether to stop now: the same answer on every worker."""
+        import torch
+
+        if self._group is None:
+            return self._heard.is_set()
+        heard = torch.tensor([self._heard.is_set()], dtype=torch.uint8)
+        torch.distributed.broadcast(heard, src=0, group=self._group)
+        return bool(heard)
+
+    def close(self) -> None:
+        self._done.set()
+
+    def _follow(self) -> None:
+        while not self._heard.is_set() and not self._done.wait(_LOOK_S):
+            with contextlib.suppress(Exception):  # a storage that does not answer now may answer then
+                self._look()
+
+    def _look(self) -> None:
+        if storage.exists(self._note) and storage.read_json(self._note).get("submission") == self._submission:
+            self._heard.set()
