@@ -17,7 +17,7 @@ from typing import Any
 
 from mosar.errors import RunError
 from mosar.platform import run
-from mosar.platform.cluster import processes_below as processes_below
+from mosar.platform.cluster import processes_below as processes_below  # noqa: PLC0414
 
 PATIENCE_S = 300.0
 _RAY_JOB = (sys.executable, "-m", "ray.scripts.scripts", "job")
@@ -52,8 +52,9 @@ class Training:
         settings = {"run": str(self.folder), "data": dict(self.data), "train": {**self.train, **changes}}
         return [sys.executable, "-m", "mosar.jobs.drilling.train", json.dumps(settings)]
 
-    def _popen(self, command: list[str], **streams: int) -> subprocess.Popen[str]:
-        return subprocess.Popen(command, env={**os.environ, **self.environment}, text=True, **streams)
+    def _popen(self, command: list[str], stdout: int, stderr: int, stdin: int | None = None) -> subprocess.Popen[str]:
+        environment = {**os.environ, **self.environment}
+        return subprocess.Popen(command, env=environment, text=True, stdin=stdin, stdout=stdout, stderr=stderr)
 
     def finish(self, driver: subprocess.Popen[str] | None = None, expect: int = 0, line: str | None = None) -> str:
         """Wait for the driver to end, having given it ``line``; what it said last.
