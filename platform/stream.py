@@ -35,7 +35,9 @@ another sample stands in for one that cannot be read."""
 READER_CPUS = 0.25
 """Logical CPUs of a reading task."""
 
-_SAMPLES_PER_TASK, _STEPS_PER_TASK, _TASKS_PER_PIPELINE = 128, 16, 256
+_SAMPLES_PER_TASK, _STEPS_PER_TASK, _TASKS_PER_PIPELINE = 256, 16, 256
+_BLOCK_BYTES = 16 << 20
+"""A task hands its batches on in blocks of about so many bytes: small ones cost time, large ones memory."""
 
 
 @dataclass(frozen=True)
@@ -74,24 +76,25 @@ def shares(proportions: Mapping[str, float], batch: int, slices: int) -> dict[st
     return found
 
 
-def read_step(sources: Sequence[Source], step: int, slice_: int, slices: int) -> Arrays:
-    """One slice of one step: arrays named ``<stream>/<field>`` with a leading sample axis.
+def read_steps(sources: Sequence[Source], steps: range, mine: Sequence[int], slices: int) -> Arrays:
+    """Slices ``mine`` of some steps: arrays named ``<stream>/<field>``, steps x slices first, then the sample axis.
 
     Raises:
         DataError: a shard that cannot be read, or samples that decode to different fields or shapes.
     """
     found: Arrays = {}
+    places = [(step, slice_) for step in steps for slice_ in mine]
     for source in sources:
         count = source.share // slices
-        start = step * source.share + slice_ * count
-        samples, rows = _read(source, start, start + count)
-        found[f"{source.name}/{ROWS}"] = rows
-        for name, first in samples[0].items():
-            values = [sample[name] for sample in samples]
-            if any(value.shape != first.shape for value in values):
-                shapes = sorted({value.shape for value in values})
-                raise DataError(f"{source.location}: field {name!r} has different shapes in one batch: {shapes}")
-            found[f"{source.name}/{name}"] = np.stack(values)
+        for place, (step, slice_) in enumerate(places):
+            start = step * source.share + slice_ * count
+            samples, rows = _read(source, start, start + count)
+            for number, sample in enumerate(samples):
+                values = {**sample, ROWS: rows[number]}
+                if not place + number:
+                    for name, value in values.items():  # Written in place: the only copy on this side.
+                        found[f"{source.name}/{name}"] = np.empty((len(places), count, *value.shape), value.dtype)
+                _put(found, source, place, number, values)
     return found
 
 
@@ -104,10 +107,10 @@ def batches(
 
     Args:
         readers: reading tasks at once for this worker, a quarter of a logical CPU each.
-        prefetch: batches fetched ahead in this process.
+        prefetch: blocks of batches fetched ahead in this process.
 
     Raises:
-        DataError: as :func:`read_step`.
+        DataError: as :func:`read_steps`.
     """
     import ray
 
@@ -118,9 +121,12 @@ def batches(
 
     def read(row: dict[str, npt.NDArray[np.int64]]) -> Iterator[Arrays]:
         sources, mine, slices = ray.get(shared)
-        for step in range(int(row["first"][0]), int(row["stop"][0])):
-            for slice_ in mine:
-                yield {name: value[None] for name, value in read_step(sources, step, slice_, slices).items()}
+        first, stop, count = int(row["first"][0]), int(row["stop"][0]), 1
+        while first < stop:
+            block = read_steps(sources, range(first, min(first + count, stop)), mine, slices)
+            yield {name: value[None] for name, value in block.items()}
+            first += count
+            count = max(1, count * _BLOCK_BYTES // sum(value.nbytes for value in block.values()))
 
     for first in range(steps.start, steps.stop, per_pipeline):
         segment = range(first, min(first + per_pipeline, steps.stop))
@@ -129,15 +135,17 @@ def batches(
             plan = ray.data.from_items(rows, override_num_blocks=len(rows))
             pool = ray.data.TaskPoolStrategy(size=readers)
             reading = plan.map_batches(read, batch_size=1, num_cpus=READER_CPUS, compute=pool)
-        read_slices = iter(reading.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=prefetch))
+        blocks = reading.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=prefetch)
+        slices_read = (one for block in blocks for one in _tensors(block))
         for step in segment:
-            yield step, [_tensors(next(read_slices)) for _ in mine]
+            yield step, [next(slices_read) for _ in mine]
 
 
 def local_batches(sources: Sequence[Source], steps: range) -> Iterator[dict[str, dict[str, "Tensor"]]]:
     """Whole batches read in this process; for short reads such as calibration and evaluation."""
     for step in steps:
-        yield _tensors({name: value[None] for name, value in read_step(sources, step, 0, 1).items()})
+        block = read_steps(sources, range(step, step + 1), [0], 1)
+        yield from _tensors({name: value[None] for name, value in block.items()})
 
 
 def _read(source: Source, start: int, stop: int) -> tuple[list[Arrays], npt.NDArray[np.int64]]:
@@ -192,14 +200,34 @@ def _order(location: str, expected_digest: str, split: str, seed: int) -> tuple[
     return found.shard_n, Order(found.samples_n, seed)
 
 
-def _tensors(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, dict[str, "Tensor"]]:
-    """``<stream>/<field>`` arrays with a leading axis of one -> stream -> field -> tensor without it."""
+def _put(found: Arrays, source: Source, place: int, number: int, values: Arrays) -> None:
+    """One sample into its place.
+
+    Raises:
+        DataError: it has not the fields and shapes of the first one.
+    """
+    prefix = f"{source.name}/"
+    for name in values.keys() ^ {name.removeprefix(prefix) for name in found if name.startswith(prefix)}:
+        raise DataError(f"{source.location}: some samples have a field {name!r}, others have not")
+    for name, value in values.items():
+        target = found[prefix + name]
+        if value.shape != target.shape[2:] or value.dtype != target.dtype:
+            shapes = f"{target.shape[2:]} {target.dtype} and {value.shape} {value.dtype}"
+            raise DataError(f"{source.location}: field {name!r} has different shapes in one batch: {shapes}")
+        target[place, number] = value
+
+
+def _tensors(block: Mapping[str, npt.NDArray[Any]]) -> Iterator[dict[str, dict[str, "Tensor"]]]:
+    """``<stream>/<field>`` arrays with a leading axis of one, then of batches -> for each batch stream -> field ->
+    tensor."""
     import torch
 
-    found: dict[str, dict[str, Tensor]] = {}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        for name, value in arrays.items():
+        tensors = {name: torch.from_numpy(value[0]) for name, value in block.items()}
+    for number in range(len(next(iter(tensors.values())))):
+        found: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
             stream, _, field = name.partition("/")
-            found.setdefault(stream, {})[field] = torch.from_numpy(value[0])
-    return found
+            found.setdefault(stream, {})[field] = tensor[number]
+        yield found

@@ -21,7 +21,6 @@ import numpy as np
 import pyarrow as pa
 
 from mosar.errors import ConfigError
-from mosar.jobs.drilling import lab
 from mosar.platform import cluster, manifest, shards, stream, writer
 from mosar.platform.shards import Record
 from mosar.platform.stream import Arrays, Source
@@ -220,7 +219,7 @@ def _child(what: str, data: str, batch: str) -> dict[str, Any]:
 
     def watch() -> None:
         while not stop.wait(0.1):
-            peak[0] = max(peak[0], sum(map(_pss_mb, [process.pid, *lab.processes_below(process.pid)])))
+            peak[0] = max(peak[0], sum(map(_pss_mb, [process.pid, *cluster.processes_below(process.pid)])))
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

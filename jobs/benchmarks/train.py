@@ -146,8 +146,8 @@ def _batches(sources: tuple[stream.Source, ...], train: TrainConfig) -> list[lis
     for step in range(train.steps):
         both = []
         for slice_ in range(train.cut):
-            arrays = stream.read_step(sources, step, slice_, train.cut)
-            both.append({"labelled": {k.partition("/")[2]: torch.from_numpy(v) for k, v in arrays.items()}})
+            arrays = stream.read_steps(sources, range(step, step + 1), [slice_], train.cut)
+            both.append({"labelled": {k.partition("/")[2]: torch.from_numpy(v[0]) for k, v in arrays.items()}})
         found.append(both)
     return found
 

@@ -29,10 +29,7 @@ def sources(tmp_path: Path) -> list[Source]:
 
 
 def rows(sources: list[Source], name: str, steps: range, slices: int = 2) -> list[int]:
-    found = [
-        stream.read_step(sources, step, slice_, slices)[f"{name}/{ROWS}"] for step in steps for slice_ in range(slices)
-    ]
-    return np.concatenate(found).tolist()
+    return stream.read_steps(sources, steps, range(slices), slices)[f"{name}/{ROWS}"].ravel().tolist()
 
 
 def damage(location: str, shard: int, indices: list[int]) -> list[int]:
@@ -74,8 +71,8 @@ def test_a_damaged_sample_is_skipped_and_counted_and_all_others_keep_their_steps
     assert Counter(row for row in after if row < 0) == Counter(-1 - row for row in before if row in bad)
     assert [row if row >= 0 else -1 - row for row in after] == before
     step = next(number for number, row in enumerate(after) if row < 0) // 12
-    found = stream.read_step(with_policy(sources, "skip"), step, 0, 1)
-    assert found["labelled/x"].shape == (12, toy.WIDTH)
+    found = stream.read_steps(with_policy(sources, "skip"), range(step, step + 1), [0], 1)
+    assert found["labelled/x"].shape == (1, 12, toy.WIDTH)
     assert len(np.unique(found["labelled/y"])) < 12
 
 
