@@ -35,6 +35,7 @@ class Avatar:
 
     Attributes:
         vertices_1v3: mm, head frame, the photograph's expression included, in the head file's vertex order.
+        neutral_1v3: the same person without the expression, likewise.
         maps: texture maps of the skin.
         camera: of the whole photograph, OpenCV, pixels and mm, batch of one.
         light_1lc: nine SH bands of the photograph's light, head frame, linear RGB.
@@ -45,6 +46,7 @@ class Avatar:
     """
 
     vertices_1v3: Tensor
+    neutral_1v3: Tensor
     maps: Maps
     camera: Camera
     light_1lc: Tensor

@@ -30,6 +30,7 @@ REALY_KEYPOINTS = (33, 133, 362, 263, 2, 61, 291)
 DEFAULT_PATH = Path(__file__).parent / "data" / "makehuman.npz"
 _STEP_MM = 1 / 200
 _OFFSETS = ("archetypes_av3", "modes_mv3", "expressions_ev3")
+_OPTIONAL = ("lash_triangle_h", "lash_barycentric_h3", "lash_offset_hk3")
 _NAMES = ("material_names", "archetype_names", "mode_names", "expression_names", "region_names", "part_names")
 
 
@@ -39,6 +40,7 @@ class Head:
 
     ``skin`` is material 0 and owns the chart; the corners of every triangle index ``uv_w2`` through
     ``uv_triangles_f3``, in the chart of the triangle's own material. ``digest`` is the sha256 of the file.
+    A head may have lashes: see :mod:`mosar.models.head.lashes`.
     """
 
     name: str
@@ -66,6 +68,9 @@ class Head:
     mirror_v: IntArray
     part_names: tuple[str, ...]
     part_v: IntArray
+    lash_triangle_h: IntArray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    lash_barycentric_h3: FloatArray = dataclasses.field(default_factory=lambda: np.zeros((0, 3), np.float32))
+    lash_offset_hk3: FloatArray = dataclasses.field(default_factory=lambda: np.zeros((0, 2, 3), np.float32))
 
     def region(self, name: str) -> BoolArray:
         """Vertices (V bool) of one named region."""
@@ -98,6 +103,8 @@ def _load(path: Path) -> Head:
     for field in dataclasses.fields(Head):
         if field.name == "digest":
             continue
+        if field.name not in arrays and field.name in _OPTIONAL:
+            continue
         if field.name not in arrays:
             raise DataError(f"head file {path}: array {field.name!r} is missing; make the head again")
         values[field.name] = _decode(field.name, arrays[field.name])
@@ -115,7 +122,7 @@ def save_head(path: str | Path, fields: Mapping[str, Any]) -> str:
     Raises:
         DataError: a field is missing or the arrays do not fit together.
     """
-    missing = [f.name for f in dataclasses.fields(Head) if f.name not in fields and f.name != "digest"]
+    missing = [f.name for f in dataclasses.fields(Head) if f.name not in {*fields, *_OPTIONAL, "digest"}]
     if missing:
         raise DataError(f"head: field {missing[0]!r} is missing")
     check(Head(digest="", **fields))
@@ -157,6 +164,9 @@ def check(head: Head) -> None:
         "regions_rv": (len(head.region_names), v),
         "mirror_v": (v,),
         "part_v": (v,),
+        "lash_triangle_h": (len(head.lash_triangle_h),),
+        "lash_barycentric_h3": (len(head.lash_triangle_h), 3),
+        "lash_offset_hk3": (len(head.lash_triangle_h), *head.lash_offset_hk3.shape[1:2], 3),
     }
     for name, shape in shapes.items():
         if getattr(head, name).shape != shape:
@@ -170,6 +180,7 @@ def check(head: Head) -> None:
         "landmark_triangle_l": (-1, f),
         "mirror_v": (0, v),
         "part_v": (0, len(head.part_names)),
+        "lash_triangle_h": (0, f),
     }
     for name, (low, high) in limits.items():
         values = getattr(head, name)

@@ -6,7 +6,7 @@ of the face: the head frame but for the unit and the origin, which is put betwee
 
 import gzip
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mosar.errors import DataError
-from mosar.models.head import expressions, eyes_and_mouth
+from mosar.models.head import expressions, eyes_and_mouth, lash_bands, lashes
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
@@ -26,6 +26,10 @@ _NECK_HEIGHT = 5.7  # decimetres: the top of the shoulders of the base mesh
 _SKIN = "body"
 _EYES = ("helper-l-eye", "helper-r-eye")
 _MOUTH = ("helper-upper-teeth", "helper-lower-teeth", "helper-tongue")
+_LASHES = {"helper-l-eyelashes-1": 40, "helper-l-eyelashes-2": 66}
+"""Bands of the left eye's lower and upper lashes, and how many hairs stand for each."""
+_BLINKS = ("eyeBlink", "eyeSquint")
+"""Expressions of both sides by which it is known what skin lashes grow from."""
 _ANCESTRIES = ("african", "asian", "caucasian")
 _SEXES = ("female", "male")
 _AGES = ("child", "young", "old")
@@ -82,7 +86,8 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Mask]]:
 
     archetypes = _archetypes(folder / "mpfb2" / "targets" / "macrodetails", target)
     people_av3 = base_v3[kept_v] * _MILLIMETRES + np.stack(list(archetypes.values()))
-    people_av3 -= people_av3[:, eyes_v].mean(1, keepdims=True)
+    centre_a13 = people_av3[:, eyes_v].mean(1, keepdims=True)
+    people_av3 -= centre_a13
     archetypes_av3 = people_av3 - people_av3.mean(0)
     modes = _modes(folder / "mpfb2" / "targets", centred)
     units = {n: target(folder / "faceunits01" / "targets" / "faceunits" / f"{n}.target") for n in expressions.NAMES}
@@ -108,7 +113,28 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Mask]]:
         "eyes_albedo_hw3": eyes_and_mouth.eyes_albedo(),
         "mouth_albedo_hw3": eyes_and_mouth.mouth_albedo(),
     }
+    blinks = [np.zeros_like(template_v3), *(units[f"{n}Left"] + units[f"{n}Right"] for n in _BLINKS)]
+    poses_phk3 = _lashes(folder, base_v3, faces, centre_a13.mean(0))
+    # Skin is the first material, so the numbers of its triangles among themselves are those in the head.
+    fields |= lashes.root(triangles_f3[material_f == 0], template_v3 + np.stack(blinks), poses_phk3)
     return fields, _read_masks(folder / "mpfb2", faces[_SKIN], kept_v, mirror, len(base_v3))
+
+
+def _lashes(folder: Path, base_v3: Array, faces: Mapping[str, Index], centre_13: Array) -> Array:
+    """Hairs (P H K 3) of the average person, mm, at rest and blinking: the left eye's, then their mirror images."""
+
+    def target(path: Path) -> Array:
+        return _read_target(path, len(base_v3)) * _MILLIMETRES
+
+    everyone = _archetypes(folder / "mpfb2" / "targets" / "macrodetails", target)
+    average_v3 = base_v3 * _MILLIMETRES + np.mean(list(everyone.values()), axis=0) - centre_13
+    units = folder / "faceunits01" / "targets" / "faceunits"
+    moves = [sum(target(units / f"{name}{side}.target") for side in ("Left", "Right")) for name in _BLINKS]
+    poses_pv3 = average_v3 + np.stack([np.zeros_like(average_v3), *moves])
+    rng = np.random.default_rng(0)
+    left = [lash_bands.hairs(poses_pv3, faces[name], count, rng) for name, count in _LASHES.items()]
+    left_phk3 = np.concatenate(left, axis=1)
+    return np.concatenate([left_phk3, left_phk3 * [-1, 1, 1]], axis=1)
 
 
 def _places(template_v3: Array, groups: dict[str, Index]) -> Array:
@@ -214,10 +240,11 @@ def _read_base(path: Path) -> tuple[Array, dict[str, Index]]:
             group = words[1]
         elif line.startswith("f "):
             faces.setdefault(group, []).append([int(w.split("/")[0]) - 1 for w in words[1:]])
-    missing = [g for g in (_SKIN, *_EYES, *_MOUTH) if g not in faces]
+    wanted = (_SKIN, *_EYES, *_MOUTH, *_LASHES)
+    missing = [g for g in wanted if g not in faces]
     if missing:
         raise DataError(f"{path}: group {missing[0]!r} is missing; expected MakeHuman's base mesh")
-    return np.array(vertices), {g: np.array(f) for g, f in faces.items() if g in (_SKIN, *_EYES, *_MOUTH)}
+    return np.array(vertices), {g: np.array(f) for g, f in faces.items() if g in wanted}
 
 
 def _read_masks(folder: Path, quads_q4: Index, kept_v: Index, mirror: Index, count: int) -> dict[str, Mask]:

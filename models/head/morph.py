@@ -39,6 +39,16 @@ def neutral(head: Head, archetype_ba: Tensor, mode_bm: Tensor) -> Tensor:
     )
 
 
+def morph_targets(head: Head, neutral_1v3: Tensor) -> Tensor:
+    """Offsets (e, v, 3) in mm of each expression at full weight on a person's neutral mesh (1, v, 3).
+
+    Differentiable; what glTF calls morph targets.
+    """
+    count = len(head.expression_names)
+    every = torch.eye(count, dtype=neutral_1v3.dtype, device=neutral_1v3.device)
+    return express(head, neutral_1v3.expand(count, -1, -1), every) - neutral_1v3
+
+
 def landmarks(head: Head, vertices_bv3: Tensor) -> Tensor:
     """The detector's points (B 478 3) on the given vertices, in their unit and frame; zeros where not embedded."""
     embedded = torch.from_numpy(head.landmark_triangle_l >= 0).to(vertices_bv3.device)

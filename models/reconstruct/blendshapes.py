@@ -11,19 +11,10 @@ from torch import Tensor
 
 from mosar.models.head import Head
 from mosar.models.head.behaviour import express
+from mosar.models.head.morph import morph_targets
 
 _RIDGE = 0.02  # of the mean squared column norm: keeps look-alike shapes from cancelling each other
 _ROUNDS = 3
-
-
-def morph_targets(head: Head, neutral_1v3: Tensor) -> Tensor:
-    """Offsets (e, v, 3) in mm of each expression at full weight on a person's neutral mesh (1, v, 3).
-
-    Differentiable; what glTF calls morph targets.
-    """
-    count = len(head.expression_names)
-    every = torch.eye(count, dtype=neutral_1v3.dtype, device=neutral_1v3.device)
-    return express(head, neutral_1v3.expand(count, -1, -1), every) - neutral_1v3
 
 
 def expression_weights(head: Head, mesh_1v3: Tensor, neutral_1v3: Tensor) -> dict[str, float]:

@@ -106,7 +106,8 @@ class Reconstructor:
             embedded = torch.from_numpy(self.head.landmark_triangle_l >= 0).to(points.device)[:, None]
             points = torch.where(embedded, points, torch.full_like(points, torch.nan))
         timings["total"] = sum(timings.values())
-        return Avatar(fit.mesh_1v3, maps, camera, light, expression, points, portrait.width, portrait.height, timings)
+        size = portrait.width, portrait.height
+        return Avatar(fit.mesh_1v3, fit.neutral_1v3, maps, camera, light, expression, points, *size, timings)
 
     def _fit(self, portrait: Portrait) -> Fit:
         """The encoder's answer, refined on the landmarks."""

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from mosar.models.camera import Camera, project
 from mosar.models.head import Head
-from mosar.models.head.morph import landmarks
-from mosar.models.reconstruct.blendshapes import morph_targets
+from mosar.models.head.morph import landmarks, morph_targets
 from mosar.models.stages.geometry.network import Parameters, camera_of
 from mosar.models.stages.morphable.network import Morphable
 

@@ -1,18 +1,22 @@
 """The files of an avatar, read back with other people's libraries."""
 
 import io
+import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 import torch
 import trimesh
+from scipy.spatial import cKDTree
 
 from mosar.models.avatar import Avatar, Maps, encode, mesh_file, sheet
 from mosar.models.avatar.render import render
 from mosar.models.camera import project
-from mosar.models.head import load_head
-from mosar.models.head.morph import landmarks
+from mosar.models.head import load_head, sample_identity
+from mosar.models.head.behaviour import express
+from mosar.models.head.morph import landmarks, morph_targets, neutral
 from mosar.models.preview import frontal_camera
 
 SIZE, WIDTH = 64, 160
@@ -32,14 +36,14 @@ def avatar() -> Avatar:
     points = project(camera, landmarks(head, vertices))[0]
     points[~torch.tensor(head.landmark_triangle_l >= 0)] = torch.nan
     maps = Maps(diffuse, 0.35 * one, one, 0.2 * one, normal, one)
-    return Avatar(vertices, maps, camera, light, {"jawOpen": 0.0}, points, WIDTH, WIDTH, {"total": 1.0})
+    return Avatar(vertices, vertices, maps, camera, light, {"jawOpen": 0.0}, points, WIDTH, WIDTH, {"total": 1.0})
 
 
 def test_glb_opens_with_textures_and_seams(avatar: Avatar) -> None:
     head = load_head()
     scene = trimesh.load(io.BytesIO(mesh_file.glb(head, avatar)), file_type="glb")
     skin = scene.geometry["skin"]
-    assert set(scene.geometry) == set(head.material_names)
+    assert set(scene.geometry) == {*head.material_names, "lashes"}
     assert len(skin.faces) == int((head.material_f == 0).sum())
     assert skin.extents[1] == pytest.approx(
         np.ptp(head.template_v3[np.unique(head.triangles_f3[head.material_f == 0])][:, 1]) / 1000, rel=1e-4
@@ -54,6 +58,46 @@ def test_glb_opens_with_textures_and_seams(avatar: Avatar) -> None:
     corner = head.triangles_f3[0, 0], head.uv_triangles_f3[0, 0]
     at = np.abs(skin.vertices * 1000 - head.template_v3[corner[0]]).sum(axis=1)
     assert np.abs(skin.visual.uv[at < 0.01] - head.uv_w2[corner[1]]).sum(axis=1).min() < 1e-5
+
+
+def test_glb_has_the_persons_own_morph_targets(avatar: Avatar) -> None:
+    head = load_head()
+    generator = torch.Generator().manual_seed(1)
+    person = sample_identity(head, generator)
+    rest = neutral(head, person.archetype_a[None], person.mode_m[None])
+    weights = torch.zeros(1, len(head.expression_names))
+    weights[0, head.expression_names.index("jawOpen")] = 0.6
+    mesh = express(head, rest, weights)
+    content = mesh_file.glb(head, replace(avatar, vertices_1v3=mesh, neutral_1v3=rest, expression={"jawOpen": 0.6}))
+    length = int.from_bytes(content[12:16], "little")
+    tree, binary = json.loads(content[20 : 20 + length]), content[28 + length :]
+
+    def read(number: int) -> np.ndarray:
+        accessor = tree["accessors"][number]
+        values = np.zeros((accessor["count"], 3), np.float32)
+
+        def raw(view: int, kind: str) -> np.ndarray:
+            place = tree["bufferViews"][view]
+            return np.frombuffer(binary, kind, place["byteLength"] // 4, place["byteOffset"])
+
+        if "bufferView" in accessor:
+            return raw(accessor["bufferView"], "<f4").reshape(-1, 3)
+        if "sparse" in accessor:
+            sparse = accessor["sparse"]
+            at = raw(sparse["indices"]["bufferView"], "<u4")
+            values[at] = raw(sparse["values"]["bufferView"], "<f4").reshape(-1, 3)
+        return values
+
+    skin = next(m for m in tree["meshes"] if m["name"] == "skin")
+    primitive, jaw = skin["primitives"][0], head.expression_names.index("jawOpen")
+    assert all(m["extras"]["targetNames"] == list(head.expression_names) for m in tree["meshes"])
+    assert len(primitive["targets"]) == len(skin["weights"]) == len(head.expression_names)
+    base, target = read(primitive["attributes"]["POSITION"]), read(primitive["targets"][jaw]["POSITION"])
+    # At the file's weights, the avatar; the target itself is what this person does, not what the template does.
+    shown = 1000 * (base + skin["weights"][jaw] * target)
+    assert cKDTree(shown).query(mesh[0, np.unique(head.triangles_f3[head.material_f == 0])])[0].max() < 1e-2
+    own = morph_targets(head, rest)[jaw].norm(dim=-1).max()
+    assert 1000 * np.linalg.norm(target, axis=1).max() == pytest.approx(float(own), rel=1e-3)
 
 
 def test_obj_keeps_the_head_files_order(avatar: Avatar) -> None:

@@ -1,0 +1,41 @@
+"""All that is drawn of a head: its own surface, and behind it in every array its lashes, as one more material."""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mosar.models.head import Head, lashes
+
+LASHES = "lashes"
+Index = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Triangles (f, 3) into :func:`vertices`, and into the head's UV (the first, for lashes); their materials."""
+
+    triangles_f3: Index
+    uv_triangles_f3: Index
+    material_f: Index
+    material_names: tuple[str, ...]
+
+
+@functools.lru_cache(maxsize=8)
+def drawn(head: Head) -> Drawn:
+    """What is the same for all people on a head."""
+    bars_g3 = lashes.bar_triangles(head)
+    return Drawn(
+        np.concatenate([head.triangles_f3, bars_g3 + len(head.template_v3)]),
+        np.concatenate([head.uv_triangles_f3, np.zeros_like(bars_g3)]),
+        np.concatenate([head.material_f, np.full(len(bars_g3), len(head.material_names))]),
+        (*head.material_names, LASHES) if len(bars_g3) else head.material_names,
+    )
+
+
+def vertices(head: Head, vertices_bv3: Tensor) -> Tensor:
+    """The head's vertices (b, v, 3), mm, followed by those of the lashes that grow on them."""
+    return torch.cat([vertices_bv3, lashes.bars(head, vertices_bv3)], dim=1)
