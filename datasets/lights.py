@@ -54,30 +54,52 @@ def light_sh(name: str) -> NDArray[np.float32]:
 
 
 def random_light(generator: np.random.Generator, names: Sequence[str], exposure: float = 1.0, lamps: int = 3) -> Light:
-    """One of ``names``, turned, tinted, mixed with up to ``lamps`` directional lamps, and exposed for the face.
+    """One of ``names``, turned, tinted, mixed with up to ``lamps`` directional lamps, balanced and exposed for the face.
 
     ``exposure``: what the mean of irradiance / pi over the normals that look at +z is brought to, in luminance, as a
-    camera's metering does; 1 makes an 18 % grey ball look 18 % grey.
+    camera's metering does; 1 makes an 18 % grey ball look 18 % grey. That mean's cast is taken out in part, as by a
+    camera's white balance. A third of the lights with lamps are a photographer's: key and fill over a dimmed map.
     """
     name = str(generator.choice(list(names)))
     turn, tilt, roll = generator.uniform(-np.pi, np.pi), generator.normal(0, 0.15), generator.normal(0, 0.1)
     rotation = _rotation(0, tilt) @ _rotation(2, roll) @ _rotation(1, turn)
-    tint = np.exp(generator.normal(0, 0.06, 3) + generator.normal(0, 0.08) * np.array([1.0, 0.0, -1.0]))
-    light = sh.rotate(torch.from_numpy(light_sh(name))[None].double(), torch.from_numpy(rotation)[None])
-    light = light * torch.from_numpy(tint)
-    gain = tint / (load_lights()[name].reshape(-1, 3) @ _LUMINANCE * _solid_angles()).sum()
-    placed = []
-    for _ in range(generator.integers(0, lamps + 1)):
-        around, height = generator.uniform(-1.9, 1.9), generator.normal(0.35, 0.35)
-        direction = np.array([np.sin(around) * np.cos(height), np.sin(height), np.cos(around) * np.cos(height)])
-        warm = generator.normal(0, 0.15)
-        power = generator.uniform(0.2, 1.5) * np.exp(np.array([warm, 0.0, -warm]))
-        light = light + sh.directional(torch.from_numpy(direction)[None], torch.from_numpy(power)[None])
-        placed.append(np.concatenate([direction, power]))
+    tint = np.exp(generator.normal(0, 0.04, 3) + generator.normal(0, 0.05) * np.array([1.0, 0.0, -1.0]))
+    arranged = lamps >= 2 and generator.random() < 0.35
+    dimmed = generator.uniform(0.2, 0.8) if arranged else 1.0
+    placed = _key_and_fill(generator) if arranged else _scattered(generator, lamps)
+    light = dimmed * sh.rotate(torch.from_numpy(light_sh(name))[None].double(), torch.from_numpy(rotation)[None])
+    for lamp in placed:
+        light = light + sh.directional(torch.from_numpy(lamp[None, :3]), torch.from_numpy(lamp[None, 3:]))
+    front = np.maximum(_frontal(light), 1e-3)
+    tint = tint * (front @ _LUMINANCE / front) ** generator.uniform(0.5, 1.0)
     # a back-lit face is metered on what little it gets: bounded, so that a contre-jour stays one
-    scale = exposure / max(_frontal(light), 0.15)
-    lamps_k6 = np.array(placed).reshape(-1, 6) * np.repeat([1.0, scale], 3)
-    return Light(name, (light[0] * scale).numpy().astype(np.float32), rotation, gain * scale, lamps_k6)
+    scale = tint * exposure / max(float(front * tint @ _LUMINANCE), 0.15)
+    gain = dimmed / (load_lights()[name].reshape(-1, 3) @ _LUMINANCE * _solid_angles()).sum()
+    lamps_k6 = placed * np.concatenate([np.ones(3), scale])
+    return Light(name, (light[0].numpy() * scale).astype(np.float32), rotation, gain * scale, lamps_k6)
+
+
+def _scattered(generator: np.random.Generator, most: int) -> NDArray[np.float64]:
+    """Up to ``most`` lamps (k, 6) anywhere before and beside the face: direction, irradiance."""
+    placed = []
+    for _ in range(generator.integers(0, most + 1)):
+        around, height = generator.uniform(-1.9, 1.9), generator.normal(0.35, 0.35)
+        placed.append(_lamp(around, height, generator.uniform(0.2, 1.5), generator.normal(0, 0.15)))
+    return np.array(placed).reshape(-1, 6)
+
+
+def _key_and_fill(generator: np.random.Generator) -> NDArray[np.float64]:
+    """Two lamps (2, 6) as for a portrait: one high at a side, a weaker one low at the other, of one colour."""
+    side, warm, power = generator.choice([-1.0, 1.0]), generator.normal(0, 0.1), generator.uniform(1.0, 2.5)
+    key = _lamp(side * generator.uniform(0.15, 0.9), generator.uniform(0.25, 0.8), power, warm)
+    weaker = power * generator.uniform(0.3, 0.8)
+    return np.stack([key, _lamp(-side * generator.uniform(0.1, 0.8), generator.uniform(-0.1, 0.4), weaker, warm)])
+
+
+def _lamp(around: float, height: float, power: float, warm: float) -> NDArray[np.float64]:
+    """Direction (3) at angles from +z, and irradiance (3) of a surface that faces it, warm if positive."""
+    direction = [np.sin(around) * np.cos(height), np.sin(height), np.cos(around) * np.cos(height)]
+    return np.array([*direction, *(power * np.exp(np.array([warm, 0.0, -warm])))])
 
 
 def radiance(light: Light, directions_n3: NDArray[np.float64], lamps: bool = False) -> NDArray[np.float32]:
@@ -127,10 +149,10 @@ def _front(count: int = 200) -> torch.Tensor:
     return torch.from_numpy(np.stack([radius * np.cos(angle), radius * np.sin(angle), np.sqrt(1 - index / count)], -1))
 
 
-def _frontal(light_1lc: torch.Tensor) -> float:
-    """Mean luminance of irradiance / pi over a ball seen from +z."""
+def _frontal(light_1lc: torch.Tensor) -> NDArray[np.float64]:
+    """Mean (3) of irradiance / pi over a ball seen from +z."""
     lit = irradiance(light_1lc, _front()[None])[0] / np.pi
-    return float((lit.clamp(min=0) @ torch.from_numpy(_LUMINANCE)).mean())
+    return np.asarray(lit.clamp(min=0).mean(0).numpy(), np.float64)
 
 
 def _rotation(axis: int, angle: float) -> NDArray[np.float64]:

@@ -54,7 +54,7 @@ def capture(stage: Stage, person: Person, painted: skin.Skin, seed: int) -> tupl
     seen = occlusion.visibility(head, mesh.numpy(), normals.numpy())
     maps, texels = _maps(stage, a, painted, mesh, normals, seen)
 
-    exposure = float(np.exp(rng.normal(0.15, 0.22)) * (0.2 / skin.brightness(person)) ** 0.35)
+    exposure = float(np.exp(rng.normal(0.4, 0.22)) * (0.2 / skin.brightness(person)) ** 0.35)
     light = lights.random_light(rng, stage.lights, exposure)
     camera, points = _camera(rng, head, mesh, stage.image_size)
     shadow = occlusion.shadow(head, seen, light.sh_l3) * veil(person, head.template_v3)

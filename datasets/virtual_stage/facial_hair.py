@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import torch
 
 from mosar.datasets import skin_mask
 from mosar.datasets.virtual_stage.atlas import Atlas, outline_distance, smoothstep
@@ -11,11 +12,12 @@ from mosar.datasets.virtual_stage.noise import bumps, gradient_noise
 from mosar.datasets.virtual_stage.people import Person
 from mosar.datasets.virtual_stage.strands import Floats, Growth, grow, scatter
 from mosar.datasets.virtual_stage.things import FUZZ, Body, Mesh, Strands
-from mosar.models.head import Head
+from mosar.models.head import Head, lashes
 
 _UPPER = {1.0: (362, 398, 384, 385, 386, 387, 388, 466, 263), -1.0: (133, 173, 157, 158, 159, 160, 161, 246, 33)}
 _LOWER = {1.0: (362, 382, 381, 380, 374, 373, 390, 249, 263), -1.0: (133, 155, 154, 153, 145, 144, 163, 7, 33)}
 """Rims of the lids, from the inner corner out; by side."""
+_LONG_MM = 6.0  # lashes of this length are as a head file has them
 
 
 def facial_hair(head: Head, a: Atlas, person: Person, body: Body) -> list[Mesh]:
@@ -95,12 +97,24 @@ def _beard(head: Head, a: Atlas, person: Person, body: Body) -> Strands:
 
 
 def _lashes(head: Head, person: Person, body: Body) -> list[Strands]:
-    """Rows of curved hairs along the rims of the lids, the upper ones longer."""
+    """Rows of curved hairs along the rims of the lids: the head's own, or where landmarks see the rims."""
     rng = np.random.default_rng(person.seed + 103)
+    long = rng.uniform(5.5, 8.5) * (1.15 - 0.3 * person.male)
+    own = lashes.hairs(head, torch.from_numpy(body.vertices_v3)[None], long / _LONG_MM)[0].numpy()
+    rows = []
+    for points in [own] if len(own) else _rims(head, body, long, rng):
+        up = np.sign(points[:, -1, 1] - points[:, 0, 1])[:, None, None]
+        out = np.broadcast_to(np.array([0, 0.3, 0]) * up + np.array([0, 0, 0.95]), points.shape)
+        albedo = np.broadcast_to(0.3 * person.hair + 0.004, points.shape)
+        rows.append(Strands(points, albedo, np.full(points.shape, 0.7), out, np.full(len(points), 0.3), FUZZ))
+    return rows
+
+
+def _rims(head: Head, body: Body, long: float, rng: np.random.Generator) -> list[Floats]:
+    """Hairs (s 5 3) of each rim, the upper ones longer."""
     texels = head.triangles_f3[head.landmark_triangle_l.clip(0)]
     marks = np.einsum("lcx,lc->lx", body.vertices_v3[texels], head.landmark_barycentric_l3)
     known = head.landmark_triangle_l >= 0
-    long = rng.uniform(5.5, 8.5) * (1.15 - 0.3 * person.male)
     rows = []
     for rims, length, count, up in ((_UPPER, long, 90, 1.0), (_LOWER, 0.5 * long, 50, -1.0)):
         for side, rim in rims.items():
@@ -114,9 +128,5 @@ def _lashes(head: Head, person: Person, body: Body) -> list[Strands]:
             end = fan + np.array([0, 1.1 * up, 0.5]) + rng.normal(0, 0.12, place.shape)
             s = np.linspace(0, 1, 5)[None, :, None]
             size = length * rng.uniform(0.7, 1.0, (count, 1, 1)) * (0.75 + 0.5 * t)[:, None, None]
-            points = place[:, None] + size * 0.75 * (s * start[:, None] * (1 - 0.5 * s) + 0.5 * s**2 * end[:, None])
-            out = np.broadcast_to(np.array([0.0, up * 0.3, 0.95]), points.shape)
-            shadow = np.full((count, 3), 0.7)
-            albedo = np.broadcast_to(0.3 * person.hair + 0.004, points.shape)
-            rows.append(Strands(points, albedo, np.repeat(shadow[:, None], 5, 1), out, np.full(count, 0.3), FUZZ))
+            rows.append(place[:, None] + size * 0.75 * (s * start[:, None] * (1 - 0.5 * s) + 0.5 * s**2 * end[:, None]))
     return rows

@@ -14,7 +14,7 @@ from mosar.datasets.virtual_stage.strands import Floats, Growth, Hull, Roots, gr
 from mosar.datasets.virtual_stage.things import HAIR, Body, Mesh, Strands, subdivide
 from mosar.models.head import Head
 
-STRANDS = 7000
+STRANDS = 10000
 """Tried on the scalp of every head; those outside the hairline are left out."""
 
 
@@ -125,7 +125,7 @@ def _strands(head: Head, a: Atlas, person: Person, body: Body, hull: Hull) -> St
     points, out = grow(roots, length, height, flow, hull, style.growth, locks, rng)
     kept = ~_before_face(points, hull) | (rng.random(len(roots)) < (0.1 if rng.random() < 0.15 else 0.01))
     roots, points, out = roots.some(kept), points[kept], out[kept]
-    return colour(person, roots, points, out, style.width * body.fineness**-0.6, 0.4, rng)
+    return colour(person, roots, points, out, 0.75 * style.width * body.fineness**-0.6, 0.5, rng)
 
 
 def _before_face(points_sk3: Floats, hull: Hull) -> NDArray[np.bool_]:
@@ -141,7 +141,7 @@ def colour(
     """Strands of the person's hair colour: each a little different, darker (``root``) where they leave the skin."""
     count, steps, _ = points_sk3.shape
     locks = 0.5 * gradient_noise(roots.rest_s3, 7, person.seed + 95)[:, None, None]
-    own = np.exp(rng.normal(0, 0.22, (count, 1, 1)) + locks)
+    own = np.exp(rng.normal(0, 0.15, (count, 1, 1)) + locks)
     lit = root + (1 - root) * np.clip(np.linspace(0, 1.6, steps), 0, 1)
     shadow = np.repeat(roots.shadow_s3[:, None], steps, 1) ** np.linspace(1, 0.5, steps)[None, :, None]
     albedo = np.clip(person.hair * tint * own * np.linspace(0.9, 1.15, steps)[None, :, None], 0.003, 0.8)

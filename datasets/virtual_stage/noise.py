@@ -14,8 +14,8 @@ Values = NDArray[np.float32]
 def gradient_noise(points_n3: Points, wavelength: float, seed: int, texel: float | Values = 0.0) -> Values:
     """Perlin's gradient noise (n), about [-1, 1], deviation about 0.25.
 
-    ``wavelength`` in the unit of the points; ``texel`` is the size of a map's texel there: noise that the map cannot
-    hold fades out instead of aliasing.
+    ``wavelength`` in the unit of the points; ``texel`` is the size of a map's texel there: a value is then about the
+    mean over the texel, so that noise that the map cannot hold fades out.
     """
     points = np.ascontiguousarray(points_n3, np.float64) / wavelength
     return _gradient(points, _word(seed)) * _fade(wavelength, texel)
@@ -54,7 +54,19 @@ def spots(
 def cells(points_n3: Points, cell: float, seed: int, texel: float | Values = 0.0) -> Values:
     """Distance (n) to the nearest of one random point a cell, over ``cell``: 0 at a pore, about 0.8 between pores."""
     points = np.ascontiguousarray(points_n3, np.float64) / cell
-    return 0.5 + (_cells(points, _word(seed)) - 0.5) * _fade(cell, texel)
+    return 0.52 + (_cells(points, _word(seed)) - 0.52) * _fade(0.75 * cell, texel)
+
+
+def pits(points_n3: Points, cell: float, seed: int, texel: float | Values = 0.0) -> Values:
+    """Round pits (n), 1 in their middle and 0 between them, one a cell; faded to their mean as the texel grows."""
+    deep = np.clip(1 - 1.7 * cells(points_n3, cell, seed), 0, 1)
+    return np.asarray(0.1845 + (deep - 0.1845) * _fade(0.75 * cell, texel), np.float32)
+
+
+def creases(phase_n: Values, wavelength: float | Values, texel: float | Values = 0.0) -> Values:
+    """Narrow valleys (n), 1 at the crests of a sine of a phase and 0 in most of the wave; faded likewise."""
+    sharp = np.clip((np.sin(phase_n) - 0.55) / 0.45, 0, 1) ** 2
+    return np.asarray(0.164 + (sharp - 0.164) * _fade(np.asarray(wavelength) / 3, texel), np.float32)
 
 
 def bumps(points_n3: Points, wavelength: float, seed: int) -> NDArray[np.float32]:
@@ -66,9 +78,13 @@ def _word(seed: int) -> np.uint32:
     return np.uint32(seed % 2**32)
 
 
-def _fade(wavelength: float, texel: float | Values) -> Values:
-    """1 where a wave spans four texels, 0 where it spans fewer than two."""
-    return np.clip(wavelength / np.maximum(np.asarray(texel, np.float32), 1e-6) / 2 - 1, 0, 1).astype(np.float32)
+def _fade(wavelength: float | Values, texel: float | Values) -> Values:
+    """How much of noise is left in the mean over a texel, nothing where the texel is twice as long as the wave.
+
+    The curve was fitted to noise that was averaged over the texels of a face.
+    """
+    ratio = np.asarray(texel, np.float32) / np.maximum(wavelength, 1e-6)
+    return np.asarray(np.exp(-0.53 * ratio**1.5) * np.clip(2 - ratio, 0, 1), np.float32)
 
 
 @numba.njit(cache=True)

@@ -25,6 +25,10 @@ from mosar.models.uv import sample
 
 EYES, MOUTH = 1, 2
 SUPERSAMPLE = 2
+SHARPNESS = 10.0
+"""Phong sharpness of highlights in pictures (roughness 0.47): skin's measured lobes are wider than the model's one."""
+HAIR_SHEEN = 0.3
+"""Share of a highlight that hair keeps: strands are wider than hairs and hide less of one another."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,12 +103,14 @@ def render(
 
     light_1lc = torch.from_numpy(light.sh_l3)[None]
     surface = Material(diffuse, specular, torch.ones_like(cavity), translucency)
-    colour = shade(surface, normal, view, light_1lc)
+    colour = shade(surface, normal, view, light_1lc, sharpness=SHARPNESS)
     scattered = diffuse / math.pi * irradiance(light_1lc, normal[None], translucency[None])[0]
     lit = lit.clamp(0, 1)
-    # what a lobe sees is shut off sooner than the whole sky is, most at grazing angles; hairs are too thin for one
+    # what a lobe sees is shut off sooner than the whole sky is, most at grazing angles; short hairs are too thin for one
     open_lobe = lit * (normal * view).sum(-1, keepdim=True).clamp(0, 0.4) / 0.4
-    mirrored = torch.where(((material == HAIR) | (material == FUZZ))[:, None], 0, (colour - scattered) * open_lobe)
+    thin = torch.ones_like(lit)
+    thin[material == HAIR], thin[material == FUZZ] = HAIR_SHEEN, 0
+    mirrored = thin * (colour - scattered) * open_lobe
     colour = (scattered + mirrored) * lit * cavity
     colour = colour.clamp(min=0) + _glint(light, material, normal, view, lit.clamp(0, 1))
     fuzz = (material == FUZZ)[:, None]

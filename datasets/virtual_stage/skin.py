@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosar.datasets.virtual_stage.atlas import Atlas, Values, at, smoothstep
-from mosar.datasets.virtual_stage.noise import cells, fractal_noise, gradient_noise, spots
+from mosar.datasets.virtual_stage.noise import cells, creases, fractal_noise, gradient_noise, pits, spots
 from mosar.datasets.virtual_stage.people import SURFACE, TONE_AXES, TONE_MEAN, Person, skin_tone
 
 RANGE = np.array([[0.113, 0.066, 0.050], [0.540, 0.351, 0.272]])
@@ -186,7 +186,7 @@ def _relief(a: Atlas, person: Person, hair: Values, moles: Values) -> Values:
     """Height (n) in mm over the mesh: pores, fine grain, wrinkles of age, lip folds, moles, hair."""
     p, t, area, s = a.position_n3, person.traits, a.areas, person.seed
     where = np.clip(0.35 + area["cheeks"] + area["nose"] + 0.5 * area["forehead"] + 0.4 * area["chin"], 0, 1.2)
-    pores = -0.05 * t["pores"] * where * np.clip(1 - 1.7 * cells(p, 1.5, s + 61, a.texel_n), 0, 1)
+    pores = -0.05 * t["pores"] * where * pits(p, 1.5, s + 61, a.texel_n)
     grain = 0.05 * fractal_noise(p, 3.5, 3, s + 62, a.texel_n) + 0.10 * fractal_noise(p, 12, 2, s + 63, a.texel_n)
     lips = 0.12 * area["lips"] * gradient_noise(p * [1, 0.2, 0.3], 1.8, s + 64, a.texel_n)
     fuzz = 0.35 * hair * gradient_noise(p * [1, 0.35, 1], 2.5, s + 65, a.texel_n)
@@ -199,18 +199,22 @@ def _wrinkles(a: Atlas, person: Person) -> Values:
     """Creases (n), mm, negative: across the forehead, beside the eyes, below them, from nose to mouth."""
     p, area, s, marks = a.position_n3, a.areas, person.seed, a.points_l3
     bend = 7.0 * gradient_noise(p, 45, s + 71) + 2.5 * gradient_noise(p, 15, s + 72)
-    rows = _crease(np.sin((p[:, 1] + bend) * 2 * np.pi / 9.5)) * area["forehead"] * smoothstep(52, 35, np.abs(p[:, 0]))
+    rows = (
+        creases((p[:, 1] + bend) * 2 * np.pi / 9.5, 9.5, a.texel_n)
+        * area["forehead"]
+        * smoothstep(52, 35, np.abs(p[:, 0]))
+    )
     rows = rows * smoothstep(-0.15, 0.3, gradient_noise(p * at(0.6, 1.6, 1), 26, s + 73))
     feet = np.zeros(len(p), np.float32)
     for corner, sign in ((marks[263], 1.0), (marks[33], -1.0)):
         if not np.isnan(corner[0]):
             out, up = sign * (p[:, 0] - corner[0]), p[:, 1] - corner[1]
             angle = np.arctan2(up, np.maximum(out, 0.1))
-            fan = (
-                _crease(np.sin(angle * 9 + 0.4 * bend)) * smoothstep(2, 7, out) * smoothstep(26, 12, np.hypot(out, up))
-            )
+            far = np.hypot(out, up)
+            fan = creases(angle * 9 + 0.4 * bend, far * 2 * np.pi / 9, a.texel_n)
+            fan = fan * smoothstep(2, 7, out) * smoothstep(26, 12, far)
             feet = np.maximum(feet, fan * smoothstep(1.0, 0.6, np.abs(angle)))
-    bags = _crease(np.sin((p[:, 1] + 0.5 * bend) * 2 * np.pi / 5)) * area["under_eyes"] * 0.5
+    bags = creases((p[:, 1] + 0.5 * bend) * 2 * np.pi / 5, 5, a.texel_n) * area["under_eyes"] * 0.5
     folds = _folds(a, bend)
     return (-(0.45 * rows + 0.35 * feet + 0.22 * bags) - 0.8 * folds).astype(np.float32)
 
@@ -232,11 +236,6 @@ def _folds(a: Atlas, bend: Values) -> Values:
             found, np.exp(-((np.linalg.norm(off, axis=-1) / 2.2) ** 2)) * np.sin(np.pi * (0.08 + 0.84 * along))
         )
     return found * a.areas["front"]
-
-
-def _crease(wave: NDArray[np.floating]) -> Values:
-    """A sine wave sharpened into narrow valleys, in [0, 1]."""
-    return np.clip((np.asarray(wave) - 0.55) / 0.45, 0, 1).astype(np.float32) ** 2
 
 
 def _mix(a_n3: NDArray[np.floating], b_n3: NDArray[np.floating], weight_n: NDArray[np.floating]) -> NDArray[np.float64]:

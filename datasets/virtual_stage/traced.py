@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from mosar.datasets import lights, path_tracer
 from mosar.datasets.virtual_stage.atlas import Atlas, smoothstep
 from mosar.datasets.virtual_stage.extras import SPECULAR
-from mosar.datasets.virtual_stage.render import EYES, MOUTH, Subject, eyes_and_mouth
-from mosar.datasets.virtual_stage.things import CLOTH, FRAME, HAND, Mesh
+from mosar.datasets.virtual_stage.render import EYES, HAIR_SHEEN, MOUTH, SHARPNESS, Subject, eyes_and_mouth
+from mosar.datasets.virtual_stage.things import CLOTH, FRAME, HAIR, HAND, Mesh
 from mosar.models.camera import Camera
 from mosar.models.head import Head
 from mosar.models.head.morph import vertex_normals
@@ -25,7 +25,8 @@ SAMPLES = 64
 Floats = NDArray[np.floating]
 _WET = {"type": "roughplastic", "int_ior": 1.376}
 _BOUNCES = 4
-_SKIN_ALPHA = 0.35
+_ALPHA = (2 / (4 * SHARPNESS + 2)) ** 0.5
+"""Of GGX, as wide as the fast renderer's lobe."""
 _FIREFLY = 12.0
 """Radiance, in units of the face's, beyond which a pixel is cut: rare paths that few samples cannot average."""
 
@@ -92,7 +93,7 @@ def _skin(subject: Subject, a: Atlas, normal_hw3: Floats) -> Mapping[str, Any]:
     cloth = a.map(collar.weave(a.position_n3))
     diffuse, specular = diffuse + worn * (cloth - diffuse), specular + worn * (SPECULAR[CLOTH] - specular)
     bent = normal_hw3 + worn * (np.array([0, 0, 1.0]) - normal_hw3)
-    coat = path_tracer.skin(path_tracer.bitmap(2 * diffuse), _SKIN_ALPHA)
+    coat = path_tracer.skin(path_tracer.bitmap(2 * diffuse), _ALPHA)
     lobe = {**coat["specular"], "specular_reflectance": path_tracer.bitmap(np.repeat(2 / 0.35 * specular, 3, -1))}
     return {
         "type": "normalmap",
@@ -103,10 +104,13 @@ def _skin(subject: Subject, a: Atlas, normal_hw3: Floats) -> Mapping[str, Any]:
 
 def _thing(part: Mesh) -> Any:
     colour = {"type": "mesh_attribute", "name": "vertex_colour"}
-    alpha = {HAND: _SKIN_ALPHA, FRAME: 0.1}.get(part.material)
-    surface = {"type": "twosided", "bsdf": dict(path_tracer.skin(colour, alpha))}
+    alpha = {HAND: _ALPHA, HAIR: _ALPHA, FRAME: 0.1}.get(part.material)
+    surface = dict(path_tracer.skin(colour, alpha))
+    if part.material == HAIR:
+        surface["specular"] |= {"specular_reflectance": 2 * HAIR_SHEEN}
     albedo = part.albedo_x3 * (2.0 if alpha else 1.0)
-    return path_tracer.mesh(part.vertices_x3, part.triangles_g3, part.normals_x3, albedo, surface)
+    both = {"type": "twosided", "bsdf": surface}
+    return path_tracer.mesh(part.vertices_x3, part.triangles_g3, part.normals_x3, albedo, both)
 
 
 def _view(camera: Camera, size: int) -> Mapping[str, Any]:
