@@ -54,7 +54,7 @@ def light_sh(name: str) -> NDArray[np.float32]:
 
 
 def random_light(generator: np.random.Generator, names: Sequence[str], exposure: float = 1.0, lamps: int = 3) -> Light:
-    """One of ``names``, turned, tinted, mixed with up to ``lamps`` directional lamps, balanced and exposed for the face.
+    """One of ``names``, turned, tinted, mixed with up to ``lamps`` lamps, balanced and exposed for the face.
 
     ``exposure``: what the mean of irradiance / pi over the normals that look at +z is brought to, in luminance, as a
     camera's metering does; 1 makes an 18 % grey ball look 18 % grey. That mean's cast is taken out in part, as by a

@@ -68,7 +68,7 @@ class MakeShards:
     source: virtual; evaluation (the preset's test subjects, path traced under each held-out light); photographs;
         or studio, captures of a real light stage (docs/data.md shows the folder).
     presets: name -> sizes; ``preset`` chooses one.
-    folder: of photographs (files, tars, Parquet; a path or fsspec URI) or of a studio's captures (a path).
+    folder: of photographs (files, tars, Parquet) or of a studio's captures; a path or fsspec URI.
     without: flags (small, blurred, turned, occluded, grey) of photographs to leave out; else all are kept, flagged.
     licence: of the photographs, as it shall stand in every sample.
     subjects: of photographs: each file shows another person, or each folder. No person is in two splits.

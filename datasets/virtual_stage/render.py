@@ -106,7 +106,7 @@ def render(
     colour = shade(surface, normal, view, light_1lc, sharpness=SHARPNESS)
     scattered = diffuse / math.pi * irradiance(light_1lc, normal[None], translucency[None])[0]
     lit = lit.clamp(0, 1)
-    # what a lobe sees is shut off sooner than the whole sky is, most at grazing angles; short hairs are too thin for one
+    # what a lobe sees is shut off sooner than the whole sky is, most at grazing angles; fuzz is too thin for one
     open_lobe = lit * (normal * view).sum(-1, keepdim=True).clamp(0, 0.4) / 0.4
     thin = torch.ones_like(lit)
     thin[material == HAIR], thin[material == FUZZ] = HAIR_SHEEN, 0

@@ -1,6 +1,8 @@
 """Records from a studio's folder of light-stage captures; a report says what was found in each."""
 
-from collections.abc import Iterator
+import contextlib
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,18 +26,19 @@ class Task:
 
 
 def tasks(folder: str, map_size: int, image_size: int, shard: int) -> list[Task]:
-    """Shards of a studio's folder, ``shard`` captures each, in the order of their names.
+    """Shards of a studio's folder (a path or URI), ``shard`` captures each, in the order of their names.
 
     Raises:
         ConfigError: there is no such folder, or it is laid out otherwise.
     """
-    root = Path(folder).expanduser().absolute()
-    if not root.is_dir():
-        raise ConfigError(f"folder: there is no folder {root}")
-    studio = layout.read_studio(root)
-    found = layout.captures(root)
+    place = _place(folder)
+    with _local(place, _names(place), {"studio.json"}) as root:
+        if not root.is_dir():
+            raise ConfigError(f"folder: there is no folder {root}")
+        studio = layout.read_studio(root)
+        found = layout.captures(root)
     return [
-        Task(str(root), split, tuple(own[i : i + shard]), map_size, image_size)
+        Task(place, split, tuple(own[i : i + shard]), map_size, image_size)
         for split in layout.SPLITS
         if (own := [pair for pair in found if studio.split(pair[0]) == split])
         for i in range(0, len(own), shard)
@@ -44,7 +47,37 @@ def tasks(folder: str, map_size: int, image_size: int, shard: int) -> list[Task]
 
 def digest_of(folder: str) -> str:
     """Of the names of a folder's captures."""
-    return digest.of_json([list(pair) for pair in layout.captures(Path(folder).expanduser().absolute())])
+    place = _place(folder)
+    with _local(place, _names(place), ()) as root:
+        return digest.of_json([list(pair) for pair in layout.captures(root)])
+
+
+def _place(folder: str) -> str:
+    return folder.rstrip("/") if storage.is_uri(folder) else str(Path(folder).expanduser().absolute())
+
+
+def _names(place: str) -> list[str]:
+    """Of all files below a URI; none of a path, which is read where it is."""
+    return storage.files(place) if storage.is_uri(place) else []
+
+
+@contextlib.contextmanager
+def _local(place: str, names: Sequence[str], wanted: Collection[str]) -> Iterator[Path]:
+    """A path itself; of a URI a temporary folder with all its folders and, of its files ``names``, those wanted."""
+    if not storage.is_uri(place):
+        yield Path(place)
+        return
+    if not names:
+        raise ConfigError(f"folder: there is nothing below {place}")
+    with tempfile.TemporaryDirectory(prefix="mosar-studio-") as folder:
+        for name in names:
+            if ".." in name.split("/"):
+                raise ConfigError(f"folder: {place}: {name!r} leads out of the folder")
+            path = Path(folder) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if name in wanted:
+                path.write_bytes(storage.read_bytes(storage.join(place, name)))
+        yield Path(folder)
 
 
 def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record]:
@@ -53,12 +86,18 @@ def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record
     from mosar.datasets.studio.importer import Importer, to_json
     from mosar.models.head import load_head
 
-    root = Path(task.folder)
-    importer = Importer(root, layout.read_studio(root), load_head(head_path), task.map_size, task.image_size)
+    head, names = load_head(head_path), _names(task.folder)
     reports = []
     with Detector() as detector:
         for subject, capture in task.captures:
-            views, report = importer.read(subject, capture, detector)
+            own = {
+                "studio.json",
+                f"{subject}/neutral.obj",
+                *(n for n in names if n.startswith(f"{subject}/{capture}/")),
+            }
+            with _local(task.folder, names, own) as root:
+                importer = Importer(root, layout.read_studio(root), head, task.map_size, task.image_size)
+                views, report = importer.read(subject, capture, detector)
             reports.append(to_json(report))
             for camera, members in views.items():
                 key = f"{subject}-{capture}-{camera}"

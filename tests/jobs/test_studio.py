@@ -236,3 +236,18 @@ def test_tasks_hold_one_split_each(example):
     assert [(t.split, len(t.captures)) for t in found] == [("train", 1), ("train", 1), ("validation", 1)]
     with pytest.raises(ConfigError, match="no folder"):
         studio.tasks(str(example / "nowhere"), 32, 64, 1)
+
+
+def test_a_uri_is_read_as_a_path_is(one, tmp_path):
+    folder, _ = one
+    found = {}
+    for place in (str(folder), f"file://{folder}"):
+        (task,) = studio.tasks(place, 32, 64, 4)
+        assert task.folder == place
+        found[place] = list(studio.produce(None, str(tmp_path / str(len(found))), task))
+    records = list(found.values())
+    assert records[0]
+    assert records[0] == records[1]
+    assert len({studio.digest_of(place) for place in found}) == 1
+    with pytest.raises(ConfigError, match="nothing below"):
+        studio.tasks(f"file://{folder}/nowhere", 32, 64, 4)
