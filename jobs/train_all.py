@@ -55,7 +55,8 @@ def main(config: TrainAll) -> None:
         rows[name].state = state
         spans[name].append((time.time(), state))
 
-    with cluster.connect(), following(rows), stopping.on_signals() as asked:
+    also = train_stage.followers([*runs.values()])
+    with cluster.connect(), following(rows, also=also), stopping.on_signals() as asked:
         room = cluster.room()
         for job in jobs.values():
             trainer.check_room(job.train, room)

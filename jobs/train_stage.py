@@ -2,13 +2,13 @@
 
 import functools
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from mosar.errors import ConfigError, DataError
 from mosar.jobs import entry, stages
-from mosar.platform import boards, cluster, pictures, run, stopping, storage, trainer
+from mosar.platform import boards, cluster, pictures, run, stopping, storage, tracking, trainer
 from mosar.platform.manifest import open_manifest
 from mosar.platform.progress import Row, following
 from mosar.platform.train_config import TrainConfig
@@ -49,7 +49,8 @@ def main(config: TrainStage) -> None:
     spec = prepare(config)
     if run.summary(spec.location) is None:
         row = Row(spec.location, config.train.steps, "training")
-        with cluster.connect(), following({config.run: row}), stopping.on_signals() as asked:
+        also = followers([spec.location])
+        with cluster.connect(), following({config.run: row}, also=also), stopping.on_signals() as asked:
             trainer.fit(spec, asked)
             row.state = "done"
         draw(spec.location)
@@ -59,11 +60,18 @@ def main(config: TrainStage) -> None:
     print(f"{spec.location}: {finished['steps']} steps, held-out loss {held_out['start']:.4g} -> {held_out['end']:.4g}")
 
 
+def followers(locations: Sequence[str]) -> list[Callable[[], None]]:
+    """What else follows runs while they train: TensorBoard's event files, and MLflow where it is wanted."""
+    found: list[Callable[[], None]] = [boards.Board(location).update for location in locations]
+    if tracking.wanted():
+        found += [tracking.Tracker(location).update for location in locations]
+    return found
+
+
 def draw(location: str) -> None:
-    """Put a picture of the run's curves and an event file for TensorBoard into its folder."""
+    """Put a picture of the run's curves into its folder."""
     name = location.rsplit("/", 1)[-1]
     storage.write_bytes(storage.join(location, "curves.png"), pictures.curves(run.metrics(location), name))
-    boards.write(location)
 
 
 def prepare(config: TrainStage) -> trainer.RunSpec:

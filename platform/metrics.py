@@ -1,88 +1,109 @@
-"""Metrics under the same names everywhere: through Ray inside Ray (its agents are scraped), prometheus_client outside.
+"""Every metric, under one name everywhere: through Ray inside Ray, whose agents are scraped, prometheus_client outside.
 
 Ray puts ``ray_`` before every name; so do we outside.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 
-class Counter(Protocol):
+@dataclass(frozen=True)
+class Metric:
+    """What is measured; ``labels`` are given with each value. Registered on first use."""
+
+    name: str
+    about: str
+    labels: tuple[str, ...] = ()
+
+
+class Counter(Metric):
     """Only grows."""
 
-    def add(self, amount: float = 1.0, **labels: str) -> None: ...
+    def add(self, amount: float = 1.0, **labels: str) -> None:
+        _registered(self).add(amount, labels)
 
 
-class Gauge(Protocol):
+class Gauge(Metric):
     """A value as it is now."""
 
-    def set(self, value: float, **labels: str) -> None: ...
+    def set(self, value: float, **labels: str) -> None:
+        _registered(self).set(value, labels)
 
 
-class Histogram(Protocol):
-    """How values are spread."""
+class Histogram(Metric):
+    """How seconds are spread."""
 
-    def observe(self, value: float, **labels: str) -> None: ...
-
-
-def counter(name: str, about: str, labels: Sequence[str] = ()) -> Counter:
-    """The counter of this name; made on first use."""
-    return _make("Counter", name, about, tuple(labels))
+    def observe(self, value: float, **labels: str) -> None:
+        _registered(self).observe(value, labels)
 
 
-def gauge(name: str, about: str, labels: Sequence[str] = ()) -> Gauge:
-    """The gauge of this name; made on first use."""
-    return _make("Gauge", name, about, tuple(labels))
-
-
-def histogram(name: str, about: str, labels: Sequence[str] = ()) -> Histogram:
-    """The histogram of this name, over seconds; made on first use."""
-    return _make("Histogram", name, about, tuple(labels))
+STEP = Gauge("mosar_train_step", "Steps done: the position of the streams", ("run",))
+LOSS = Gauge("mosar_train_loss", "Sum of the weighted losses", ("run",))
+SAMPLES_PER_SECOND = Gauge("mosar_train_samples_per_second", "Samples a second over all workers", ("run",))
+WAIT_SHARE = Gauge("mosar_train_wait_share", "Share of the time spent waiting for data", ("run",))
+SKIPPED = Gauge("mosar_train_skipped_samples", "Samples of the run that could not be read", ("run",))
+CHECKPOINT_SECONDS = Histogram("mosar_train_checkpoint_seconds", "Seconds that a checkpoint takes to be written")
+REQUESTS = Counter("mosar_serve_requests", "Requests answered, by HTTP status", ("status",))
+ANSWER_SECONDS = Histogram(
+    "mosar_serve_seconds", "Seconds from a photograph's first byte to its answer, waiting for the replica included"
+)
+ALL = (
+    STEP,
+    LOSS,
+    SAMPLES_PER_SECOND,
+    WAIT_SHARE,
+    SKIPPED,
+    CHECKPOINT_SECONDS,
+    REQUESTS,
+    ANSWER_SECONDS,
+)
 
 
 class _Ray:
-    def __init__(self, kind: str, name: str, about: str, labels: tuple[str, ...]) -> None:
+    def __init__(self, metric: Metric) -> None:
         import ray.util.metrics
 
-        options: dict[str, Any] = {"boundaries": list(_SECONDS)} if kind == "Histogram" else {}
-        self._metric = getattr(ray.util.metrics, kind)(name, description=about, tag_keys=labels, **options)
+        options: dict[str, Any] = {"boundaries": list(_SECONDS)} if isinstance(metric, Histogram) else {}
+        kind = getattr(ray.util.metrics, type(metric).__name__)
+        self._metric = kind(metric.name, description=metric.about, tag_keys=metric.labels, **options)
 
-    def add(self, amount: float = 1.0, **labels: str) -> None:
+    def add(self, amount: float, labels: dict[str, str]) -> None:
         self._metric.inc(amount, tags=labels)
 
-    def set(self, value: float, **labels: str) -> None:
+    def set(self, value: float, labels: dict[str, str]) -> None:
         self._metric.set(value, tags=labels)
 
-    def observe(self, value: float, **labels: str) -> None:
+    def observe(self, value: float, labels: dict[str, str]) -> None:
         self._metric.observe(value, tags=labels)
 
 
 class _Prometheus:
-    def __init__(self, kind: str, name: str, about: str, labels: tuple[str, ...]) -> None:
+    def __init__(self, metric: Metric) -> None:
         import prometheus_client
 
-        options: dict[str, Any] = {"buckets": _SECONDS} if kind == "Histogram" else {}
-        self._metric: Any = getattr(prometheus_client, kind)(f"ray_{name}", about, labels, **options)
+        options: dict[str, Any] = {"buckets": _SECONDS} if isinstance(metric, Histogram) else {}
+        kind = getattr(prometheus_client, type(metric).__name__)
+        self._metric: Any = kind(f"ray_{metric.name}", metric.about, metric.labels, **options)
 
     def _of(self, labels: dict[str, str]) -> Any:
         return self._metric.labels(**labels) if labels else self._metric
 
-    def add(self, amount: float = 1.0, **labels: str) -> None:
+    def add(self, amount: float, labels: dict[str, str]) -> None:
         self._of(labels).inc(amount)
 
-    def set(self, value: float, **labels: str) -> None:
+    def set(self, value: float, labels: dict[str, str]) -> None:
         self._of(labels).set(value)
 
-    def observe(self, value: float, **labels: str) -> None:
+    def observe(self, value: float, labels: dict[str, str]) -> None:
         self._of(labels).observe(value)
 
 
 @cache
-def _make(kind: str, name: str, about: str, labels: tuple[str, ...]) -> Any:
+def _registered(metric: Metric) -> Any:
     import sys
 
     inside_ray = "ray" in sys.modules and sys.modules["ray"].is_initialized()
-    return (_Ray if inside_ray else _Prometheus)(kind, name, about, labels)
+    return (_Ray if inside_ray else _Prometheus)(metric)

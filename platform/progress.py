@@ -1,16 +1,15 @@
 """A live table of runs, read from their metrics: step, rate, time left, losses. Also where stdout is no terminal."""
 
 import contextlib
-import json
 import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from mosar.platform import run, storage
+from mosar.platform import run
 
 _POLL_S, _PRINT_S = 1.0, 10.0
 
@@ -29,25 +28,14 @@ class Row:
     held_out: float = float("nan")
     warnings: list[str] = field(default_factory=list)
     warned: int = 0
-    identity: int | None = None
-    offset: int = 0
+
+    def __post_init__(self) -> None:
+        self._tail = run.Tail(self.location)
 
     def update(self) -> None:
-        """Read the lines that were added, or all of them where the file was written anew: the run was rewound."""
-        where = storage.join(self.location, run.METRICS)
-        if not storage.exists(where):
-            return
-        identity = storage.identity(where)
-        if identity is None or identity != self.identity:
-            self.identity, self.offset = identity, 0
-        with storage.open_read(where) as file:
-            file.seek(self.offset)
-            content = file.read()
-        whole = content[: content.rfind(b"\n") + 1]
-        self.offset += len(whole)
-        for line in whole.splitlines():
-            with contextlib.suppress(ValueError):
-                self._take(json.loads(line))
+        """Take in the lines that were added, or all of them where the run was rewound."""
+        for line in self._tail.read()[0]:
+            self._take(line)
 
     def _take(self, line: Mapping[str, Any]) -> None:
         self.step = int(line["step"])
@@ -112,17 +100,24 @@ class Progress:
 
 
 @contextlib.contextmanager
-def following(rows: Mapping[str, Row], out: TextIO | None = None) -> Iterator[Progress]:
-    """Show the runs' progress until the block ends."""
+def following(
+    rows: Mapping[str, Row], out: TextIO | None = None, also: Collection[Callable[[], None]] = ()
+) -> Iterator[Progress]:
+    """Show the runs' progress until the block ends, and call each of ``also`` as often: what else follows the runs."""
     progress = Progress(rows, out)
     stop = threading.Event()
+
+    def look(final: bool = False) -> None:
+        progress.show(final)
+        for other in also:
+            other()
 
     def follow() -> None:
         shown = -_PRINT_S
         pause = _POLL_S if progress._out.isatty() else _PRINT_S
         while not stop.wait(min(pause, _POLL_S)):
             if time.monotonic() - shown >= pause:
-                progress.show()
+                look()
                 shown = time.monotonic()
 
     thread = threading.Thread(target=follow, daemon=True)
@@ -132,7 +127,7 @@ def following(rows: Mapping[str, Row], out: TextIO | None = None) -> Iterator[Pr
     finally:
         stop.set()
         thread.join()
-        progress.show(final=True)
+        look(final=True)
 
 
 def _clock(seconds: float) -> str:

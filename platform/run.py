@@ -98,7 +98,7 @@ def weights_file(location: str) -> bytes:
 
 def log(location: str, line: Mapping[str, Any]) -> None:
     """Append a line to the metrics."""
-    storage.append_text(storage.join(location, METRICS), json.dumps(line, sort_keys=True) + "\n")
+    storage.append_bytes(storage.join(location, METRICS), (json.dumps(line, sort_keys=True) + "\n").encode())
 
 
 def metrics(location: str) -> list[dict[str, Any]]:
@@ -106,6 +106,30 @@ def metrics(location: str) -> list[dict[str, Any]]:
     where = storage.join(location, METRICS)
     text = storage.read_bytes(where).decode() if storage.exists(where) else ""
     return [json.loads(line) for line in text.split("\n")[:-1]]
+
+
+class Tail:
+    """Reads the metrics of a run as they grow."""
+
+    def __init__(self, location: str) -> None:
+        self._where = storage.join(location, METRICS)
+        self._identity: int | None = None
+        self._offset = 0
+
+    def read(self) -> tuple[list[dict[str, Any]], bool]:
+        """Whole lines that were added; or all of them and True, where the file was written anew: a run was rewound."""
+        if not storage.exists(self._where):
+            return [], False
+        identity = storage.identity(self._where)
+        anew = identity is None or identity != self._identity
+        if anew:
+            self._identity, self._offset = identity, 0
+        with storage.open_read(self._where) as file:
+            file.seek(self._offset)
+            content = file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return [json.loads(line) for line in whole.splitlines()], anew
 
 
 def rewind_metrics(location: str, step: int) -> None:

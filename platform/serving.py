@@ -145,11 +145,9 @@ def _routes(path: str, media_types: tuple[str, ...], page: str, max_bytes: int, 
     async def post(request: Request) -> Response:
         before = time.monotonic()
         response = await answer(request)
-        status = str(response.status_code)
-        metrics.counter("mosar_serve_requests", "Requests answered, by HTTP status", ["status"]).add(status=status)
+        metrics.REQUESTS.add(status=str(response.status_code))
         if response.status_code == 200:
-            about = "Seconds from a photograph's first byte to its answer, waiting for the replica included"
-            metrics.histogram("mosar_serve_seconds", about).observe(time.monotonic() - before)
+            metrics.ANSWER_SECONDS.observe(time.monotonic() - before)
         return response
 
     async def answer(request: Request) -> Response:

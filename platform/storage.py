@@ -132,16 +132,16 @@ def write_json(location: str, value: Any) -> None:
     write_bytes(location, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
 
 
-def append_text(location: str, text: str) -> None:
+def append_bytes(location: str, content: bytes) -> None:
     """Append to a log. An object store has no append: there the object is written anew."""
     if is_uri(location):
         before = read_bytes(location) if exists(location) else b""
-        write_bytes(location, before + text.encode())
+        write_bytes(location, before + content)
         return
     path = Path(location)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(text)
+    with path.open("ab") as file:
+        file.write(content)
 
 
 def remove(location: str) -> None:

@@ -146,6 +146,7 @@ class _Training:
                     took = max(time.monotonic() - since, 1e-9)
                     line = {
                         "step": reached,
+                        "time": time.time(),
                         "loss": total.item(),
                         "losses": {name: value.item() for name, value in parts.items()},
                         "lr": config.lr_at(step),
@@ -223,15 +224,11 @@ class _Training:
     def _publish(self, line: dict[str, Any]) -> None:
         """The line's numbers for whoever scrapes Ray."""
         name = self.spec.location.rsplit("/", 1)[-1]
-        samples_per_s = line["steps_per_s"] * self.config.batch
-        for key, about, value in (
-            ("mosar_train_step", "Steps done: the position of the streams", line["step"]),
-            ("mosar_train_loss", "Sum of the weighted losses", line["loss"]),
-            ("mosar_train_samples_per_second", "Samples a second over all workers", samples_per_s),
-            ("mosar_train_skipped_samples", "Samples of the run that could not be read", line["skipped"]),
-            ("mosar_train_wait_share", "Share of the time spent waiting for data", line["wait_share"]),
-        ):
-            metrics.gauge(key, about, ["run"]).set(value, run=name)
+        metrics.STEP.set(line["step"], run=name)
+        metrics.LOSS.set(line["loss"], run=name)
+        metrics.SAMPLES_PER_SECOND.set(line["steps_per_s"] * self.config.batch, run=name)
+        metrics.SKIPPED.set(line["skipped"], run=name)
+        metrics.WAIT_SHARE.set(line["wait_share"], run=name)
 
     def _mean(self, total: Tensor, parts: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Means over the workers."""
@@ -263,7 +260,7 @@ class _Training:
         found: dict[str, float] = {}
         for name, value in self._over_held_out(lambda batch: self.stage.metrics(module, batch, self.generator)).items():
             found[name] = value
-        run.log(self.spec.location, {"step": step, "heldout": found})
+        run.log(self.spec.location, {"step": step, "time": time.time(), "heldout": found})
         if step == 0:
             self.notes["start"] = found["loss"]
         if "best" not in self.notes or found["loss"] < self.notes["best"][1]:
@@ -323,8 +320,7 @@ class _Training:
             saved = checkpoint.Checkpoint(step, tensors, {"notes": self.notes})
             before = time.monotonic()
             checkpoint.save(self.spec.location, saved, self.config.keep, protect=(best,))
-            about = "Seconds that a checkpoint takes to be written"
-            metrics.histogram("mosar_train_checkpoint_seconds", about).observe(time.monotonic() - before)
+            metrics.CHECKPOINT_SECONDS.observe(time.monotonic() - before)
         ray.train.report({"step": step})
 
     def _restore(self) -> int:

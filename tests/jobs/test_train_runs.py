@@ -212,6 +212,8 @@ def test_a_killed_worker_then_a_stopped_job_then_fewer_workers_change_nothing(
     assert house.summary("submitted")["weights_sha256"] == undisturbed["weights_sha256"]
     lines = [json.loads(line) for line in house.path("submitted", "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss" in line] == [10, 20, 30, 40]
+    (events,) = house.path("submitted", "tensorboard").iterdir()
+    assert events.read_bytes().count(b"train/fit") == 4
 
 
 def test_train_all_goes_on_without_a_stage_whose_data_is_damaged(house: House, runs: dict[str, Started]) -> None:

@@ -1,11 +1,10 @@
 """Pictures of runs can be drawn from what runs write, whatever came of them."""
 
 import io
-from pathlib import Path
 
 from PIL import Image
 
-from mosar.platform import boards, pictures, run
+from mosar.platform import pictures
 
 
 def test_curves_and_time_line() -> None:
@@ -20,13 +19,3 @@ def test_curves_and_time_line() -> None:
         "three": [(10.0, "waiting"), (45.0, "skipped")],
     }
     assert Image.open(io.BytesIO(pictures.timeline(spans, 45.0))).size[0] == 800
-
-
-def test_tensorboard_gets_all_numbers(tmp_path: Path) -> None:
-    run.log(str(tmp_path), {"step": 0, "heldout": {"loss": 2.0}})
-    run.log(str(tmp_path), {"step": 10, "loss": 1.5, "losses": {"fit": 1.0}, "order": "abc", "workers": 2})
-    content = Path(boards.write(str(tmp_path))).read_bytes()
-    assert boards.write(str(tmp_path)).endswith("tensorboard/events.out.tfevents.mosar")
-    for name in (b"heldout/loss", b"train/loss", b"train/fit", b"train/workers"):
-        assert name in content
-    assert b"order" not in content

@@ -87,8 +87,8 @@ def test_every_operation_of_storage(bucket: str) -> None:
     assert storage.names(storage.join(bucket, "a")) == ["b.json"]
     assert storage.files(bucket) == ["a/b.json"]
     assert storage.size(place) == len(storage.read_bytes(place))
-    storage.append_text(storage.join(bucket, "log"), "1\n")
-    storage.append_text(storage.join(bucket, "log"), "2\n")
+    storage.append_bytes(storage.join(bucket, "log"), b"1\n")
+    storage.append_bytes(storage.join(bucket, "log"), b"2\n")
     assert storage.read_bytes(storage.join(bucket, "log")) == b"1\n2\n"
     storage.remove(storage.join(bucket, "a"))
     storage.remove(storage.join(bucket, "a"))

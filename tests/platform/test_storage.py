@@ -31,8 +31,8 @@ def test_every_operation_on_a_folder_and_on_a_uri(tmp_path: Path, kind: str) -> 
     assert storage.names(storage.join(base, "a")) == ["b.json"]
     assert storage.files(base) == ["a/b.json"]
     assert storage.size(place) == len(storage.read_bytes(place))
-    storage.append_text(storage.join(base, "log"), "1\n")
-    storage.append_text(storage.join(base, "log"), "2\n")
+    storage.append_bytes(storage.join(base, "log"), b"1\n")
+    storage.append_bytes(storage.join(base, "log"), b"2\n")
     assert storage.read_bytes(storage.join(base, "log")) == b"1\n2\n"
     with pytest.raises(DataError, match="not JSON"):
         storage.read_json(storage.join(base, "log"))
