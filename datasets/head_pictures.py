@@ -67,7 +67,9 @@ def chart(head: Head) -> Picture:
     for triangle, places in zip(head.triangles_f3, head.uv_triangles_f3, strict=True):
         if triangle[0] in colours:
             corners = [(float(u) * _CHART, float(1 - v) * _CHART) for u, v in head.uv_w2[places]]
-            pen.polygon(corners, fill=colours[triangle[0]], outline=(0, 0, 0))
+            # What most corners have, in whatever order: mirror images then look alike.
+            of_corners = sorted(colours[v] for v in triangle.tolist())
+            pen.polygon(corners, fill=max(of_corners, key=of_corners.count), outline=(0, 0, 0))
     return np.asarray(picture)
 
 

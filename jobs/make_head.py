@@ -67,7 +67,7 @@ def main(config: MakeHead) -> None:
     print(
         f"{output}: {len(head.template_v3)} vertices, {len(head.triangles_f3)} triangles, {len(head.archetype_names)} "
         f"archetypes, {len(head.mode_names)} modes, {len(head.expression_names)} expressions, "
-        f"{int((head.landmark_triangle_l >= 0).sum())} landmarks, sha256 {digest}"
+        f"{int((head.landmark_triangle_l >= 0).sum())} landmarks, {len(head.lash_triangle_h)} lashes, sha256 {digest}"
     )
 
 

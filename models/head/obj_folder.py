@@ -83,7 +83,7 @@ def read(folder: Path, unit_mm: float = 1.0, mode_std: float = 0.3) -> tuple[dic
     for material in _MATERIALS[1:]:
         fields[f"{material}_albedo_hw3"], note = _map(folder / f"{material}.png", _PLAIN[material])
         notes += [note] if note else []
-    return fields, notes
+    return fields, [*notes, "no lashes: folders hold none"]
 
 
 def read_obj(path: Path) -> Mesh:

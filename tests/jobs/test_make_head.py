@@ -111,6 +111,7 @@ def test_another_topology_becomes_a_head(other_head, made):
     output, said = made
     assert "missing: 49 of 52 expressions: browDownLeft" in said
     assert "missing: no eyes.png: one plain colour" in said
+    assert "missing: no lashes" in said
     assert f"{vertices} vertices" in said
     head, default = load_head(output), load_head()
     assert head.name == "scan"
