@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mosar.datasets import schema
 from mosar.errors import ConfigError, DataError
 from mosar.jobs import entry, stages
 from mosar.platform import boards, cluster, pictures, run, stopping, storage, tracking, trainer
@@ -95,7 +96,7 @@ def prepare(config: TrainStage) -> trainer.RunSpec:
     }
     data = {name: storage.join(root, "data", config.data[name]) for name in config.data if name in stage.streams}
     for location in data.values():
-        _check_head(location, identity["head"]["digest"])
+        _check_data(location, identity["head"]["digest"])
     return trainer.prepare(
         location=storage.join(root, "runs", config.run),
         stage=stage,
@@ -107,13 +108,19 @@ def prepare(config: TrainStage) -> trainer.RunSpec:
     )
 
 
-def _check_head(location: str, digest: str) -> None:
-    """A data set that says which head it was made with must have been made with this one: meshes would not fit."""
-    made_with = open_manifest(location).about.get("recipe", {}).get("head", digest)
-    if made_with != digest:
+def _check_data(location: str, head_digest: str) -> None:
+    """A data set must be of this version's schema, and if it says which head it was made with, of this head."""
+    about = open_manifest(location).about
+    if about.get("schema_version") != schema.VERSION:
+        raise DataError(
+            f"{location} has schema version {about.get('schema_version')}, expected {schema.VERSION}; make the data "
+            f"set again with this version's jobs/make_shards.py"
+        )
+    made_with = about.get("recipe", {}).get("head", head_digest)
+    if made_with != head_digest:
         raise DataError(
             f"{location} was made with another head (sha256 {made_with[:12]}) than the one to train on "
-            f"({digest[:12]}); make the data set again, or give its head (head=...)"
+            f"({head_digest[:12]}); make the data set again, or give its head (head=...)"
         )
 
 

@@ -4,6 +4,7 @@ Rounds are interleaved, figures are medians over them; a round counts the batche
 memory are measured in processes of their own (peak proportional set size of the process and all below it).
 """
 
+import dataclasses
 import io
 import json
 import shutil
@@ -104,6 +105,7 @@ def ours(config: Config, data: str) -> Iterator[int]:
 
 
 def webdataset_loader(config: Config, data: str) -> Iterator[int]:
+    """To be run in a process without Ray's threads: the loader forks its workers."""
     import torch
     import webdataset
 
@@ -136,13 +138,15 @@ def read_webdataset(config: Config, data: str) -> Iterator[int]:
 
 def _speed(config: Config, data: str) -> dict[str, Any]:
     rates: dict[str, list[float]] = {"ours": [], "webdataset": [], "read_webdataset": []}
-    ways: dict[str, Callable[[Config, str], Iterator[int]]] = {
-        "ours": ours, "webdataset": webdataset_loader, "read_webdataset": read_webdataset,
-    }  # fmt: skip
+    ways: dict[str, Callable[[], float]] = {
+        "ours": lambda: _rate(ours(config, data)),
+        "webdataset": lambda: float(_child("webdataset", data, config)["rate"]),
+        "read_webdataset": lambda: _rate(read_webdataset(config, data)),
+    }
     with cluster.connect():
         for turn in range(config.rounds + 1):
             for name, way in ways.items():
-                rate = _rate(way(config, data))
+                rate = way()
                 if turn:  # The first turn warms caches and processes.
                     rates[name].append(rate)
             print(f"round {turn}: " + ", ".join(f"{name} {r[-1]:.0f}/s" for name, r in rates.items() if r), flush=True)
@@ -162,11 +166,12 @@ def _rate(sizes: Iterable[int]) -> float:
 
 
 def _memory(config: Config, folder: Path) -> dict[str, Any]:
+    """An epoch of each size; the smaller one is more than the pipeline holds at once, or it would not fill it."""
     peaks = {}
-    for name, count in (("once", 8), ("tenfold", 80)):
+    for name, count in (("once", config.shards // 2), ("tenfold", 5 * config.shards)):
         data = str(folder / name)
         make_data(data, count)
-        peaks[name] = _child("epoch", data, str(config.batch))["peak_mb"]
+        peaks[name] = _child("epoch", data, config, watched=True)["peak_mb"]
     return {"rss_growth_10x": peaks["tenfold"] / peaks["once"], "peak_mb_1x": peaks["once"]}
 
 
@@ -174,7 +179,7 @@ def _planning(config: Config, folder: Path) -> dict[str, Any]:
     small, large = str(folder / "small"), str(folder / "large")
     _synthetic(small, 1)
     _synthetic(large, config.planned)
-    runs = [(_child("plan", small, str(config.batch)), _child("plan", large, str(config.batch))) for _ in range(5)]
+    runs = [(_child("plan", small, config), _child("plan", large, config)) for _ in range(5)]
     return {
         "plan_100m_first_batch_s": float(np.median([large["seconds"] for _, large in runs])),
         "plan_100m_rss_mb": float(np.median([large["rss_mb"] - small["rss_mb"] for small, large in runs])),
@@ -211,9 +216,10 @@ def _synthetic(location: str, samples: int) -> None:
     manifest.write(location, [row] * whole, tables(), {"schema_version": 1})
 
 
-def _child(what: str, data: str, batch: str) -> dict[str, Any]:
-    """This module as a program in a process of its own, with its peak memory."""
-    command = [sys.executable, "-m", "mosar.jobs.benchmarks.stream", what, data, batch]
+def _child(what: str, data: str, config: Config, *, watched: bool = False) -> dict[str, Any]:
+    """This module as a program in a process of its own; its peak memory if ``watched``, which slows it down."""
+    settings = json.dumps(dataclasses.asdict(config))
+    command = [sys.executable, "-m", "mosar.jobs.benchmarks.stream", what, data, settings]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     peak, stop = [0.0], threading.Event()
 
@@ -222,10 +228,12 @@ def _child(what: str, data: str, batch: str) -> dict[str, Any]:
             peak[0] = max(peak[0], sum(map(_pss_mb, [process.pid, *cluster.processes_below(process.pid)])))
 
     thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
+    if watched:
+        thread.start()
     out, _ = process.communicate()
     stop.set()
-    thread.join()
+    if watched:
+        thread.join()
     if process.returncode:
         raise RuntimeError(f"{command}: exit code {process.returncode}")
     found: dict[str, Any] = json.loads(out.splitlines()[-1])
@@ -246,22 +254,24 @@ def _peak_mb() -> float:
     return float(next(line.split()[1] for line in lines if line.startswith("VmHWM:"))) / 1024
 
 
-def _main(what: str, data: str, batch: str) -> None:
+def _main(what: str, data: str, config: Config) -> None:
+    found: dict[str, Any]
     if what == "plan":
         import torch  # noqa: F401  what every worker has loaded already
 
         begun = time.perf_counter()
-        found = source(data, int(batch))
-        middle = manifest.open_manifest(data).samples // int(batch) // 2
-        next(iter(stream.local_batches([found], range(middle, middle + 1))))
-        seconds = time.perf_counter() - begun
-        print(json.dumps({"seconds": seconds, "rss_mb": _peak_mb()}))
+        whole = source(data, config.batch)
+        middle = manifest.open_manifest(data).samples // config.batch // 2
+        next(iter(stream.local_batches([whole], range(middle, middle + 1))))
+        found = {"seconds": time.perf_counter() - begun, "rss_mb": _peak_mb()}
+    elif what == "webdataset":
+        found = {"rate": _rate(webdataset_loader(config, data))}
     else:
-        steps = manifest.open_manifest(data).samples // int(batch)
+        steps = manifest.open_manifest(data).samples // config.batch
         with cluster.connect():
-            total = sum(ours(Config(batch=int(batch), steps=steps), data))
-        print(json.dumps({"samples": total}))
+            found = {"samples": sum(ours(dataclasses.replace(config, steps=steps), data))}
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    _main(sys.argv[1], sys.argv[2], Config(**json.loads(sys.argv[3])))

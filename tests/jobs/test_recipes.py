@@ -36,13 +36,19 @@ def test_recipes_are_valid(name: str, preset: str) -> None:
     assert set(stage.streams) <= set(recipe["data"])
 
 
-def test_data_of_another_head_is_refused_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("head", "version", "message"),
+    [("0", schema.VERSION, "another head"), (None, schema.VERSION + 1, "schema version")],
+)
+def test_data_of_another_head_or_version_are_refused_at_once(
+    head: str | None, version: int, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     record = Record("a-0", "train", "a", {"mesh.npy": schema.npy_bytes(np.zeros((4, 3), np.float32))})
-    place, recipe = str(tmp_path / "data" / "virtual-tiny"), {"head": 64 * "0"}
-    write_dataset(place, [0], lambda _: [record], recipe=recipe, schema_version=1, concurrency=0)
+    place, recipe = str(tmp_path / "data" / "virtual-tiny"), {"head": 64 * head} if head else {}
+    write_dataset(place, [0], lambda _: [record], recipe=recipe, schema_version=version, concurrency=0)
     arguments = ["stage=normals", "preset=tiny", f"storage={tmp_path}"]
     assert entry.run(train_stage.main, train_stage.TrainStage, "train_stage", arguments) == entry.BAD_INPUT
-    assert "another head" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
 
