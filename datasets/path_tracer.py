@@ -1,6 +1,7 @@
 """A renderer that is not ours: Mitsuba 3, path tracing. Linear RGB, head frame, millimetres.
 
-An optional dependency: ``pip install 'mosar[path]'``. Same scene, same picture, on any number of cores.
+An optional dependency: ``pip install 'mosar[path]'``. Same scene, same picture, but for the last bits of the floats if
+the number of cores differs.
 """
 
 import math
