@@ -6,7 +6,6 @@ that was killed, or went on with fewer workers, computes what an undisturbed one
 """
 
 import contextlib
-import copy
 import errno
 import faulthandler
 import os
@@ -16,11 +15,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mosar.errors import MosarError, RunError
 from mosar.platform import checkpoint, digest, metrics, run, stopping, storage, stream, trainer
-from mosar.platform.stage import Batch, Stage
+from mosar.platform.learner import Learner
+from mosar.platform.stage import Batch
 from mosar.platform.train_config import TrainConfig
 
 if TYPE_CHECKING:
@@ -62,20 +62,6 @@ def work(config: dict[str, Any]) -> None:
         raise
 
 
-class Objective(nn.Module):
-    """A stage's losses as the forward pass of a module, so that DistributedDataParallel sees all of it."""
-
-    def __init__(self, stage: Stage, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-        self.stage = stage
-
-    def forward(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """(sum of the losses, each of them detached)."""
-        losses = self.stage.losses(self.module, batch, generator)
-        return torch.stack(list(losses.values())).sum(), {name: loss.detach() for name, loss in losses.items()}
-
-
 class _Training:
     """One worker's part of a run."""
 
@@ -89,12 +75,7 @@ class _Training:
         self.device = ray.train.torch.get_device()
         make_deterministic(self.config, self.device)
         self.stage, module = spec.build()
-        self.module = module.to(self.device).train()
-        self.average = copy.deepcopy(self.module).eval() if self.config.ema else None
-        self.optimizer = torch.optim.AdamW(self.module.parameters(), lr=0.0, weight_decay=self.config.weight_decay)
-        slices = self.config.cut
-        self.mine = range(self.rank * slices // self.world, (self.rank + 1) * slices // self.world)
-        self.generator = torch.Generator(self.device)
+        self.learner = Learner(self.config, self.stage, module, self.device, self.rank, self.world)
         self.held_out: list[Batch] = []
         self.rows: list[Tensor] = []
         self.order, self.skipped = "", 0
@@ -107,22 +88,15 @@ class _Training:
             self._calibrate()
             if self.rank == 0:
                 self._evaluate(0)
-        objective = Objective(self.stage, self.module)
-        model: nn.Module = objective
-        if self.world > 1:
-            # Finding unused parameters also keeps the buckets, and so the order of summation, as they are at the start.
-            model = nn.parallel.DistributedDataParallel(
-                objective, broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
-            )
         with contextlib.closing(self._listener()) as listener:
-            reached = self._train(model, step, listener)
+            reached = self._train(step, listener)
         if self.rank == 0 and reached == self.config.steps:
             self._finish()
 
     def _listener(self) -> stopping.Listener:
         return stopping.Listener(self.spec.location, self.spec.submission, self.rank, self.world)
 
-    def _train(self, model: nn.Module, done: int, listener: stopping.Listener) -> int:
+    def _train(self, done: int, listener: stopping.Listener) -> int:
         """Train from step ``done`` on, to the end or until asked to stop; the steps that are done then."""
         config = self.config
         reached = done
@@ -130,15 +104,15 @@ class _Training:
         before = time.monotonic()
         sources, slices = self.spec.training, config.cut
         for step, batches in stream.batches(
-            sources, range(done, config.steps), self.mine, slices, readers=config.readers
+            sources, range(done, config.steps), self.learner.mine, slices, readers=config.readers
         ):
             waited += time.monotonic() - before
             faulthandler.dump_traceback_later(config.stall_s, exit=True)
             self.rows.append(self._rows(batches))
-            total, parts, norm = self._step(model, step, batches)
+            total, parts, norm = self.learner.step(step, batches)
             reached = step + 1
             if reached % config.log_every == 0 or reached == config.steps:
-                total, parts = self._mean(total, parts)
+                total, parts = self.learner.mean(total, parts)
                 rows = self._account(reached)
                 if not torch.isfinite(total):
                     raise RunError(f"{self.spec.location}: the loss is {total.item()} at step {reached}")
@@ -179,7 +153,7 @@ class _Training:
         """Rows of the step's samples, (slices, samples a slice): this worker's are filled in, the others zero."""
         mine = torch.stack([torch.cat([fields[stream.ROWS] for _, fields in sorted(b.items())]) for b in batches])
         rows = torch.zeros(self.config.cut, mine.shape[1], dtype=torch.int64)
-        rows[self.mine.start : self.mine.stop] = mine
+        rows[self.learner.mine.start : self.learner.mine.stop] = mine
         return rows
 
     def _account(self, step: int) -> Tensor:
@@ -195,32 +169,6 @@ class _Training:
         self.skipped += int((rows < 0).sum())
         return rows.flatten(1)
 
-    def _step(self, model: nn.Module, step: int, batches: Sequence[Batch]) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """One optimiser step over this worker's slices; mean loss over them, its parts, and the gradient's norm."""
-        config = self.config
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.lr_at(step)
-        self.optimizer.zero_grad(set_to_none=True)
-        totals: list[Tensor] = []
-        parts: list[dict[str, Tensor]] = []
-        for slice_, batch in zip(self.mine, batches, strict=True):
-            self._seed("step", step, slice_)
-            last = slice_ == self.mine[-1]
-            held = model.no_sync() if self.world > 1 and not last else contextlib.nullcontext()  # type: ignore[operator]
-            with held:
-                with self._autocast():
-                    total, named = model(self._on_device(batch), self.generator)
-                (total * (self.world / config.cut)).backward()
-            totals.append(total.detach())
-            parts.append(named)
-        norm = torch.nn.utils.clip_grad_norm_(self.module.parameters(), config.clip or float("inf"))
-        self.optimizer.step()
-        if self.average is not None:
-            with torch.no_grad():
-                for mean, value in zip(self.average.parameters(), self.module.parameters(), strict=True):
-                    mean.lerp_(value, 1 - config.ema)
-        return torch.stack(totals).mean(), {k: torch.stack([p[k] for p in parts]).mean() for k in parts[0]}, norm
-
     def _publish(self, line: dict[str, Any]) -> None:
         """The line's numbers for whoever scrapes Ray."""
         name = self.spec.location.rsplit("/", 1)[-1]
@@ -230,50 +178,36 @@ class _Training:
         metrics.SKIPPED.set(line["skipped"], run=name)
         metrics.WAIT_SHARE.set(line["wait_share"], run=name)
 
-    def _mean(self, total: Tensor, parts: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Means over the workers."""
-        if self.world == 1:
-            return total, parts
-        values = torch.stack([total, *parts.values()])
-        torch.distributed.all_reduce(values)
-        values = values / self.world
-        return values[0], dict(zip(parts, values[1:], strict=True))
-
     def _calibrate(self) -> None:
         """Rank 0 takes the statistics; the others get its module."""
+        module = self.learner.module
         if self.rank == 0 and self.config.calibrate_batches:
             read = stream.batches(self.spec.training, range(self.config.calibrate_batches), [0], 1)
-            self._seed("calibrate")
-            self.module.eval()
-            self.stage.calibrate(self.module, (self._on_device(batch) for _, [batch] in read))
-            self.module.train()
-        if self.world > 1:
-            with torch.no_grad():
-                for value in self.module.state_dict().values():
-                    torch.distributed.broadcast(value, src=0)
-        if self.average is not None:
-            self.average.load_state_dict(self.module.state_dict())
+            self.learner.seed("calibrate")
+            module.eval()
+            self.stage.calibrate(module, (self.learner.on_device(batch) for _, [batch] in read))
+            module.train()
+        self.learner.share()
 
     def _evaluate(self, step: int) -> None:
         """Held-out metrics and a picture, on rank 0."""
-        module = self._evaluated()
-        found: dict[str, float] = {}
-        for name, value in self._over_held_out(lambda batch: self.stage.metrics(module, batch, self.generator)).items():
-            found[name] = value
+        module = self.learner.evaluated()
+        generator = self.learner.generator
+        found = self._over_held_out(lambda batch: self.stage.metrics(module, batch, generator))
         run.log(self.spec.location, {"step": step, "time": time.time(), "heldout": found})
         if step == 0:
             self.notes["start"] = found["loss"]
         if "best" not in self.notes or found["loss"] < self.notes["best"][1]:
             self.notes["best"] = [step, found["loss"]]
         self.notes["last"] = found
-        self._seed("preview")
-        picture = self.stage.preview(module, self._held_out()[0], self.generator)
+        self.learner.seed("preview")
+        picture = self.stage.preview(module, self._held_out()[0], generator)
         storage.write_bytes(storage.join(self.spec.location, "previews", f"{step:09d}.png"), png(picture))
-        self.module.train()
+        self.learner.module.train()
 
     def _finish(self) -> None:
-        module = self._evaluated()
-        blind = self._over_held_out(lambda batch: {"loss": self.stage.blind(module, batch, self.generator)})["loss"]
+        module, generator = self.learner.evaluated(), self.learner.generator
+        blind = self._over_held_out(lambda batch: {"loss": self.stage.blind(module, batch, generator)})["loss"]
         held_out = {"start": self.notes["start"], "end": self.notes["last"]["loss"], "blind": blind}
         result = {"heldout": held_out, "metrics": self.notes["last"], "steps": self.config.steps}
         result |= {"order": self.order, "skipped": self.skipped}
@@ -284,8 +218,8 @@ class _Training:
         sums: dict[str, float] = {}
         batches = self._held_out()
         for number, batch in enumerate(batches):
-            self._seed("evaluate", number)
-            with torch.no_grad(), self._autocast():
+            self.learner.seed("evaluate", number)
+            with torch.no_grad(), self.learner.autocast():
                 for name, value in function(batch).items():
                     sums[name] = sums.get(name, 0.0) + float(value) / len(batches)
         return sums
@@ -293,16 +227,8 @@ class _Training:
     def _held_out(self) -> list[Batch]:
         if not self.held_out:
             read = stream.batches(self.spec.validation, range(self.config.evaluate_batches), [0], 1)
-            self.held_out = [self._on_device(batch) for _, [batch] in read]
+            self.held_out = [self.learner.on_device(batch) for _, [batch] in read]
         return self.held_out
-
-    def _evaluated(self) -> nn.Module:
-        """The module that counts: the average where there is one."""
-        if self.average is None:
-            return self.module.eval()
-        for mean, value in zip(self.average.buffers(), self.module.buffers(), strict=True):
-            mean.copy_(value)
-        return self.average
 
     def _checkpoint(self, step: int) -> None:
         """Rank 0 writes; the report to Ray Train is a barrier, so no worker runs ahead of a checkpoint."""
@@ -310,14 +236,8 @@ class _Training:
 
         self.notes |= {"order": self.order, "skipped": self.skipped}
         if self.rank == 0:
-            tensors = {f"model/{name}": value for name, value in self.module.state_dict().items()}
-            if self.average is not None:
-                tensors |= {f"average/{name}": value for name, value in self.average.state_dict().items()}
-            for name, parameter in self.module.named_parameters():
-                for key, value in self.optimizer.state.get(parameter, {}).items():
-                    tensors[f"optimizer/{key}/{name}"] = value
             best = self.notes.get("best", [step])[0]
-            saved = checkpoint.Checkpoint(step, tensors, {"notes": self.notes})
+            saved = checkpoint.Checkpoint(step, self.learner.tensors(), {"notes": self.notes})
             before = time.monotonic()
             checkpoint.save(self.spec.location, saved, self.config.keep, protect=(best,))
             metrics.CHECKPOINT_SECONDS.observe(time.monotonic() - before)
@@ -338,36 +258,12 @@ class _Training:
                 run.rewind_metrics(self.spec.location, -1)
             return 0
         found = found or checkpoint.load(self.spec.location, int(step))
-        self.module.load_state_dict(_group(found.tensors, "model"))
-        if self.average is not None:
-            self.average.load_state_dict(_group(found.tensors, "average"))
-        for name, parameter in self.module.named_parameters():
-            for key in ("step", "exp_avg", "exp_avg_sq"):
-                value = found.tensors.get(f"optimizer/{key}/{name}")
-                if value is not None:
-                    like = torch.zeros_like(parameter) if key != "step" else torch.zeros_like(value)
-                    self.optimizer.state[parameter][key] = like.copy_(value)
+        self.learner.load(found.tensors)
         self.notes = dict(found.state["notes"])
         self.order, self.skipped = self.notes.get("order", ""), self.notes.get("skipped", 0)
         if self.rank == 0:
             run.rewind_metrics(self.spec.location, found.step)
         return found.step
-
-    def _seed(self, *parts: int | str) -> None:
-        """Seed the stage's generator and torch's own (dropout) from the run's seed and ``parts``."""
-        value = digest.seed(*parts, self.config.seed)
-        self.generator.manual_seed(value)
-        torch.manual_seed(value)
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
-
-    def _on_device(self, batch: Batch) -> Batch:
-        """A copy on the device: what the stream hands on is read-only, and a stage may work in place."""
-        return {
-            name: {field: value.to(self.device, copy=True) for field, value in fields.items() if field != stream.ROWS}
-            for name, fields in batch.items()
-        }
 
 
 def make_deterministic(config: TrainConfig, device: torch.device) -> None:
@@ -390,10 +286,6 @@ def png(picture_3hw: Tensor) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def _group(tensors: Any, prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(f"{prefix}/"): value for name, value in tensors.items() if name.startswith(f"{prefix}/")}
 
 
 def _our_error(error: BaseException | None) -> MosarError | None:
