@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def url(pipeline: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     (port,) = free_ports(1)
     folder = tmp_path_factory.mktemp("serve")
     (folder / "key").write_text(KEY + "\n")
-    limits = ["serving.max_body_mb=8", f"serving.key_file={folder / 'key'}"]
+    limits = ["serving.max_body_mb=8", "serving.max_queued=1", f"serving.key_file={folder / 'key'}"]
     arguments = [f"storage={pipeline.storage}", f"serving.port={port}", *limits]
     with serving(arguments, pipeline.environment(), folder / "log"):
         yield f"http://127.0.0.1:{port}"
@@ -78,6 +79,19 @@ def test_limits_and_negotiation(client: httpx.Client, url: str, photographs: dic
     assert without.status_code == 401
     assert httpx.post(f"{url}/v1/avatars", content=b"", headers={"Authorization": "Bearer no"}).status_code == 401
     assert client.get("/healthz").status_code == 200  # after all of that it is well
+
+
+def test_who_finds_it_full_is_told_when_to_come_again(
+    client: httpx.Client, mistakes: dict[str, tuple[bytes, str]]
+) -> None:
+    def post(_: int) -> httpx.Response:
+        return client.post("/v1/avatars", content=mistakes["noface"][0])
+
+    with ThreadPoolExecutor(24) as pool:
+        answers = list(pool.map(post, range(24)))
+    assert {answer.status_code for answer in answers} == {422, 503}
+    assert {answer.headers.get("retry-after") for answer in answers if answer.status_code == 503} == {"5"}
+    assert client.get("/healthz").status_code == 200
 
 
 def test_off_loopback_a_key_is_wanted(pipeline: Any) -> None:
