@@ -17,7 +17,6 @@ from typing import Any
 
 from mosar.errors import RunError
 from mosar.platform import run
-from mosar.platform.cluster import processes_below as processes_below  # noqa: PLC0414
 
 PATIENCE_S = 300.0
 _RAY_JOB = (sys.executable, "-m", "ray.scripts.scripts", "job")
