@@ -63,7 +63,7 @@ def pits(points_n3: Points, cell: float, seed: int, texel: float | Values = 0.0)
     return np.asarray(0.1845 + (deep - 0.1845) * _fade(0.75 * cell, texel), np.float32)
 
 
-def creases(phase_n: Values, wavelength: float | Values, texel: float | Values = 0.0) -> Values:
+def creases(phase_n: NDArray[np.floating], wavelength: float | Values, texel: float | Values = 0.0) -> Values:
     """Narrow valleys (n), 1 at the crests of a sine of a phase and 0 in most of the wave; faded likewise."""
     sharp = np.clip((np.sin(phase_n) - 0.55) / 0.45, 0, 1) ** 2
     return np.asarray(0.164 + (sharp - 0.164) * _fade(np.asarray(wavelength) / 3, texel), np.float32)
@@ -78,7 +78,7 @@ def _word(seed: int) -> np.uint32:
     return np.uint32(seed % 2**32)
 
 
-def _fade(wavelength: float | Values, texel: float | Values) -> Values:
+def _fade(wavelength: float | NDArray[np.floating], texel: float | Values) -> Values:
     """How much of noise is left in the mean over a texel, nothing where the texel is twice as long as the wave.
 
     The curve was fitted to noise that was averaged over the texels of a face.
