@@ -1,7 +1,8 @@
 """What the platform costs a training: waiting for data, a second worker's worth, and its step beside a bare loop.
 
-``data_wait_share`` is measured on the stages' own recipes and data; the other two on a stage whose step is nothing but
-matrix products on one thread, about a tenth of a second long.
+The first two are measured on the stages' own recipes and data, the worst of them counts. The step is compared on a
+stage of nothing but matrix products on one thread, about a tenth of a second long; ``products_scaling_2_workers`` is
+the second worker's worth there: so short a step, with millions of weights to agree on, is the hard case.
 """
 
 import functools
@@ -31,15 +32,17 @@ from mosar.platform.train_config import TrainConfig
 class Config:
     """Attributes:
 
-    storage: root with the data sets ``data`` (stream -> name); without data, no ``data_wait_share``.
-    stages, preset: whose share of waiting is measured. steps: of each. rounds: of turns.
-    width: of the matrix products.
+    storage: root with the data sets ``data`` (stream -> name) and the stages' finished parents; without data, the
+        stages are left out.
+    stages, preset: what is measured on their own data. stage_steps: of each run of theirs.
+    steps: of the matrix products, of this ``width``. rounds: of turns, of everything.
     """
 
     storage: str | None = None
     data: Mapping[str, str] = field(default_factory=dict)
     stages: tuple[str, ...] = ("geometry", "delight")
     preset: str = "cpu"
+    stage_steps: int = 12
     steps: int = 40
     rounds: int = 5
     width: int = 768
@@ -87,12 +90,16 @@ def run(config: Config) -> dict[str, Any]:
         data = toy.make_data(str(folder), ("labelled",))
         with cluster.connect():
             metrics = _products(config, folder, data)
-            waits = {name: _wait(config, name, folder) for name in config.stages} if config.data else {}
+            found = {name: _stage(config, name, folder) for name in config.stages} if config.data else {}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    if waits:
-        metrics |= {"data_wait_share": max(waits.values())}
-        metrics |= {f"data_wait_share_{name}": value for name, value in waits.items()}
+    if not found:
+        print("no data=... given: data_wait_share and scaling_2_workers of the stages are not measured")
+        return metrics
+    waits, scalings = zip(*found.values(), strict=True)
+    metrics |= {"data_wait_share": max(waits), "scaling_2_workers": min(scalings)}
+    for name, (wait, scaling) in found.items():
+        metrics |= {f"{name}_data_wait_share": wait, f"{name}_scaling_2_workers": scaling}
     return metrics
 
 
@@ -116,7 +123,7 @@ def _products(config: Config, folder: Path, data: Mapping[str, str]) -> dict[str
         print(f"round {turn}: " + ", ".join(f"{k} {1e3 * v[-1]:.1f} ms" for k, v in seconds.items()), flush=True)
     one, two, bare = (np.array(seconds[name]) for name in ("one", "two", "bare"))
     return {
-        "scaling_2_workers": float(np.median(one / two)),
+        "products_scaling_2_workers": float(np.median(one / two)),
         "platform_overhead": float(np.median(one / bare)),
         "step_ms": float(np.median(one)) * 1e3,
     }
@@ -172,22 +179,31 @@ def _bare_loop(width: int, batches: list[list[Any]]) -> float:
     return float(np.median([np.mean(times[at : at + 10]) for at in range(10, len(times), 10)]))
 
 
-def _wait(config: Config, name: str, folder: Path) -> float:
-    """Share of the time that the stage waits for data after its start."""
-    overrides = [f"stage={name}", f"preset={config.preset}"]
-    values = entry.compose("train_stage", overrides)
+def _stage(config: Config, name: str, folder: Path) -> tuple[float, float]:
+    """Medians of a stage's share of waiting for data, and of the speed of two workers over that of one."""
+    waits, scalings = [], []
+    for turn in range(config.rounds):
+        one, two = (_lines(config, name, folder, turn, workers) for workers in (1, 2))
+        waits.append(np.mean([line["wait_share"] for line in one]))
+        scalings.append(np.median([line["steps_per_s"] for line in two]) / np.median([x["steps_per_s"] for x in one]))
+        print(f"round {turn} of {name}: waits {waits[-1]:.4f}, two workers {scalings[-1]:.3f} x one", flush=True)
+    return float(np.median(waits)), float(np.median(scalings))
+
+
+def _lines(config: Config, name: str, folder: Path, turn: int, workers: int) -> list[dict[str, Any]]:
+    """Metrics of a short run of a stage, without those of its start."""
+    values = entry.compose("train_stage", [f"stage={name}", f"preset={config.preset}"])
     values["train"] |= {
-        "steps": config.steps, "log_every": 10, "evaluate_every": 10_000, "evaluate_batches": 1,
-        "calibrate_batches": min(4, values["train"].get("calibrate_batches", 4)), "checkpoint_every": 10_000,
+        "steps": config.stage_steps, "log_every": 4, "evaluate_every": 10_000, "evaluate_batches": 1, "threads": 1,
+        "calibrate_batches": min(1, values["train"].get("calibrate_batches", 1)), "checkpoint_every": 10_000,
+        "workers": workers, "slices": 2,
     }  # fmt: skip
     values["data"] |= dict(config.data)
-    root = storage.root(config.storage)
-    values |= {"storage": root, "run": f"bench-{name}-{digest.of_bytes(str(folder).encode())[:8]}"}
-    job = parse(TrainStage, values, name)
-    spec = train_stage.prepare(job)
+    run = f"bench-{name}-{digest.of_bytes(str(folder).encode())[:8]}-{turn}-{workers}"
+    values |= {"storage": storage.root(config.storage), "run": run}
+    spec = train_stage.prepare(parse(TrainStage, values, name))
     try:
         trainer.fit(spec)
-        lines = [line for line in runs.metrics(spec.location) if "wait_share" in line]
+        return [line for line in runs.metrics(spec.location) if "wait_share" in line][1:]
     finally:
         storage.remove(spec.location)
-    return float(np.mean([line["wait_share"] for line in lines[1:]]))

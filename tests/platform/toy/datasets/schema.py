@@ -1,0 +1,3 @@
+"""The version of the toy's samples."""
+
+VERSION = 1
