@@ -85,7 +85,7 @@ class Manifest:
             raise DataError(f"{location}: no data set here ({SHARDS} is missing); make one with jobs/make_shards.py")
         try:
             with storage.open_read(storage.join(location, SHARDS)) as file:
-                self._shards = _read(file, ["name", "split", "samples", "schema_version"])
+                self._shards = _read(file, ["name", "split", "samples", "bytes"])
         except pa.ArrowInvalid as error:
             raise DataError(f"{location}: {SHARDS} cannot be read ({error}); write the data set again") from error
         self.about: dict[str, Any] = json.loads((self._shards.schema.metadata or {}).get(_ABOUT, b"{}"))
@@ -102,6 +102,11 @@ class Manifest:
     @property
     def samples(self) -> int:
         return int(self._first_row[-1])
+
+    @property
+    def sample_bytes(self) -> float:
+        """Of the shards, a sample."""
+        return int(pc.sum(self._shards["bytes"]).as_py()) / max(1, self.samples)
 
     @property
     def splits(self) -> list[str]:

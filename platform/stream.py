@@ -35,8 +35,12 @@ another sample stands in for one that cannot be read."""
 READER_CPUS = 0.25
 """Logical CPUs of a reading task."""
 
-_SAMPLES_PER_TASK, _STEPS_PER_TASK, _TASKS_PER_PIPELINE = 256, 16, 256
-_BLOCK_BYTES = 16 << 20
+_STEPS_PER_TASK, _TASKS_PER_PIPELINE = 32, 256
+_TASK_BYTES = 32 << 20
+"""A task reads about so many bytes of shards: readers stand still between short ones, and those who read ahead of their
+turn hold what long ones decode."""
+
+_BLOCK_BYTES = 32 << 20
 """A task hands its batches on in blocks of about so many bytes: small ones cost time, large ones memory."""
 
 
@@ -114,8 +118,8 @@ def batches(
     """
     import ray
 
-    per_step = sum(source.share for source in sources) * len(mine) // slices
-    per_task = max(1, min(_STEPS_PER_TASK, _SAMPLES_PER_TASK // per_step))
+    whole = sum(source.share * open_manifest(source.location, source.digest).sample_bytes for source in sources)
+    per_task = max(1, min(_STEPS_PER_TASK, int(_TASK_BYTES * slices / (whole * len(mine)))))
     per_pipeline = per_task * _TASKS_PER_PIPELINE
     shared = ray.put((list(sources), list(mine), slices))
 
