@@ -40,6 +40,9 @@ _TASK_BYTES = 32 << 20
 """A task reads about so many bytes of shards: readers stand still between short ones, and those who read ahead of their
 turn hold what long ones decode."""
 
+_AHEAD_BYTES = 256 << 20
+"""A reader may be about so far ahead of the training."""
+
 _BLOCK_BYTES = 32 << 20
 """A task hands its batches on in blocks of about so many bytes: small ones cost time, large ones memory."""
 
@@ -135,7 +138,7 @@ def batches(
     for first in range(steps.start, steps.stop, per_pipeline):
         segment = range(first, min(first + per_pipeline, steps.stop))
         rows = [{"first": s, "stop": min(s + per_task, segment.stop)} for s in segment[::per_task]]
-        with pipeline.settings():
+        with pipeline.settings(readers * _AHEAD_BYTES):
             plan = ray.data.from_items(rows, override_num_blocks=len(rows))
             pool = ray.data.TaskPoolStrategy(size=readers)
             reading = plan.map_batches(read, batch_size=1, num_cpus=READER_CPUS, compute=pool)
