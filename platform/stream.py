@@ -93,9 +93,11 @@ def read_steps(sources: Sequence[Source], steps: range, mine: Sequence[int], sli
     places = [(step, slice_) for step in steps for slice_ in mine]
     for source in sources:
         count = source.share // slices
-        for place, (step, slice_) in enumerate(places):
-            start = step * source.share + slice_ * count
-            samples, rows = _read(source, start, start + count)
+        starts = [step * source.share + slice_ * count for step, slice_ in places]
+        members, all_rows = _fetch(source, starts, count)
+        for place, start in enumerate(starts):
+            part = slice(place * count, (place + 1) * count)
+            samples, rows = _decode(source, start, members[part], all_rows[part])
             for number, sample in enumerate(samples):
                 values = {**sample, ROWS: rows[number]}
                 if not place + number:
@@ -155,11 +157,14 @@ def local_batches(sources: Sequence[Source], steps: range) -> Iterator[dict[str,
         yield from _tensors({name: value[None] for name, value in block.items()})
 
 
-def _read(source: Source, start: int, stop: int) -> tuple[list[Arrays], npt.NDArray[np.int64]]:
-    """Decoded samples at places ``[start, stop)``, in that order, and their rows; each shard is opened once."""
+def _fetch(
+    source: Source, starts: Sequence[int], count: int
+) -> tuple[list[dict[str, bytes] | None], npt.NDArray[np.int64]]:
+    """Members (or None) of ``count`` samples from each of these places on, and their rows; a shard is opened once."""
     manifest = open_manifest(source.location, source.digest)
     split, order = _order(source.location, source.digest, source.split, source.seed)
-    shard, index = order.places(start, stop)
+    parts = [order.places(start, start + count) for start in starts]
+    shard, index = (np.concatenate(part) for part in zip(*parts, strict=True))
     members: list[dict[str, bytes] | None] = [None] * len(shard)
     for number in np.unique(shard):
         row = int(split[number])
@@ -169,6 +174,13 @@ def _read(source: Source, start: int, stop: int) -> tuple[list[Arrays], npt.NDAr
         for at, found in zip(place, _members(manifest.shard_location(row), extents, source.on_corrupt), strict=True):
             members[at] = found
     rows = np.array([manifest.row(int(split[s]), int(i)) for s, i in zip(shard, index, strict=True)], np.int64)
+    return members, rows
+
+
+def _decode(
+    source: Source, start: int, members: Sequence[Mapping[str, bytes] | None], rows: npt.NDArray[np.int64]
+) -> tuple[list[Arrays], npt.NDArray[np.int64]]:
+    """The samples of one slice, from place ``start`` on, and their rows; others stand in for what cannot be read."""
     samples = [
         None if found is None else source.decode(found, digest.seed("sample", source.name, source.seed, start + offset))
         for offset, found in enumerate(members)
