@@ -168,7 +168,7 @@ def _rate(sizes: Iterable[int]) -> float:
 def _memory(config: Config, folder: Path) -> dict[str, Any]:
     """An epoch of each size; the smaller one is more than the pipeline holds at once, or it would not fill it."""
     peaks = {}
-    for name, count in (("once", 2 * config.shards), ("tenfold", 20 * config.shards)):
+    for name, count in (("once", 4 * config.shards), ("tenfold", 40 * config.shards)):
         data = str(folder / name)
         make_data(data, count)
         peaks[name] = _child("epoch", data, config, watched=True)["peak_mb"]
