@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mosar.platform import storage, writer
+from mosar.platform.manifest import open_manifest
 from mosar.platform.shards import Record
 from mosar.platform.stage import Batch, StreamSpec
 from mosar.platform.stream import Decode
@@ -133,3 +134,13 @@ def _npy(array: np.ndarray[Any, Any]) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array)
     return buffer.getvalue()
+
+
+def damage(location: str, shard: int, samples: tuple[int, ...]) -> None:
+    """Flip a byte of some samples of a shard."""
+    manifest = open_manifest(location)
+    path = Path(manifest.shard_location(shard))
+    content = bytearray(path.read_bytes())
+    for extent in manifest.extents(shard, samples):
+        content[extent.offset + 600] ^= 1
+    path.write_bytes(content)

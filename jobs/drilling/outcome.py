@@ -1,0 +1,89 @@
+"""What came of a fault beside an undisturbed run: in numbers, as a line, as a report."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one fault: its run's summary and lines, the ones of the undisturbed run, seconds."""
+
+    name: str
+    what: str
+    summary: dict[str, Any]
+    lines: list[dict[str, Any]]
+    wanted: dict[str, Any]
+    wanted_lines: list[dict[str, Any]]
+    same_size: bool
+    seconds: float
+
+    @property
+    def weights(self) -> bool:
+        return bool(self.summary["weights_sha256"] == self.wanted["weights_sha256"])
+
+    @property
+    def order(self) -> bool:
+        return bool(self.summary["order"] == self.wanted["order"])
+
+    @property
+    def loss_difference(self) -> float:
+        wanted = float(self.wanted["heldout"]["end"])
+        return abs(float(self.summary["heldout"]["end"]) - wanted) / abs(wanted)
+
+    def samples(self) -> tuple[int, int]:
+        """(lost, repeated) over the whole run."""
+        found, wanted = _samples(self.lines), _samples(self.wanted_lines)
+        return sum((wanted - found).values()), sum((found - wanted).values())
+
+
+def metrics(results: list[Result]) -> dict[str, Any]:
+    """Of all faults together."""
+    same = [result.weights for result in results if result.same_size]
+    resizes = [result.loss_difference for result in results if not result.same_size]
+    return {
+        "faults": len(results),
+        "weights_identical": sum(same) / max(1, len(same)),
+        "order_identical": sum(result.order for result in results) / max(1, len(results)),
+        "resize_loss_rel_difference": max(resizes, default=0.0),
+        "resize_weights_identical": all(result.weights for result in results if not result.same_size),
+        "samples_lost": sum(result.samples()[0] for result in results),
+        "samples_repeated": sum(result.samples()[1] for result in results),
+        "seconds": sum(result.seconds for result in results),
+    }
+
+
+def show(result: Result) -> None:
+    """Print its line of the table."""
+    lost, repeated = result.samples()
+    verdict = "identical" if result.weights else f"loss differs by {result.loss_difference:.1e}"
+    order = "same" if result.order else "OTHER"
+    print(
+        f"{result.name:<28} weights {verdict:<12} order {order:<5} lost {lost} repeated {repeated} "
+        f"{result.seconds:6.1f} s  {result.what}",
+        flush=True,
+    )
+
+
+def report(folder: Path, results: list[Result]) -> None:
+    """Write ``faults.md``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = ["| fault | weights | order | lost | repeated | seconds |", "|---|---|---|---|---|---|"]
+    for result in results:
+        lost, repeated = result.samples()
+        weights = "identical" if result.weights else f"held-out loss {result.loss_difference:.1e} off"
+        order = "identical" if result.order else "another"
+        rows.append(f"| {result.what} | {weights} | {order} | {lost} | {repeated} | {result.seconds:.0f} |")
+    (folder / "faults.md").write_text("# Fault drill\n\n" + "\n".join(rows) + "\n")
+
+
+def _samples(lines: list[dict[str, Any]]) -> Counter[tuple[str, int, int]]:
+    """Uses of each sample: (stream, row, epochs aside). A sample that another stood in for counts as used."""
+    found: Counter[tuple[str, int, int]] = Counter()
+    for line in lines:
+        for row in line["rows"]:
+            for number, one in enumerate(row):
+                labelled = number % 8 < 6
+                found["labelled" if labelled else "unlabelled", one if one >= 0 else -1 - one, 0] += 1
+    return found
