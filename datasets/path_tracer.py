@@ -125,7 +125,18 @@ def render(
         },
         **shapes,
     })  # fmt: skip
-    return np.array(mi.render(scene, seed=seed), np.float32)
+    return _mended(np.array(mi.render(scene, seed=seed), np.float32))
+
+
+def _mended(picture_hwc: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Now and then a path has no number as its radiance: the pixel that it spoils takes its neighbours' median."""
+    spoilt = np.asarray(~np.isfinite(picture_hwc).all(-1))
+    if spoilt.any():
+        known = np.pad(np.where(spoilt[..., None], np.nan, picture_hwc), ((1, 1), (1, 1), (0, 0)), mode="edge")
+        around = np.lib.stride_tricks.sliding_window_view(known, (3, 3), (0, 1))[spoilt]
+        picture_hwc = picture_hwc.copy()
+        picture_hwc[spoilt] = np.nanmedian(around, (-2, -1))
+    return picture_hwc
 
 
 def field_of_view(size: int, focal: float) -> float:

@@ -180,9 +180,9 @@ _unchanged = cv2.IMREAD_UNCHANGED
 _rgb16 = _decode_image(_unchanged, np.uint16, 3)
 
 
-def _encode_normal(normal_hw3: NDArray[Any]) -> bytes:
-    """16 bits a component, zero at 32768: the only value that both halves of the range can share exactly."""
-    return _png(np.clip(np.rint(normal_hw3 * 32767.0) + 32768, 1, 65535).astype(np.uint16))
+def normal_words(normal_hw3: NDArray[Any]) -> NDArray[np.uint16]:
+    """Normals as stored, 16 bits a component, zero at 32768: the only value that both halves can share exactly."""
+    return np.clip(np.rint(normal_hw3 * 32767.0) + 32768, 1, 65535).astype(np.uint16)
 
 
 def _decode_normal(data: bytes) -> NDArray[np.float32]:
@@ -195,7 +195,7 @@ _ENCODERS: dict[Codec, Any] = {
     "npy": npy_bytes,
     "rgb": _png,
     "grey": _png,
-    "normal": _encode_normal,
+    "normal": lambda value: _png(normal_words(value)),
     "jpeg": _encode_image(".jpg", (cv2.IMWRITE_JPEG_QUALITY, 92)),
     "json": lambda value: json.dumps(value, allow_nan=False).encode(),
 }

@@ -203,7 +203,7 @@ def _lashes(a: Atlas) -> Values:
     found = np.zeros(len(a.position_n3), np.float32)
     for outline in (skin_mask.LEFT_EYE, skin_mask.RIGHT_EYE):
         corners = a.points_l3[list(outline)]
-        off = outline_distance(a.position_n3, corners)
+        off = outline_distance(a.position_n3, corners).astype(np.float64)
         upper = smoothstep(-3, 2, a.position_n3[:, 1] - np.nanmean(corners[:, 1]))
         found = np.maximum(found, np.exp(-((off / 1.5) ** 2)) * (0.35 + 0.65 * upper))
     return found * smoothstep(-60, -40, a.position_n3[:, 2])

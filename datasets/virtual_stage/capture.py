@@ -1,5 +1,6 @@
 """A capture: a subject in an expression, with all maps, seen once by a camera under a light, as a sample in memory."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mosar.datasets import crop, lights
+from mosar.datasets import crop, lights, schema
 from mosar.datasets.virtual_stage import occlusion, skin, traced
 from mosar.datasets.virtual_stage.atlas import Atlas, atlas
+from mosar.datasets.virtual_stage.exact import POINT_BITS, UNIT_BITS, rounded
 from mosar.datasets.virtual_stage.extras import dress
 from mosar.datasets.virtual_stage.hair import veil
 from mosar.datasets.virtual_stage.people import Person, sample_expression
@@ -19,7 +21,7 @@ from mosar.datasets.virtual_stage.render import Subject, View, backdrop, render
 from mosar.datasets.virtual_stage.renderers import Renderer
 from mosar.datasets.virtual_stage.things import Body
 from mosar.models.camera import Camera, position, project, to_camera, transform_image
-from mosar.models.colour import to_srgb
+from mosar.models.colour import to_linear, to_srgb
 from mosar.models.head import Head
 from mosar.models.head.morph import landmarks, shape, vertex_normals
 from mosar.models.uv import chart, interpolate, surface, to_world
@@ -47,28 +49,27 @@ def capture(stage: Stage, person: Person, painted: skin.Skin, seed: int) -> tupl
     """
     rng = np.random.default_rng([person.seed, seed])
     head, a = stage.head, atlas(stage.head, stage.map_size)
-    expression = sample_expression(head, rng)
+    expression = sample_expression(head, rng).astype(np.float64).round(4)
     neutral, mesh = _meshes(head, person, expression)
-    triangles = torch.tensor(head.triangles_f3)
-    normals = vertex_normals(mesh[None], triangles)[0]
+    normals = _rounded(vertex_normals(mesh[None], torch.tensor(head.triangles_f3))[0], UNIT_BITS)
     seen = occlusion.visibility(head, mesh.numpy(), normals.numpy())
-    maps, texels = _maps(stage, a, painted, mesh, normals, seen)
+    maps, texels, drawn_normal = _maps(stage, a, painted, mesh, normals, seen)
 
     exposure = float(np.exp(rng.normal(0.4, 0.22)) * (0.2 / skin.brightness(person)) ** 0.35)
     light = lights.random_light(rng, stage.lights, exposure)
     camera, points = _camera(rng, head, mesh, stage.image_size)
     shadow = occlusion.shadow(head, seen, light.sh_l3) * veil(person, head.template_v3)
-    body = Body(mesh.numpy(), normals.numpy(), shadow, position(camera)[0].double().numpy(), _fineness(stage))
+    body = Body(mesh.numpy(), normals.numpy(), shadow, position(camera)[0].numpy(), _fineness(stage))
     extras = dress(head, a, person, body, rng)
-    subject = Subject(mesh, texels, torch.from_numpy(shadow), person.iris, extras)
+    subject = Subject(mesh, normals, texels, torch.from_numpy(shadow), person.iris, extras)
     behind = backdrop(rng, light, camera, stage.image_size)
     view = render(head, subject, camera, light, behind)
     colour = view.colour_hw3
     if stage.renderer == "path":
-        colour = traced.render(head, subject, a, maps["normal"], camera, light, behind)
+        colour = traced.render(head, subject, a, drawn_normal, camera, light, behind)
     sample = {
-        "mesh": mesh.numpy(),
-        "neutral": neutral.numpy(),
+        "mesh": mesh.float().numpy(),
+        "neutral": neutral.float().numpy(),
         **maps,
         "image": display(colour),
         "mask": np.where(view.skin_hw > 0.5, 255, 0).astype(np.uint8),
@@ -76,13 +77,13 @@ def capture(stage: Stage, person: Person, painted: skin.Skin, seed: int) -> tupl
         "light": light.sh_l3,
         "camera": {
             "size": stage.image_size,
-            "intrinsics": camera.intrinsics_b33[0].double().numpy().round(5).tolist(),
-            "rotation": camera.rotation_b33[0].double().numpy().round(8).tolist(),
-            "translation_mm": camera.translation_b3[0].double().numpy().round(5).tolist(),
+            "intrinsics": camera.intrinsics_b33[0].tolist(),
+            "rotation": camera.rotation_b33[0].tolist(),
+            "translation_mm": camera.translation_b3[0].tolist(),
         },
         "capture": {
             "subject": f"v{person.seed}",
-            "expression": {n: round(float(w), 4) for n, w in zip(head.expression_names, expression, strict=True)},
+            "expression": {n: float(w) for n, w in zip(head.expression_names, expression, strict=True)},
             "head_digest": head.digest,
             "light": light.name,
             "renderer": stage.renderer,
@@ -101,15 +102,20 @@ def _fineness(stage: Stage) -> float:
 
 def display(linear_hw3: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Linear RGB as 8-bit sRGB, clipped."""
-    encoded = to_srgb(torch.from_numpy(np.clip(linear_hw3, 0, 1).astype(np.float32))).numpy()
+    encoded = to_srgb(torch.from_numpy(np.clip(linear_hw3, 0, 1).astype(np.float64))).numpy()
     return (encoded * 255 + 0.5).astype(np.uint8)
 
 
-def _meshes(head: Head, person: Person, expression_e: NDArray[np.float32]) -> tuple[torch.Tensor, torch.Tensor]:
-    weights = torch.from_numpy(person.archetype_a)[None], torch.from_numpy(person.mode_m)[None]
+def _rounded(values: torch.Tensor, bits: int) -> torch.Tensor:
+    return torch.from_numpy(rounded(values.numpy(), bits))
+
+
+def _meshes(head: Head, person: Person, expression_e: NDArray[np.float64]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Neutral and with the expression (V 3), mm, float64 numbers that float32 holds."""
+    archetype, mode = (torch.from_numpy(w).double().expand(2, -1) for w in (person.archetype_a, person.mode_m))
     both = torch.from_numpy(np.stack([np.zeros_like(expression_e), expression_e]))
-    neutral, mesh = shape(head, weights[0].expand(2, -1), weights[1].expand(2, -1), both)
-    return neutral.float(), mesh.float()
+    neutral, mesh = shape(head, archetype, mode, both)
+    return _rounded(neutral, POINT_BITS), _rounded(mesh, POINT_BITS)
 
 
 def _maps(
@@ -119,13 +125,16 @@ def _maps(
     mesh: torch.Tensor,
     normals: torch.Tensor,
     seen: occlusion.Visibility,
-) -> tuple[dict[str, NDArray[Any]], torch.Tensor]:
-    """The five maps as a sample holds them; and the renderer's texels (see :class:`Subject`)."""
+) -> tuple[dict[str, NDArray[Any]], torch.Tensor, NDArray[np.float64]]:
+    """The five maps as a sample holds them; the renderer's texels (see :class:`Subject`), and its tangent normals.
+
+    What is drawn are the maps as a reader gets them: quantised.
+    """
     head, texels = stage.head, chart(stage.head, stage.map_size)
     triangles = torch.tensor(head.triangles_f3)
     thick = occlusion.thickness(head, mesh.numpy(), normals.numpy())
     open_v = torch.from_numpy(np.stack([occlusion.openness(head, seen), thick], 1))
-    opened, depth = interpolate(texels, triangles, open_v[None])[0].flatten(1).numpy()[:, a.inside_n]
+    opened, depth = interpolate(texels, triangles, open_v[None].double())[0].flatten(1).numpy()[:, a.inside_n]
     cavity = skin.cavity(a, painted.height_n)
     on_mesh = surface(texels, head, mesh[None])
     normal = skin.tangent_normals(a, painted.height_n, on_mesh.position_b3hw[0].permute(1, 2, 0).numpy())
@@ -137,16 +146,19 @@ def _maps(
     eight = {name: (a.map(value) * 255 + 0.5).astype(np.uint8) for name, value in single.items()}
     maps: dict[str, NDArray[Any]] = {"diffuse": display(a.map(painted.diffuse_n3)), **eight, "normal": normal}
     hidden = np.maximum(a.areas["pocket"], painted.scalp_n * (painted.scalp_n > 0.4))
-    world = to_world(on_mesh, torch.from_numpy(normal).permute(2, 0, 1)[None])
-    flat = [painted.specular_n, cavity, single["translucency"]]
-    stacked = np.concatenate([a.map(painted.diffuse_n3), np.stack([a.map(v) for v in flat], -1)], -1)
+    drawn = schema.normal_words(normal) / 32767 - 32768 / 32767
+    drawn /= np.sqrt((drawn**2).sum(-1, keepdims=True))
+    world = to_world(on_mesh, torch.from_numpy(drawn).permute(2, 0, 1)[None])
+    diffuse = to_linear(torch.from_numpy(maps["diffuse"]).double() / 255).numpy()
+    flat = [maps["specular"] / 255, a.map(cavity), maps["translucency"] / 255]
+    stacked = np.concatenate([diffuse, np.stack(flat, -1)], -1)
     parts = [torch.from_numpy(np.ascontiguousarray(stacked.transpose(2, 0, 1), np.float32))[None], world.float()]
     parts.append(torch.from_numpy(np.ascontiguousarray(a.map(hidden), np.float32))[None, None])
-    return maps, torch.cat(parts, 1)
+    return maps, torch.cat(parts, 1), drawn
 
 
 def _camera(rng: np.random.Generator, head: Head, mesh: torch.Tensor, size: int) -> tuple[Camera, NDArray[np.float32]]:
-    """A camera that sees the face's crop, and the landmarks (478 3) in it, visibility 1 for all that are embedded.
+    """A camera (float64) that sees the face's crop, and the landmarks (478 3) in it, visibility 1 if embedded.
 
     From 35 mm selfies to 200 mm portraits: the distance decides perspective. The face is off the optical axis.
     """
@@ -160,16 +172,19 @@ def _camera(rng: np.random.Generator, head: Head, mesh: torch.Tensor, size: int)
     aside = rng.normal(0, 0.07, 2) * distance
     translation = np.array([*aside, distance]) - rotation @ centre
     wide = Camera(
-        torch.diag(torch.tensor([1000.0, 1000.0, 1.0]))[None],
-        torch.from_numpy(rotation).float()[None],
-        torch.from_numpy(translation).float()[None],
+        torch.diag(torch.tensor([1000.0, 1000.0, 1.0])).double()[None],
+        torch.from_numpy(rotation.round(8))[None],
+        torch.from_numpy(translation.round(5))[None],
     )
     points = landmarks(head, mesh[None])
     marks = np.concatenate([project(wide, points)[0].numpy(), head.landmark_triangle_l[:, None] >= 0], 1)
     marks[marks[:, 2] == 0] = 0
     affine = crop.face_crop(marks, size)
-    camera = transform_image(wide, torch.from_numpy(affine).float()[None])
-    return camera, crop.transform_points(marks, affine)
+    close = transform_image(wide, torch.from_numpy(affine)[None])
+    camera = dataclasses.replace(close, intrinsics_b33=torch.from_numpy(close.intrinsics_b33.numpy().round(5)))
+    marks[:, :2] = project(camera, points)[0].numpy()
+    marks[marks[:, 2] == 0] = 0
+    return camera, marks.astype(np.float32)
 
 
 def _visible(

@@ -7,6 +7,7 @@ import torch
 
 from mosar.datasets import skin_mask
 from mosar.datasets.virtual_stage.atlas import Atlas, outline_distance, smoothstep
+from mosar.datasets.virtual_stage.exact import POINT_BITS, rounded
 from mosar.datasets.virtual_stage.hair import colour
 from mosar.datasets.virtual_stage.noise import bumps, gradient_noise
 from mosar.datasets.virtual_stage.people import Person
@@ -102,11 +103,13 @@ def _lashes(head: Head, person: Person, body: Body) -> list[Strands]:
     long = rng.uniform(5.5, 8.5) * (1.15 - 0.3 * person.male)
     own = lashes.hairs(head, torch.from_numpy(body.vertices_v3)[None], long / _LONG_MM)[0].numpy()
     rows = []
-    for points in [own] if len(own) else _rims(head, body, long, rng):
+    for exact in [own] if len(own) else _rims(head, body, long, rng):
+        points = rounded(exact, POINT_BITS).astype(np.float32)
         up = np.sign(points[:, -1, 1] - points[:, 0, 1])[:, None, None]
         out = np.broadcast_to(np.array([0, 0.3, 0]) * up + np.array([0, 0, 0.95]), points.shape)
         albedo = np.broadcast_to(0.3 * person.hair + 0.004, points.shape)
-        rows.append(Strands(points, albedo, np.full(points.shape, 0.7), out, np.full(len(points), 0.3), FUZZ))
+        width = np.full(len(points), 0.16 * body.fineness**-0.6)
+        rows.append(Strands(points, albedo, np.full(points.shape, 0.7), out, width, FUZZ))
     return rows
 
 

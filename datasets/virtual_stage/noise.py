@@ -18,7 +18,7 @@ def gradient_noise(points_n3: Points, wavelength: float, seed: int, texel: float
     mean over the texel, so that noise that the map cannot hold fades out.
     """
     points = np.ascontiguousarray(points_n3, np.float64) / wavelength
-    return _gradient(points, _word(seed)) * _fade(wavelength, texel)
+    return np.asarray(_gradient(points, _word(seed)) * _fade(wavelength, texel), np.float32)
 
 
 def fractal_noise(
@@ -54,7 +54,7 @@ def spots(
 def cells(points_n3: Points, cell: float, seed: int, texel: float | Values = 0.0) -> Values:
     """Distance (n) to the nearest of one random point a cell, over ``cell``: 0 at a pore, about 0.8 between pores."""
     points = np.ascontiguousarray(points_n3, np.float64) / cell
-    return 0.52 + (_cells(points, _word(seed)) - 0.52) * _fade(0.75 * cell, texel)
+    return np.asarray(0.52 + (_cells(points, _word(seed)) - 0.52) * _fade(0.75 * cell, texel), np.float32)
 
 
 def pits(points_n3: Points, cell: float, seed: int, texel: float | Values = 0.0) -> Values:
@@ -78,13 +78,13 @@ def _word(seed: int) -> np.uint32:
     return np.uint32(seed % 2**32)
 
 
-def _fade(wavelength: float | NDArray[np.floating], texel: float | Values) -> Values:
+def _fade(wavelength: float | NDArray[np.floating], texel: float | Values) -> NDArray[np.float64]:
     """How much of noise is left in the mean over a texel, nothing where the texel is twice as long as the wave.
 
     The curve was fitted to noise that was averaged over the texels of a face.
     """
-    ratio = np.asarray(texel, np.float32) / np.maximum(wavelength, 1e-6)
-    return np.asarray(np.exp(-0.53 * ratio**1.5) * np.clip(2 - ratio, 0, 1), np.float32)
+    ratio = np.asarray(texel, np.float64) / np.maximum(wavelength, 1e-6)
+    return np.asarray(np.exp(-0.53 * ratio**1.5) * np.clip(2 - ratio, 0, 1))
 
 
 @numba.njit(cache=True)

@@ -42,13 +42,13 @@ def visibility(head: Head, vertices_v3: NDArray[np.floating], normals_v3: NDArra
 
 def openness(head: Head, seen: Visibility) -> Values:
     """Ambient occlusion (V): the cosine-weighted share of the sky that is open, 1 where all of it is."""
-    return _smooth(head, (seen.open_vd.sum(1) / np.maximum(seen.cosine_vd.sum(1), 1e-6))[:, None], 1)[:, 0]
+    opened, whole = (x.sum(1, dtype=np.float64) for x in (seen.open_vd, seen.cosine_vd))
+    return _smooth(head, (opened / np.maximum(whole, 1e-6))[:, None], 1)[:, 0]
 
 
 def shadow(head: Head, seen: Visibility, light_l3: NDArray[np.floating]) -> Values:
     """The share (V, 3) of the light's irradiance that reaches a vertex past the head's own shadows."""
-    radiance = sh.evaluate(torch.from_numpy(_sphere()).float()).numpy() @ light_l3
-    radiance = np.maximum(radiance, 1e-3).astype(np.float32)
+    radiance = np.maximum(sh.evaluate(torch.from_numpy(_sphere())).numpy() @ light_l3, 1e-3)
     ratio = (seen.open_vd @ radiance) / np.maximum(seen.cosine_vd @ radiance, 1e-6)
     return _smooth(head, ratio, 1)
 
@@ -60,9 +60,19 @@ def thickness(head: Head, vertices_v3: NDArray[np.floating], normals_v3: NDArray
     return _smooth(head, np.clip(depth, 0, THICKEST_MM)[:, None], 2)[:, 0]
 
 
-def distances(head: Head, vertices_v3: Any, start_n3: Any, way_n3: Any) -> Values:
-    """How far (n), mm, rays go before they meet the head; very far if they never do."""
-    return np.asarray(_run(head, vertices_v3, start_n3, way_n3, "DISTANCE"), np.float32)
+def distances(head: Head, vertices_v3: Any, start_n3: Any, way_n3: Any) -> NDArray[np.float64]:
+    """How far (n), mm, rays of unit direction go before they meet the head; infinitely far if they never do.
+
+    Which triangle they meet is Embree's word; where, is computed in double precision.
+    """
+    triangle = np.asarray(_run(head, vertices_v3, start_n3, way_n3, "INTERSECT"), np.int64)
+    hit = triangle >= 0
+    corners = np.asarray(vertices_v3, np.float64)[head.triangles_f3[triangle[hit]]]
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    start, way = np.asarray(start_n3, np.float64)[hit], np.asarray(way_n3, np.float64)[hit]
+    far = np.full(len(hit), np.inf)
+    far[hit] = ((corners[:, 0] - start) * normal).sum(1) / (way * normal).sum(1)
+    return far
 
 
 def _run(head: Head, vertices_v3: Any, start_n3: Any, way_n3: Any, query: str) -> NDArray[Any]:

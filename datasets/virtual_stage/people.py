@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mosar.datasets.virtual_stage.exact import rounded
 from mosar.models.head import Head
 from mosar.models.head.moods import sample_expression
 from mosar.models.head.sample import sample_identity
@@ -26,6 +27,7 @@ SURFACE = 0.035
 DARKNESS = (-0.58, 1.38)
 """Range of the first coordinate in which subjects lie evenly: with the variation on a face, the measured 1-99 %."""
 
+_WEIGHT_BITS = 12
 _EXPECTED_DARKNESS = {"african": 1.0, "asian": 0.05, "caucasian": -0.25}
 
 
@@ -55,10 +57,11 @@ def sample_person(head: Head, seed: int) -> Person:
     torch_rng = torch.Generator().manual_seed(int(rng.integers(2**62)))
     darkness = rng.uniform(*DARKNESS)
     candidates = [sample_identity(head, torch_rng) for _ in range(6)]
-    expected = np.array([_mean(head, c.archetype_a.numpy(), _EXPECTED_DARKNESS) for c in candidates])
+    mixtures = [_mixture(c.archetype_a.numpy()) for c in candidates]
+    expected = np.array([_mean(head, m, _EXPECTED_DARKNESS) for m in mixtures])
     likely = np.exp(-(((expected - darkness) / 0.35) ** 2)) + 1e-6
-    identity = candidates[rng.choice(len(candidates), p=likely / likely.sum())]
-    weights = identity.archetype_a.numpy()
+    chosen = rng.choice(len(candidates), p=likely / likely.sum())
+    weights = mixtures[chosen]
     male = _mean(head, weights, {"female": 0.0, "male": 1.0})
     old = _mean(head, weights, {"child": 0.0, "young": 0.25, "old": 1.0})
     age = float(np.clip(8 + 68 * old + rng.normal(0, 5), 6, 85))
@@ -67,7 +70,7 @@ def sample_person(head: Head, seed: int) -> Person:
     return Person(
         seed=seed,
         archetype_a=weights,
-        mode_m=identity.mode_m.numpy(),
+        mode_m=rounded(candidates[chosen].mode_m.numpy(), _WEIGHT_BITS).astype(np.float32),
         tone=tone,
         age=age,
         male=male,
@@ -76,6 +79,13 @@ def sample_person(head: Head, seed: int) -> Person:
         iris=_iris_colour(rng, darkness),
         traits=_traits(rng, darkness, age, male),
     )
+
+
+def _mixture(archetype_a: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Convex weights on a grid; the largest takes up what is left."""
+    found = rounded(archetype_a, _WEIGHT_BITS)
+    found[found.argmax()] += 1 - found.sum()
+    return found.astype(np.float32)
 
 
 def skin_tone(tone: Floats) -> Floats:

@@ -3,6 +3,7 @@
 Skin is shaded by the project's own shading; the head's cast shadows come from :mod:`occlusion`, at vertices.
 """
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -18,29 +19,28 @@ from mosar.datasets.virtual_stage.things import FUZZ, HAIR, SKIN
 from mosar.models.camera import Camera, to_camera, transform_image, views
 from mosar.models.colour import to_linear
 from mosar.models.head import Head
-from mosar.models.head.morph import vertex_normals
 from mosar.models.rasterizer import covered, gather, rasterize, scatter
 from mosar.models.shading import Material, irradiance, shade
 from mosar.models.uv import sample
 
 EYES, MOUTH = 1, 2
 SUPERSAMPLE = 2
-SHARPNESS = 10.0
-"""Phong sharpness of highlights in pictures (roughness 0.47): skin's measured lobes are wider than the model's one."""
 HAIR_SHEEN = 0.3
 """Share of a highlight that hair keeps: strands are wider than hairs and hide less of one another."""
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """All that is seen of a subject, as float32 tensors.
+    """All that is seen of a subject, as tensors; the head's vertices float64, on the grid of :mod:`exact`.
 
-    ``vertices_v3``: mm, head frame. ``texels_1chw``: skin maps stacked: diffuse 3 linear, specular, cavity (the fine
-    part of AO), translucency, head-frame normal 3, and how far a texel is covered by scalp hair or lies in a pocket.
-    ``shadow_v3``: share of the light that reaches a vertex. ``iris``: linear albedo. ``extras``: hair, clothes.
+    ``vertices_v3``: mm, head frame; ``normals_v3`` there. ``texels_1chw``: skin maps stacked: diffuse 3 linear,
+    specular, cavity (the fine part of AO), translucency, head-frame normal 3, and how far a texel is covered by scalp
+    hair or lies in a pocket. ``shadow_v3``: share of the light that reaches a vertex. ``iris``: linear albedo.
+    ``extras``: hair, clothes.
     """
 
     vertices_v3: Tensor
+    normals_v3: Tensor
     texels_1chw: Tensor
     shadow_v3: Tensor
     iris: NDArray[np.floating]
@@ -56,27 +56,27 @@ class View:
     colour_hw3: NDArray[np.float32]
     alpha_hw: NDArray[np.float32]
     skin_hw: NDArray[np.float32]
-    depth_hw: NDArray[np.float32]
+    depth_hw: NDArray[np.float64]
 
 
 @torch.no_grad()
 def render(
     head: Head, subject: Subject, camera: Camera, light: lights.Light, background_hw3: NDArray[np.float32]
 ) -> View:
-    """Render at the background's size."""
+    """Render at the background's size; ``camera`` in double precision."""
     height, width = background_hw3.shape[:2]
-    fine = transform_image(camera, torch.diag(torch.tensor([SUPERSAMPLE, SUPERSAMPLE, 1.0])))
-    extras, heads = subject.extras, len(head.triangles_f3)
-    vertices = torch.cat([subject.vertices_v3, extras.vertices_v3])[None]
+    fine = transform_image(camera, torch.diag(torch.tensor([SUPERSAMPLE, SUPERSAMPLE, 1.0])).double())
+    extras = subject.extras
+    vertices = torch.cat([subject.vertices_v3, extras.vertices_v3.double()])[None]
     triangles = torch.cat([torch.tensor(head.triangles_f3), extras.triangles_f3 + len(subject.vertices_v3)])
     size = (height * SUPERSAMPLE, width * SUPERSAMPLE)
     fragments = rasterize(vertices, triangles, fine, size)
+    # seen in double precision, so that all machines see the same; shaded in single
     seen = covered(fragments, len(triangles))
-    normals = torch.cat(
-        [vertex_normals(vertices[:, : len(subject.vertices_v3)], triangles[:heads])[0], extras.normals_v3]
-    )
+    seen = dataclasses.replace(seen, barycentric_n3=seen.barycentric_n3.float())
+    normals = torch.cat([subject.normals_v3.float(), extras.normals_v3])
     normal = normalize(gather(seen, triangles, normals[None]), dim=-1)
-    view = views(fine, gather(seen, triangles, vertices)[None])[0]
+    view = views(fine.to(torch.float32), gather(seen, triangles, vertices.float())[None])[0]
     lit = gather(seen, triangles, torch.cat([subject.shadow_v3, extras.shadow_v3])[None])
     material = torch.cat([torch.tensor(head.material_f), extras.material_f])[seen.triangle_n]
 
@@ -103,7 +103,7 @@ def render(
 
     light_1lc = torch.from_numpy(light.sh_l3)[None]
     surface = Material(diffuse, specular, torch.ones_like(cavity), translucency)
-    colour = shade(surface, normal, view, light_1lc, sharpness=SHARPNESS)
+    colour = shade(surface, normal, view, light_1lc)
     scattered = diffuse / math.pi * irradiance(light_1lc, normal[None], translucency[None])[0]
     lit = lit.clamp(0, 1)
     # what a lobe sees is shut off sooner than the whole sky is, most at grazing angles; fuzz is too thin for one
@@ -175,11 +175,11 @@ def _glint(light: lights.Light, material: Tensor, normal: Tensor, view: Tensor, 
 def eyes_and_mouth(head: Head, material: int, iris: NDArray[np.floating]) -> Tensor:
     """The fixed linear map (1, 3, H, W) of eyes or mouth; the iris takes the subject's colour."""
     stored = getattr(head, f"{head.material_names[material]}_albedo_hw3")
-    albedo = to_linear(torch.tensor(stored).permute(2, 0, 1)[None] / 255.0)
+    albedo = to_linear(torch.tensor(stored).permute(2, 0, 1)[None].double() / 255.0)
     if material != EYES:
-        return albedo
+        return albedo.float()
     value = albedo.mean(1, keepdim=True)
     coloured = ((value > 0.012) & (value < 0.35)).float()
     mean = (value * coloured).sum() / coloured.sum().clamp_min(1)
-    tinted = torch.tensor(iris).float()[None, :, None, None] * (value / mean.clamp_min(1e-3)).clamp(0.3, 2)
-    return torch.where(coloured > 0, tinted, albedo * torch.where(value >= 0.35, 0.8, 1.0))
+    tinted = torch.tensor(iris).double()[None, :, None, None] * (value / mean.clamp_min(1e-3)).clamp(0.3, 2)
+    return torch.where(coloured > 0, tinted, albedo * torch.where(value >= 0.35, 0.8, 1.0)).float()

@@ -91,7 +91,7 @@ def tangent_normals(a: Atlas, height_n: Values, position_hw3: NDArray[np.floatin
 
 def translucency(a: Atlas, thickness_n: Values) -> Values:
     """Translucency (n) in [0, 1] from the thickness (mm) below a texel; lips, lids and nostrils let more light in."""
-    thin = np.exp(-np.clip(thickness_n, 0, 60) / 9)
+    thin = np.exp(-np.clip(np.asarray(thickness_n, np.float64), 0, 60) / 9)
     soft = 0.25 * a.areas["lips"] + 0.12 * a.areas["eyelids"] + 0.2 * a.areas["nostrils"] + 0.1 * a.areas["nose"]
     return np.clip(0.22 + 0.6 * thin + soft, 0, 1).astype(np.float32)
 
@@ -251,6 +251,6 @@ def cavity(a: Atlas, height_n: Values) -> Values:
     """The fine part of ambient occlusion (n): how little light comes into the relief's pits and creases."""
     import cv2
 
-    height = np.asarray(a.map(height_n), np.float32)
+    height = np.asarray(a.map(height_n), np.float64)
     pit = cv2.GaussianBlur(height, (0, 0), max(1.0, a.size / 170)) - height
     return np.clip(1 - 1.6 * np.maximum(pit, 0), 0.4, 1).ravel()[a.inside_n].astype(np.float32)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosar.datasets.virtual_stage import occlusion
+from mosar.datasets.virtual_stage.exact import POINT_BITS, UNIT_BITS, rounded
 from mosar.datasets.virtual_stage.things import Body
 from mosar.models.head import Head
 
@@ -163,7 +164,8 @@ def grow(
     line = np.stack(points, 1)
     for _ in range(2):
         line[:, 1:-1] = 0.25 * line[:, :-2] + 0.5 * line[:, 1:-1] + 0.25 * line[:, 2:]
-    return line.astype(np.float32), np.stack(outs, 1).astype(np.float32)
+    ways = rounded(np.stack(outs, 1), UNIT_BITS)
+    return rounded(line, POINT_BITS).astype(np.float32), ways.astype(np.float32)
 
 
 def _over(place_s3: Floats, roots: Roots, hull: Hull | None) -> tuple[Floats, Floats]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mosar.datasets.virtual_stage.exact import POINT_BITS, UNIT_BITS, rounded
 from mosar.models.head.morph import vertex_normals
 
 SKIN, HAIR, FRAME, CLOTH, HAND, FUZZ = 0, 16, 17, 18, 19, 20
@@ -18,13 +19,13 @@ Floats = NDArray[np.floating]
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """A head that is dressed (V 3 each): points in mm, normals, share of light past its own shadows.
+    """A head that is dressed (V 3 each): points in mm, normals, share of light past its own shadows; see :mod:`exact`.
 
     ``eye_3``: the camera's place. ``fineness``: share of the hairs that are drawn, each as much wider.
     """
 
-    vertices_v3: NDArray[np.float32]
-    normals_v3: NDArray[np.float32]
+    vertices_v3: NDArray[np.float64]
+    normals_v3: NDArray[np.float64]
     shadow_v3: NDArray[np.float32]
     eye_3: NDArray[np.float64]
     fineness: float
@@ -57,11 +58,12 @@ class Mesh:
         rest_x3: Floats | None = None,
     ) -> Self:
         """With smooth normals; one albedo or share of light may serve all points."""
-        points = np.asarray(vertices_x3, np.float32)
+        points = rounded(vertices_x3, POINT_BITS)
         normals = vertex_normals(torch.from_numpy(points)[None], torch.from_numpy(triangles_g3.astype(np.int64)))[0]
         albedo, shadow = (np.broadcast_to(np.asarray(x), points.shape) for x in (albedo, shadow))
         rest = points if rest_x3 is None else rest_x3
-        return cls(points, triangles_g3.astype(np.int64), material, albedo, shadow, rest, normals.numpy())
+        exact = points.astype(np.float32), rounded(normals.numpy(), UNIT_BITS).astype(np.float32)
+        return cls(exact[0], triangles_g3.astype(np.int64), material, albedo, shadow, rest, exact[1])
 
     @classmethod
     def none(cls) -> Self:
@@ -80,7 +82,7 @@ class Mesh:
 
 @dataclass(frozen=True, eq=False)
 class Strands:
-    """Hairs (s) as polylines of k points: mm, linear albedo at each point, share of light, width at the root in mm.
+    """Hairs (s) as polylines of k points: mm, linear albedo at each point, share of light, width in mm.
 
     ``out_sk3``: away from the head, unit: where a hair's lit side is.
     """
@@ -123,8 +125,9 @@ class Strands:
 
     @staticmethod
     def taper(steps: int) -> Floats:
-        """Width along a hair over that at its root."""
-        return (1 - 0.75 * np.linspace(0, 1, steps) ** 2).astype(np.float32)
+        """Width along a hair over its usual one: a strand stands for many hairs, which leave the skin one by one."""
+        t = np.linspace(0, 1, steps)
+        return (np.clip(0.3 + 5 * t, 0, 1) * (1 - 0.75 * t**2)).astype(np.float32)
 
 
 def tube(

@@ -3,21 +3,21 @@
 Shapes and maps are those of :mod:`render`, so that its mask and depths hold here too. Linear RGB.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mosar.datasets import lights, path_tracer
 from mosar.datasets.virtual_stage.atlas import Atlas, smoothstep
 from mosar.datasets.virtual_stage.extras import SPECULAR
-from mosar.datasets.virtual_stage.render import EYES, HAIR_SHEEN, MOUTH, SHARPNESS, Subject, eyes_and_mouth
+from mosar.datasets.virtual_stage.render import EYES, HAIR_SHEEN, MOUTH, Subject, eyes_and_mouth
 from mosar.datasets.virtual_stage.things import CLOTH, FRAME, HAIR, HAND, Mesh
 from mosar.models.camera import Camera
 from mosar.models.head import Head
-from mosar.models.head.morph import vertex_normals
+from mosar.models.shading import SHARPNESS
 
 SAMPLES = 64
 """Paths a pixel."""
@@ -25,8 +25,13 @@ SAMPLES = 64
 Floats = NDArray[np.floating]
 _WET = {"type": "roughplastic", "int_ior": 1.376}
 _BOUNCES = 4
-_ALPHA = (2 / (4 * SHARPNESS + 2)) ** 0.5
-"""Of GGX, as wide as the fast renderer's lobe."""
+_WINDOW = math.pi**2 / 288
+"""Variance that the window of the nine bands (:func:`mosar.models.shading.sh.window`) adds to a lobe."""
+_ALPHA = 1 / (2 / (1 / (SHARPNESS + 2) + _WINDOW) - 3) ** 0.5
+"""Of GGX, as wide as the lobes that nine bands of light can draw with Phong's ``SHARPNESS``, of variance 1 / (s + 2).
+
+Networks see highlights that they can draw. A lobe of the sharpness alone looks wet under small lamps.
+"""
 _FIREFLY = 12.0
 """Radiance, in units of the face's, beyond which a pixel is cut: rare paths that few samples cannot average."""
 
@@ -59,8 +64,7 @@ def render(
 
 def _head(head: Head, subject: Subject, a: Atlas, normal_hw3: Floats) -> dict[str, Any]:
     """Skin with its clothes painted on, eyes, mouth."""
-    vertices = subject.vertices_v3.numpy()
-    normals = vertex_normals(subject.vertices_v3[None], torch.tensor(head.triangles_f3))[0].numpy()
+    vertices, normals = subject.vertices_v3.numpy(), subject.normals_v3.numpy()
     corner_w = np.zeros(len(head.uv_w2), np.int64)
     corner_w[head.uv_triangles_f3.ravel()] = head.triangles_f3.ravel()
     eyes, mouth = (eyes_and_mouth(head, i, subject.iris)[0].permute(1, 2, 0).numpy() for i in (EYES, MOUTH))

@@ -6,7 +6,7 @@ with ``image_n`` (N), the ascending index of each point's light; a light (1, 81,
 
 from mosar.models.shading import sh
 from mosar.models.shading.light import irradiance, negative_lobes, reflection
-from mosar.models.shading.material import Material, shade
+from mosar.models.shading.material import SHARPNESS, Material, shade
 from mosar.models.shading.module import Light
 
-__all__ = ["Light", "Material", "irradiance", "negative_lobes", "reflection", "sh", "shade"]
+__all__ = ["SHARPNESS", "Light", "Material", "irradiance", "negative_lobes", "reflection", "sh", "shade"]

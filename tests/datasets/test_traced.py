@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from mosar.datasets import lights, schema
+from mosar.datasets import lights, path_tracer, schema
 from mosar.datasets.virtual_stage import hair, hands, hats, occlusion, renderers, skin
 from mosar.datasets.virtual_stage.atlas import atlas
 from mosar.datasets.virtual_stage.capture import Stage, capture
@@ -50,6 +50,16 @@ def test_both_renderers_see_the_same_capture(head):
     assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.85  # and not mirrored, nor moved
     face = fast["mask"] > 0
     assert 0.6 < b[face].mean() / a[face].mean() < 1.4
+
+
+def test_a_pixel_without_a_number_takes_its_neighbours_median():
+    picture = np.random.default_rng(0).random((6, 6, 4)).astype(np.float32)
+    spoilt = picture.copy()
+    spoilt[2, 3, 1], spoilt[0, 0] = np.nan, np.inf
+    mended = path_tracer._mended(spoilt)
+    np.testing.assert_array_equal((mended != picture).any(-1).nonzero(), ([0, 2], [0, 3]))
+    around = np.delete(picture[1:4, 2:5].reshape(9, 4), 4, 0)
+    np.testing.assert_allclose(mended[2, 3], np.median(around, 0))
 
 
 def test_without_the_path_tracer_the_extra_is_named(monkeypatch):

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mosar.datasets import lights, schema
-from mosar.datasets.virtual_stage import noise, skin
+from mosar.datasets.virtual_stage import exact, noise, skin
 from mosar.datasets.virtual_stage.atlas import atlas
 from mosar.datasets.virtual_stage.capture import Stage, capture
 from mosar.datasets.virtual_stage.people import (
@@ -110,6 +110,24 @@ def test_landmarks_are_the_meshs_through_the_camera(head, shot):
     seen = sample["landmarks"][:, 2] > 0
     assert seen.sum() > 300
     np.testing.assert_allclose(project(camera, points)[0, seen].numpy(), sample["landmarks"][seen, :2], atol=0.05)
+
+
+def test_what_is_drawn_is_what_is_written(shot):
+    sample, _ = shot
+    for name in ("mesh", "neutral"):
+        np.testing.assert_array_equal(sample[name], exact.rounded(sample[name], exact.POINT_BITS))
+    for name in ("intrinsics", "rotation", "translation_mm"):
+        np.testing.assert_array_equal(np.round(sample["camera"][name], 8), sample["camera"][name])
+    weights = np.array(list(sample["capture"]["expression"].values()))
+    np.testing.assert_array_equal(weights.round(4), weights)
+
+
+def test_people_are_convex_mixtures_on_a_grid(head):
+    for seed in range(20):
+        person = sample_person(head, seed)
+        assert person.archetype_a.astype(np.float64).sum() == 1
+        assert person.archetype_a.min() >= 0
+        np.testing.assert_array_equal(person.mode_m * 4096, np.rint(person.mode_m * 4096))
 
 
 def test_the_same_seed_gives_the_same_bytes(head, shot):
