@@ -69,9 +69,6 @@ def main(config: TrainAll) -> None:
         )
     picture = storage.join(storage.root(config.storage), "runs", f"timeline-{config.preset}.png")
     storage.write_bytes(picture, pictures.timeline(spans, time.time()))
-    for name, location in runs.items():
-        if rows[name].state == "done":
-            train_stage.draw(location)
     print(f"{picture}: what ran when")
     for error in failed.values():
         if not isinstance(error, MosarError):

@@ -9,7 +9,7 @@ from typing import Any
 from mosar.datasets import schema
 from mosar.errors import ConfigError, DataError
 from mosar.jobs import entry, stages
-from mosar.platform import boards, cluster, pictures, run, stopping, storage, tracking, trainer
+from mosar.platform import boards, cluster, run, stopping, storage, tracking, trainer
 from mosar.platform.manifest import open_manifest
 from mosar.platform.progress import Row, following
 from mosar.platform.train_config import TrainConfig
@@ -54,7 +54,6 @@ def main(config: TrainStage) -> None:
         with cluster.connect(), following({config.run: row}, also=also), stopping.on_signals() as asked:
             trainer.fit(spec, asked)
             row.state = "done"
-        draw(spec.location)
     finished = run.summary(spec.location)
     assert finished is not None
     held_out = finished["heldout"]
@@ -62,17 +61,13 @@ def main(config: TrainStage) -> None:
 
 
 def followers(locations: Sequence[str]) -> list[Callable[[], None]]:
-    """What else follows runs while they train: TensorBoard's event files, and MLflow where it is wanted."""
-    found: list[Callable[[], None]] = [boards.Board(location).update for location in locations]
+    """What else follows runs while they train: TensorBoard's event files, curves, and MLflow where it is wanted."""
+    found: list[Callable[[], None]] = [
+        follower(location).update for follower in (boards.Board, boards.Curves) for location in locations
+    ]
     if tracking.wanted():
         found += [tracking.Tracker(location).update for location in locations]
     return found
-
-
-def draw(location: str) -> None:
-    """Put a picture of the run's curves into its folder."""
-    name = location.rsplit("/", 1)[-1]
-    storage.write_bytes(storage.join(location, "curves.png"), pictures.curves(run.metrics(location), name))
 
 
 def prepare(config: TrainStage) -> trainer.RunSpec:

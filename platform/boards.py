@@ -1,17 +1,20 @@
-"""A run's metrics for TensorBoard: an event file in the run's folder that follows its ``metrics.jsonl``.
+"""What follows a run in its own folder: an event file for TensorBoard, and a picture of its curves.
 
-It holds what the metrics hold, no more: where a run went back to a checkpoint, a new file begins, which also tells a
-TensorBoard that is looking to forget what it has read.
+The event file holds what ``metrics.jsonl`` holds, no more: where a run went back to a checkpoint, a new file begins,
+which also tells a TensorBoard that is looking to forget what it has read.
 """
 
 import struct
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mosar.platform import run, storage
+from mosar.platform import checkpoint, pictures, run, storage
 
 FOLDER = "tensorboard"
+_CURVES = "curves.png"
 _NO_CURVE = {"step", "time"}
+_DRAW_S = 60.0
 
 
 class Board:
@@ -41,6 +44,29 @@ class Board:
         storage.write_bytes(self._file, begin + _events(lines))
         for name in before:
             storage.remove(storage.join(self._folder, name))
+
+
+class Curves:
+    """The picture of the run at ``location``: :meth:`update` draws it anew when there is a new checkpoint.
+
+    At most once a minute, and once more when the run is finished.
+    """
+
+    def __init__(self, location: str) -> None:
+        self._location = location
+        self._drawn: int | None = None
+        self._at, self._whole = float("-inf"), run.summary(location) is not None
+
+    def update(self) -> None:
+        if self._whole:
+            return
+        newest, whole = max(checkpoint.steps(self._location), default=0), run.summary(self._location) is not None
+        if not whole and (newest in (0, self._drawn) or time.monotonic() - self._at < _DRAW_S):
+            return
+        name = self._location.rsplit("/", 1)[-1]
+        picture = pictures.curves(run.metrics(self._location), name)
+        storage.write_bytes(storage.join(self._location, _CURVES), picture)
+        self._drawn, self._at, self._whole = newest, time.monotonic(), whole
 
 
 def values(line: Mapping[str, Any]) -> dict[str, float]:

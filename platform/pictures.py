@@ -1,11 +1,24 @@
-"""Pictures of runs: curves of one, a time line of several; PNG bytes."""
+"""Pictures of runs: previews and curves of one, a time line of several; PNG bytes."""
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _OVER = {"done": "#6acc64", "failed": "#d65f5f", "skipped": "#956cb4", "stopped": "#d5bb67"}
 _COLOURS = {"waiting": "#cccccc", "training": "#4878d0", **_OVER}
+
+
+def png(picture_3hw: "Tensor") -> bytes:
+    """A display-encoded picture in [0, 1]."""
+    from PIL import Image
+
+    pixels = (picture_3hw.detach().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def curves(lines: Sequence[Mapping[str, Any]], title: str) -> bytes:

@@ -3,12 +3,17 @@
 ``ray job stop`` sends the driver SIGTERM, Ctrl-C SIGINT. Rank 0 of each run looks for the note and tells the other
 workers between two steps, so that all leave after the same one. Whoever is killed before that loses the steps since the
 last checkpoint, as always.
+
+A node that is to be taken away (Ray calls it draining; as a spot node that got its notice) stops no run: the run saves
+checkpoints until the node is gone, and Ray Train starts the workers again without it.
 """
 
 import contextlib
+import enum
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from types import FrameType
@@ -19,8 +24,13 @@ from mosar.platform import storage
 
 Result = TypeVar("Result")
 
+WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
+"""Environment variable of Ray Train: "0" where nobody looks for nodes that are to be taken away."""
+
 _NOTE = "stop.json"
 _LOOK_S = 0.25
+_ASK_S, _SAVE_S = 1.0, 10.0
+"""Between questions whether a node is to be taken away; between checkpoints once one is."""
 _SAID = b"\nstopping: runs save a checkpoint at the end of their step; a second signal ends this at once\n"
 
 
@@ -74,6 +84,15 @@ def call(work: Callable[[], Result], asked: threading.Event, location: str, subm
     return result.result()
 
 
+class Wish(enum.IntEnum):
+    """What a run shall do at the end of a step."""
+
+    GO_ON = 0
+    SAVE = 1
+    STOP = 2
+    ASK = 3
+
+
 class Listener:
     """What the workers of a run hear of it. Every worker makes one, and asks it at the end of each step.
 
@@ -86,19 +105,33 @@ class Listener:
         self._note, self._submission = storage.join(location, _NOTE), submission
         self._heard, self._done = threading.Event(), threading.Event()
         self._group = torch.distributed.new_group(backend="gloo") if world > 1 else None
+        self._ask_at = time.monotonic() if os.environ.get(WATCHER) != "0" else float("inf")
         if rank == 0:
             self._look()
             threading.Thread(target=self._follow, daemon=True).start()
 
-    def stop(self) -> bool:
-        """Whether to stop now: the same answer on every worker."""
+    def wish(self) -> Wish:
+        """What to do now, ``GO_ON``, ``SAVE`` or ``STOP``: the same answer on every worker."""
         import torch
 
-        if self._group is None:
-            return self._heard.is_set()
-        heard = torch.tensor([self._heard.is_set()], dtype=torch.uint8)
-        torch.distributed.broadcast(heard, src=0, group=self._group)
-        return bool(heard)
+        wish = Wish.GO_ON
+        if self._heard.is_set():
+            wish = Wish.STOP
+        elif time.monotonic() >= self._ask_at:
+            wish = Wish.ASK
+        if self._group is not None:
+            told = torch.tensor([wish], dtype=torch.uint8)
+            torch.distributed.broadcast(told, src=0, group=self._group)
+            wish = Wish(int(told))
+        return self._ask() if wish is Wish.ASK else wish
+
+    def _ask(self) -> Wish:
+        """All workers ask Ray Train together, and get the same answer."""
+        import ray.train
+
+        leaving = ray.train.get_preemption_info() is not None
+        self._ask_at = time.monotonic() + (_SAVE_S if leaving else _ASK_S)
+        return Wish.SAVE if leaving else Wish.GO_ON
 
     def close(self) -> None:
         self._done.set()

@@ -6,7 +6,19 @@ from typing import Literal
 
 from mosar.errors import ConfigError
 
-WITHOUT_EFFECT = ("workers", "min_workers", "readers", "keep", "retries", "log_every", "on_corrupt", "stall_s", "trace")
+WITHOUT_EFFECT = (
+    "workers",
+    "min_workers",
+    "cpus",
+    "resize_s",
+    "readers",
+    "keep",
+    "retries",
+    "log_every",
+    "on_corrupt",
+    "stall_s",
+    "trace",
+)
 """Keys that do not change the weights that come out: a run may go on with others."""
 
 
@@ -23,11 +35,14 @@ class TrainConfig:
     precision: of the forward pass.
     seed: of weights, order, augmentation and everything random.
     workers, min_workers: the most and the fewest at once; a run may go on with others, see ``slices``.
+    cpus: logical CPUs that a worker holds.
+    resize_s: with ``min_workers`` below ``workers``: seconds between looks for nodes that came or went.
     slices: that a batch is cut into; each worker takes some of them, so that the weights depend on the slices and not
         on the workers. By default as many as workers.
     threads: of torch, a worker.
     readers: reading tasks at once, a worker.
-    checkpoint_every, keep: steps between checkpoints; how many are kept.
+    checkpoint_every, keep: steps between checkpoints; how many are kept, besides the best one. Whenever an evaluation
+        is the best so far, there is a checkpoint, too.
     evaluate_every, evaluate_batches: steps between evaluations (always at the start and the end); held-out batches.
     calibrate_batches: training batches that the stage's statistics are taken from; 0 for none.
     log_every: steps between lines of the metrics.
@@ -51,6 +66,8 @@ class TrainConfig:
     seed: int = 0
     workers: int = 1
     min_workers: int | None = None
+    cpus: float = 1.0
+    resize_s: float = 60.0
     slices: int | None = None
     threads: int = 1
     readers: int = 1
@@ -67,7 +84,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         positive = ("steps", "batch", "lr", "workers", "threads", "readers", "checkpoint_every", "keep")
-        for name in (*positive, "evaluate_every", "evaluate_batches", "log_every", "stall_s"):
+        for name in (*positive, "evaluate_every", "evaluate_batches", "log_every", "stall_s", "resize_s", "cpus"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"train.{name}: got {getattr(self, name)}, expected more than 0")
         for name in ("warmup", "weight_decay", "clip", "seed", "calibrate_batches", "retries", "final_lr"):

@@ -98,11 +98,13 @@ def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
         raise StoppedError(f"{spec.location}: not started; the same command starts it")
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     os.environ.setdefault("RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S", str(spec.config.stall_s))
-    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
+    fewest = spec.config.min_workers or spec.config.workers
+    if fewest == spec.config.workers:  # else the size is thought over after Ray's own, shorter time
+        os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
     import ray
 
-    if len(ray.nodes()) == 1:
-        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+    if len(ray.nodes()) == 1 and not cluster.growth():
+        os.environ.setdefault(stopping.WATCHER, "0")
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
@@ -113,14 +115,16 @@ def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
     config = spec.config
     room = cluster.room()
     check_room(config, room)
-    fewest = config.min_workers or config.workers
-    most = max(fewest, min(config.workers, int(room - READER_CPUS)))
+    most = max(fewest, min(config.workers, int((room - READER_CPUS) / config.cpus)))
+    gpus = cluster.room("GPU") >= fewest
     trainer = TorchTrainer(
         work,
         train_loop_config={"spec": spec},
         scaling_config=ScalingConfig(
             num_workers=most if fewest == most else (fewest, most),
-            use_gpu=cluster.room("GPU") >= most,
+            use_gpu=gpus,
+            resources_per_worker={"CPU": config.cpus, **({"GPU": 1} if gpus else {})},
+            elastic_resize_monitor_interval_s=config.resize_s,
         ),
         run_config=RunConfig(
             name=spec.submission,
@@ -148,17 +152,31 @@ def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
 
 def cpus(config: TrainConfig) -> float:
     """Logical CPUs that a run holds: its workers', and a quarter for each of their readers."""
-    return config.workers * (1 + READER_CPUS * config.readers)
+    return config.workers * (config.cpus + READER_CPUS * config.readers)
 
 
 def check_room(config: TrainConfig, room: float) -> None:
     """Raises ConfigError where a run's workers would leave no CPU for a reader, and so wait for ever."""
     fewest = config.min_workers or config.workers
-    if fewest + READER_CPUS > room:
+    need = fewest * config.cpus
+    if need + READER_CPUS > room:
         raise ConfigError(
-            f"train.workers: {fewest} worker(s) need {fewest} CPUs and a reader {READER_CPUS} beside them, the cluster "
+            f"train.workers: {fewest} worker(s) need {need:g} CPUs and a reader {READER_CPUS} beside them, the cluster "
             f"has {room:g}; CPUs are logical: start Ray with a larger --num-cpus, or train with fewer workers"
         )
+
+
+def starving(config: TrainConfig, world: int) -> str | None:
+    """A warning where so many workers hold all CPUs that are there now: Ray's elastic policy counts no readers."""
+    import ray
+
+    there = ray.cluster_resources().get("CPU", 0)
+    if world * config.cpus + READER_CPUS <= there:
+        return None
+    return (
+        f"{world} workers hold {world * config.cpus:g} of the cluster's {there:g} CPUs: their readers wait for a node; "
+        f"a larger train.cpus leaves them some of each node"
+    )
 
 
 def note_failure(spec: RunSpec, error: errors.MosarError) -> None:

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from mosar.errors import MosarError, RunError
-from mosar.platform import checkpoint, digest, metrics, run, stopping, storage, stream, trainer
+from mosar.platform import checkpoint, digest, metrics, pictures, run, stopping, storage, stream, trainer
 from mosar.platform.learner import Learner
 from mosar.platform.stage import Batch
+from mosar.platform.stopping import Wish
 from mosar.platform.train_config import TrainConfig
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ _MISTAKES = (
     ValueError,
 )
 """What trying again does not mend, unlike a connection that broke because another worker died."""
+_LEAVING = "a node of this run is being taken away; checkpoints are saved until it is gone"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
@@ -84,6 +86,8 @@ class _Training:
 
     def run(self) -> None:
         step = self._restore()
+        if self.rank == 0 and (warning := trainer.starving(self.config, self.world)):
+            run.log(self.spec.location, {"step": step, "warning": warning})
         if step == 0:
             self._calibrate()
             if self.rank == 0:
@@ -136,14 +140,20 @@ class _Training:
                     run.log(self.spec.location, line)
                     self._publish(line)
                 waited, since, since_step = 0.0, time.monotonic(), reached
-            if self.rank == 0 and (reached % config.evaluate_every == 0 or reached == config.steps):
+            evaluating = reached % config.evaluate_every == 0 or reached == config.steps
+            if evaluating and self.rank == 0:
                 self._evaluate(reached)
-            stop = listener.stop()
-            if stop or reached % config.checkpoint_every == 0 or reached == config.steps:
-                if self.rows:
-                    self._account(reached)
+            wish = listener.wish()
+            saving = wish is not Wish.GO_ON or reached % config.checkpoint_every == 0 or reached == config.steps
+            if self.rows and (saving or evaluating):
+                self._account(reached)
+            if saving:
                 self._checkpoint(reached)
-            if stop:
+            elif evaluating and self.rank == 0 and self.notes["best"][0] == reached:
+                self._save(reached)
+            if wish is Wish.SAVE and self.rank == 0:
+                run.log(self.spec.location, {"step": reached, "warning": _LEAVING})
+            if wish is Wish.STOP:
                 break
             before = time.monotonic()
         faulthandler.cancel_dump_traceback_later()
@@ -202,7 +212,7 @@ class _Training:
         self.notes["last"] = found
         self.learner.seed("preview")
         picture = self.stage.preview(module, self._held_out()[0], generator)
-        storage.write_bytes(storage.join(self.spec.location, "previews", f"{step:09d}.png"), png(picture))
+        storage.write_bytes(storage.join(self.spec.location, "previews", f"{step:09d}.png"), pictures.png(picture))
         self.learner.module.train()
 
     def _finish(self) -> None:
@@ -234,14 +244,17 @@ class _Training:
         """Rank 0 writes; the report to Ray Train is a barrier, so no worker runs ahead of a checkpoint."""
         import ray.train
 
-        self.notes |= {"order": self.order, "skipped": self.skipped}
         if self.rank == 0:
-            best = self.notes.get("best", [step])[0]
-            saved = checkpoint.Checkpoint(step, self.learner.tensors(), {"notes": self.notes})
-            before = time.monotonic()
-            checkpoint.save(self.spec.location, saved, self.config.keep, protect=(best,))
-            metrics.CHECKPOINT_SECONDS.observe(time.monotonic() - before)
+            self._save(step)
         ray.train.report({"step": step})
+
+    def _save(self, step: int) -> None:
+        self.notes |= {"order": self.order, "skipped": self.skipped}
+        best = self.notes.get("best", [step])[0]
+        saved = checkpoint.Checkpoint(step, self.learner.tensors(), {"notes": self.notes})
+        before = time.monotonic()
+        checkpoint.save(self.spec.location, saved, self.config.keep, protect=(best,))
+        metrics.CHECKPOINT_SECONDS.observe(time.monotonic() - before)
 
     def _restore(self) -> int:
         """Load the newest valid checkpoint, the same on every worker; the step to go on from, 0 for a fresh start."""
@@ -274,18 +287,6 @@ def make_deterministic(config: TrainConfig, device: torch.device) -> None:
     torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.manual_seed(digest.seed("weights", config.seed))
-
-
-def png(picture_3hw: Tensor) -> bytes:
-    """A display-encoded picture in [0, 1] as PNG."""
-    import io
-
-    from PIL import Image
-
-    pixels = (picture_3hw.detach().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _our_error(error: BaseException | None) -> MosarError | None:

@@ -5,19 +5,13 @@ Workers and drivers are killed from outside, at moments that the run's own recor
 
 import os
 import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from mosar.errors import RunError
 from mosar.jobs import entry
 from mosar.jobs.drilling import lab, toy
-from mosar.jobs.drilling import node as node_process
 from mosar.jobs.drilling.lab import Training
-from mosar.platform import cluster
 from mosar.platform import run as runs
 
 
@@ -71,7 +65,7 @@ def job_stopped(training: Training) -> str:
     """By Ray's own commands."""
     name = training.folder.name
     driver = training.submit(name)
-    stopper = training.stopper(name)
+    stopper = training.ray("job", "stop", name)
     training.reach(18, driver)
     training.finish(stopper, line="\n")
     said = training.finish(driver)
@@ -181,54 +175,6 @@ def resized(training: Training) -> str:
     return f"2 workers, then 1, then 2: {used.count(2)} and {used.count(1)} steps"
 
 
-def node_removed(training: Training) -> str:
-    """On a cluster of its own: a head for the readers, two nodes that hold two workers each."""
-    with cluster.local_cluster(logical_cpus=1) as running, _node(running) as first, _node(running) as second:
-        there = Training(training.folder, training.data, training.train, running.environment)
-        driver = there.start()
-        there.reach(17, driver)
-        pid = there.workers()[0]
-        for node in (first, second):
-            below = cluster.processes_below(node.pid)
-            if pid in below:
-                for each in (node.pid, *below):
-                    lab.end(each)
-        there.finish(driver)
-    return "the node of worker 0 killed in step 18; the other node took over"
-
-
-@contextmanager
-def _node(running: cluster.LocalCluster) -> Iterator[subprocess.Popen[str]]:
-    """A node of two logical CPUs beside the head of a local cluster."""
-    command = [sys.executable, "-m", "mosar.jobs.drilling.node", running.address, "2"]
-    with tempfile.TemporaryFile("a+b") as log:
-        node = subprocess.Popen(
-            command,
-            env={**os.environ, **running.environment},
-            stdout=log,
-            stderr=log,
-            text=True,
-            start_new_session=True,
-        )
-
-        def up() -> bool:
-            log.seek(0)
-            return node_process.STARTED in log.read()
-
-        lab.wait(up, "a second node", node)
-    try:
-        yield node
-    finally:
-        below = cluster.processes_below(node.pid)
-        node.send_signal(signal.SIGTERM)
-        try:
-            node.wait(10)
-        except subprocess.TimeoutExpired:
-            for each in (node.pid, *below):
-                lab.end(each)
-            node.wait()
-
-
 FAULTS: dict[str, Callable[[Training], str]] = {
     function.__name__: function
     for function in (
@@ -247,5 +193,3 @@ FAULTS: dict[str, Callable[[Training], str]] = {
         resized,
     )
 }
-ALONE: dict[str, Callable[[Training], str]] = {"node_removed": node_removed}
-"""Faults that harm the cluster: each on its own, after the others."""

@@ -19,17 +19,19 @@ from mosar.errors import RunError
 from mosar.platform import run
 
 PATIENCE_S = 300.0
-_RAY_JOB = (sys.executable, "-m", "ray.scripts.scripts", "job")
+_SUBMIT = (sys.executable, "-m", "ray.scripts.scripts", "job", "submit")
+_WAIT = "import sys; from ray.scripts.scripts import main; sys.stdin.readline(); sys.exit(main())"
 
 
 @dataclass(frozen=True)
 class Training:
-    """A run of the toy: its folder, its data, its settings, the environment of its cluster."""
+    """A run of the toy: its folder, its data, its settings, the environment of its cluster, what a slice takes."""
 
     folder: Path
     data: Mapping[str, str]
     train: Mapping[str, Any]
     environment: Mapping[str, str]
+    pause_s: float = 0.05
 
     def start(self, **changes: Any) -> subprocess.Popen[str]:
         """A driver that trains it, or goes on with it."""
@@ -37,18 +39,17 @@ class Training:
 
     def submit(self, name: str) -> subprocess.Popen[str]:
         """The same by ``ray job submit``, which prints what the driver says."""
-        command = [*_RAY_JOB, "submit", f"--submission-id={name}", "--", *self._driver({})]
+        command = [*_SUBMIT, f"--submission-id={name}", "--", *self._driver({})]
         return self._popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
-    def stopper(self, name: str) -> subprocess.Popen[str]:
-        """``ray job stop``, which starts slowly: it has done so, and waits for a line on its standard input."""
-        wait_and_stop = "import sys; from ray.scripts.scripts import main; sys.stdin.readline(); sys.exit(main())"
-        command = [sys.executable, "-c", wait_and_stop, "job", "stop", name]
+    def ray(self, *words: str) -> subprocess.Popen[str]:
+        """``ray WORDS``, which starts slowly: it has done so, and waits for a line on its standard input."""
         pipe = subprocess.PIPE
-        return self._popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT)
+        return self._popen([sys.executable, "-c", _WAIT, *words], stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT)
 
     def _driver(self, changes: Mapping[str, Any]) -> list[str]:
-        settings = {"run": str(self.folder), "data": dict(self.data), "train": {**self.train, **changes}}
+        settings: dict[str, Any] = {"run": str(self.folder), "data": dict(self.data), "pause_s": self.pause_s}
+        settings["train"] = {**self.train, **changes}
         return [sys.executable, "-m", "mosar.jobs.drilling.train", json.dumps(settings)]
 
     def _popen(self, command: list[str], stdout: int, stderr: int, stdin: int | None = None) -> subprocess.Popen[str]:

@@ -1,12 +1,13 @@
-"""A second node on the loopback interface: ``python -m mosar.jobs.drilling.node ADDRESS CPUS``, until it is ended.
+"""Another node on the loopback interface: ``python -m mosar.jobs.drilling.node ADDRESS CPUS``, until it is ended.
 
-``ray start`` joins no cluster whose ports are bound to the loopback interface; Ray's own class does.
+It says Ray's number of it once it has joined. ``ray start`` joins no cluster whose ports are bound to the loopback
+interface; Ray's own class does.
 """
 
 import signal
 import sys
 
-STARTED = b"node started"
+STARTED = "node started: "
 
 
 def main(address: str, cpus: int) -> None:
@@ -25,7 +26,7 @@ def main(address: str, cpus: int) -> None:
         max_worker_port=0,
     )
     node = Node(params, head=False, shutdown_at_exit=False, spawn_reaper=False)
-    print(STARTED.decode(), flush=True)
+    print(f"{STARTED}{node.node_id}", flush=True)
     signal.pause()
     node.kill_all_processes(check_alive=False)
 

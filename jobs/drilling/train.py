@@ -16,7 +16,7 @@ def main(settings: dict[str, object]) -> int:
     """Train the toy; exit codes as of every job."""
     run, data = str(settings["run"]), settings["data"]
     assert isinstance(data, dict)
-    stage = toy.Stage(pause_s=0.05, pids=f"{run}-pids")
+    stage = toy.Stage(pause_s=float(str(settings["pause_s"])), pids=f"{run}-pids")
     try:
         config = parse(TrainConfig, settings["train"], "train")  # type: ignore[arg-type]
         spec = trainer.prepare(run, stage, functools.partial(toy.build, stage), data, toy.decoder, config, {})

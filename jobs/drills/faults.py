@@ -11,11 +11,15 @@ from typing import Any, Literal
 
 from mosar.errors import ConfigError, RunError
 from mosar.jobs.drilling import outcome, toy
-from mosar.jobs.drilling.disturbances import ALONE, FAULTS
+from mosar.jobs.drilling.disturbances import FAULTS
 from mosar.jobs.drilling.lab import Training
+from mosar.jobs.drilling.nodes import ALONE
 from mosar.jobs.drilling.outcome import Result
 from mosar.platform import cluster
 from mosar.platform import run as runs
+
+RESIZED = ("resized", "node_lost_and_back")
+"""Faults after which the run goes on with another number of workers for a while."""
 
 
 @dataclass(frozen=True)
@@ -105,4 +109,4 @@ def _result(name: str, fault: Callable[[Training], str], training: Training, wan
     if summary is None or what.startswith("FAILED"):
         summary = {"weights_sha256": "", "order": "", "heldout": {"end": float("inf")}}
     seconds = time.monotonic() - begun
-    return Result(name, what, summary, training.lines(), summary_wanted, wanted.lines(), name != "resized", seconds)
+    return Result(name, what, summary, training.lines(), summary_wanted, wanted.lines(), name not in RESIZED, seconds)
