@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from mosar.errors import ConfigError
-from mosar.platform import checkpoint, run, tracking
-from mosar.platform.boards import FOLDER, Board
+from mosar.platform import boards, checkpoint, run, tracking
+from mosar.platform.boards import FOLDER, Board, Curves
+from mosar.platform.checkpoint import Checkpoint
 from mosar.platform.tracking import Tracker
 
 
@@ -65,6 +66,32 @@ def test_the_event_file_grows_with_the_run_and_goes_back_with_it(tmp_path: Path)
     again = Board(place)
     again.update()
     assert scalars(folder) == wanted
+
+
+def test_curves_are_drawn_with_a_checkpoint_once_a_minute_and_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, picture, clock = str(tmp_path), tmp_path / "curves.png", [1000.0]
+    monkeypatch.setattr(boards.time, "monotonic", lambda: clock[0])
+    curves, seen = Curves(place), []
+
+    def drawn() -> bool:
+        curves.update()
+        seen.append(picture.stat().st_ino if picture.exists() else 0)
+        return seen[-1] != ([0, *seen])[-2]
+
+    run.log(place, {"step": 1, "loss": 1.0, "lr": 0.1})
+    assert not drawn()
+    for step, seconds, expected in ((2, 0, True), (3, 30, False), (3, 40, True), (3, 100, False), (4, 1, True)):
+        checkpoint.save(place, Checkpoint(step, {"w": torch.zeros(1)}, {}), keep=1)
+        clock[0] += seconds
+        assert drawn() is expected, (step, seconds)
+    run.finish(place, {"w": torch.zeros(1)}, {})
+    assert drawn()
+    assert not drawn()
+    again = Curves(place)
+    again.update()
+    assert picture.stat().st_ino == seen[-1]
 
 
 def test_mlflow_is_told_what_checkpoints_hold_and_only_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,11 +14,12 @@ import pytest
 
 from mosar.config import parse
 from mosar.jobs.drilling import toy
-from mosar.platform import cluster, metrics, trainer
+from mosar.platform import checkpoint, cluster, metrics, run, trainer
 from mosar.platform.train_config import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[2]
-TRAIN = {"steps": 60, "batch": 8, "checkpoint_every": 5, "log_every": 2, "evaluate_every": 60, "evaluate_batches": 1}
+TRAIN = {"steps": 60, "batch": 8, "checkpoint_every": 60, "log_every": 2, "evaluate_every": 8, "evaluate_batches": 1}
+TRAIN |= {"lr": 0.3, "decay": "constant", "keep": 1}
 
 
 def test_outside_ray_metrics_are_prometheus_ones_under_rays_names() -> None:
@@ -48,7 +49,7 @@ def test_the_dashboard_asks_for_what_the_code_tells() -> None:
     assert documented == told
 
 
-def test_prometheus_scrapes_a_training(tmp_path: Path) -> None:
+def test_prometheus_scrapes_a_training_whose_best_step_is_kept(tmp_path: Path) -> None:
     prometheus = shutil.which("prometheus")
     if not prometheus:
         pytest.skip("no Prometheus on this machine; apt-get install prometheus")
@@ -85,6 +86,10 @@ def test_prometheus_scrapes_a_training(tmp_path: Path) -> None:
     assert max(found["skipped_samples"]) == 0
     assert 0 <= min(found["wait_share"]) <= max(found["wait_share"]) <= 1
     assert max(checkpoints) >= 1
+    losses = {line["step"]: line["heldout"]["loss"] for line in run.metrics(spec.location) if "heldout" in line}
+    best = min(losses, key=lambda step: losses[step])
+    assert 0 < best < 60, losses
+    assert checkpoint.steps(spec.location) == [best, 60]
 
 
 def scraped(web: str, name: str, patience_s: float = 20.0) -> list[float]:
