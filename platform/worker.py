@@ -23,10 +23,8 @@ from mosar.platform.learner import Learner
 from mosar.platform.stage import Batch
 from mosar.platform.stopping import Wish
 from mosar.platform.train_config import TrainConfig
-
 if TYPE_CHECKING:
     from mosar.platform.trainer import RunSpec
-
 
 _MISTAKES = (
     ArithmeticError,
@@ -220,7 +218,8 @@ class _Training:
         blind = self._over_held_out(lambda batch: {"loss": self.stage.blind(module, batch, generator)})["loss"]
         held_out = {"start": self.notes["start"], "end": self.notes["last"]["loss"], "blind": blind}
         result = {"heldout": held_out, "metrics": self.notes["last"], "steps": self.config.steps}
-        result |= {"order": self.order, "skipped": self.skipped}
+        best = dict(zip(("step", "loss"), self.notes["best"], strict=True))
+        result |= {"order": self.order, "skipped": self.skipped, "best": best}
         run.finish(self.spec.location, dict(module.state_dict()), result)
 
     def _over_held_out(self, function: Any) -> dict[str, float]:
