@@ -23,6 +23,7 @@ from mosar.platform.learner import Learner
 from mosar.platform.stage import Batch
 from mosar.platform.stopping import Wish
 from mosar.platform.train_config import TrainConfig
+
 if TYPE_CHECKING:
     from mosar.platform.trainer import RunSpec
 
