@@ -78,8 +78,9 @@ def tangent_normals(a: Atlas, height_n: Values, position_hw3: NDArray[np.floatin
     height = np.asarray(a.map(height_n), np.float64)
     along_u = np.linalg.norm(np.gradient(position_hw3, axis=1), axis=-1)
     along_v = np.linalg.norm(np.gradient(position_hw3, axis=0), axis=-1)
-    slope_u = np.gradient(height, axis=1) / np.clip(along_u, 0.2, 10)
-    slope_v = -np.gradient(height, axis=0) / np.clip(along_v, 0.2, 10)  # rows run down, v up
+    least = min(0.2, 205 / a.size)  # mm: less than a texel of a face has at any size
+    slope_u = np.gradient(height, axis=1) / np.clip(along_u, least, 10)
+    slope_v = -np.gradient(height, axis=0) / np.clip(along_v, least, 10)  # rows run down, v up
     inside = np.zeros(a.size**2, bool)
     inside[a.inside_n] = True
     torn = ~inside.reshape(a.size, a.size) | (along_u > 10) | (along_v > 10)
