@@ -66,17 +66,23 @@ def node_lost_and_back(training: Training) -> str:
             driver = there.start()
             there.reach(9, driver)
             _of_worker(there, first, second).kill()
-            lab.wait(lambda: _by(there) == 1, "a step by one worker", driver)
+            _wait_for_step_by(1, there, driver)
         with _node(running):
-            lab.wait(lambda: _by(there) == 2, "a step by two workers again", driver)
+            _wait_for_step_by(2, there, driver)
             there.finish(driver)
     used = [line["workers"] for line in training.lines()]
     return f"2 workers, one's node killed, 1 worker, a node added, 2 workers: {used.count(1)} steps by one"
 
 
-def _by(training: Training) -> int:
-    """How many workers did the last step."""
-    return int(training.lines()[-1]["workers"])
+def _wait_for_step_by(workers: int, training: Training, driver: subprocess.Popen[str]) -> None:
+    """A step done from now on: a run that goes back to a checkpoint shows older ones as its last."""
+    now = time.time()
+
+    def done() -> bool:
+        last = training.lines()[-1]
+        return bool(last["workers"] == workers and last["time"] > now)
+
+    lab.wait(done, f"a step by {workers} worker(s)", driver)
 
 
 @dataclass(frozen=True)
