@@ -5,9 +5,11 @@ subjects of the virtual light stage's other splits. Millimetres, means over vert
 
 ``vae_mm``, ``pca_mm``: meshes with expressions from their own codes. ``swap_mm``: the identity code of one with the
 expression code of another, against the first with the other's expression. ``vae_prior_mm``, ``pca_prior_mm``: the most
-likely mesh given some noisy landmarks; PCA with the full joint Gaussian of its coefficients, both with the true noise
-and a weight of the prior that is tuned on validation people. ``residual_share_mm``: how far the non-linear part of the
-decoder moves vertices.
+likely mesh given what one photograph tells: some of the landmarks that face a camera up to 40 degrees aside, with noise
+and without depth; PCA with the full joint Gaussian of its coefficients, the model with a mixture of Gaussians of its
+codes, both fitted to the same people, with the true noise and a weight of the prior that is tuned on validation people.
+``..._scan_...``: the same given as many landmarks anywhere, in three dimensions. ``residual_share_mm``: how far the
+non-linear part of the decoder moves vertices.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +27,8 @@ from mosar.models.head.behaviour import express
 from mosar.models.head.moods import sample_expression
 from mosar.models.head.morph import neutral
 from mosar.models.stages.morphable import released
-from mosar.models.stages.morphable.fitting import Faces, Gaussian, Observed, most_likely, observe
+from mosar.models.stages.morphable.fitting import Faces, Gaussian, Observed, Recovery, photograph, scan
+from mosar.models.stages.morphable.mixture import Mixture
 from mosar.models.stages.morphable.network import Morphable
 from mosar.models.stages.morphable.pca import Pca
 from mosar.models.stages.morphable.people import draw
@@ -34,7 +37,7 @@ from mosar.platform import storage
 
 _VALIDATION, _TEST = 10**7, 2 * 10**7
 """First seeds of the virtual light stage's subjects of those splits (``jobs/sources/virtual.py``)."""
-_WEIGHTS = (0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 2.5, 4.0)
+_WEIGHTS = (0.3, 0.5, 0.7, 1.0, 1.4, 2.0)
 _CHUNK = 200
 
 
@@ -44,7 +47,9 @@ class Config:
 
     weights: name of a finished run of stage morphable; by default the model that is shipped.
     head: another head file than the default, which the run was trained on.
-    training: people that PCA is fitted to.
+    training: people whose principal components are those of PCA.
+    people: that both priors are fitted to.
+    components: of the mixture, for identity and expression each.
     validation, test: people.
     noise_mm: deviation of a landmark's coordinate.
     landmarks: that are seen of the face, others for each person.
@@ -54,6 +59,8 @@ class Config:
     weights: str | None = None
     head: str | None = None
     training: int = 8192
+    people: int = 32768
+    components: int = 16
     validation: int = 120
     test: int = 300
     noise_mm: float = 2.0
@@ -61,10 +68,12 @@ class Config:
     storage: str | None = None
 
     def __post_init__(self) -> None:
-        if self.training < 256 or min(self.validation, self.test, self.landmarks) < 1 or self.noise_mm <= 0:
+        counts = (self.components, self.validation, self.test, self.landmarks)
+        if min(self.training, self.people) < 256 or min(counts) < 1 or self.noise_mm <= 0:
             raise ConfigError(
-                f"got training {self.training}, validation {self.validation}, test {self.test}, landmarks "
-                f"{self.landmarks}, noise_mm {self.noise_mm}; expected at least 256, 1, 1, 1 and noise"
+                f"got training {self.training}, people {self.people}, components {self.components}, validation "
+                f"{self.validation}, test {self.test}, landmarks {self.landmarks}, noise_mm {self.noise_mm}; "
+                "expected at least 256, 256, 1, 1, 1, 1 and noise"
             )
 
 
@@ -96,7 +105,7 @@ def evaluate(config: Config) -> dict[str, Any]:
     linear = _chunked(lambda s, e: faces.of(model.decode_linear(s, e)), *codes)
     metrics = {
         "vae_mm": _distance(recovered, truth),
-        "pca_mm": _distance(pca.reconstruct(faces.of(test.neutral_nv3), truth), truth),
+        "pca_mm": _distance(pca.meshes(pca.coefficients(faces.of(test.neutral_nv3), truth)), truth),
         "swap_mm": _distance(swapped, faces.of(test.swapped_nv3)),
         "residual_share_mm": _distance(recovered, linear),
         "vae_identity_mm": _distance(
@@ -104,25 +113,28 @@ def evaluate(config: Config) -> dict[str, Any]:
             faces.of(test.neutral_nv3),
         ),
         "pca_identity_mm": _distance(
-            pca.reconstruct(faces.of(test.neutral_nv3), faces.of(test.neutral_nv3)), faces.of(test.neutral_nv3)
+            pca.meshes(pca.coefficients(faces.of(test.neutral_nv3), faces.of(test.neutral_nv3))),
+            faces.of(test.neutral_nv3),
         ),
     }
-    seen = [
-        observe(faces, faces.of(s.mesh_nv3), config.landmarks, config.noise_mm, seed)
-        for seed, s in enumerate((validation, test))
-    ]
-    vae_prior = _vae_prior(model, head)
-    found = {
-        "vae": lambda o, w: most_likely(model, faces, o, vae_prior, w),
-        "pca": lambda o, w: pca.most_likely(faces, o, w),
+    mixture, gaussian = _priors(model, pca, faces, head, config)
+    found: dict[str, Callable[[Observed, float], Tensor]] = {
+        "vae": Recovery(model, faces, mixture),
+        "pca": lambda o, w: pca.most_likely(faces, o, gaussian, w),
     }
-    for name, recover in found.items():
-        weight = _tuned(recover, seen[0], faces.of(validation.mesh_nv3))
-        metrics[f"{name}_prior_weight"] = weight
-        metrics[f"{name}_prior_mm"] = _distance(recover(seen[1], weight), truth)
+    for kind, observe in (("prior", photograph), ("scan_prior", scan)):
+        tuning, seen = (
+            observe(faces, faces.of(s.mesh_nv3), config.landmarks, config.noise_mm, seed)
+            for seed, s in enumerate((validation, test))
+        )
+        for name, recover in found.items():
+            weight = _tuned(recover, tuning, faces.of(validation.mesh_nv3))
+            metrics[f"{name}_{kind}_weight"] = weight
+            metrics[f"{name}_{kind}_mm"] = _distance(recover(seen, weight), truth)
     return metrics | {
         "vae_over_pca": metrics["vae_mm"] / metrics["pca_mm"],
         "vae_prior_over_pca_prior": metrics["vae_prior_mm"] / metrics["pca_prior_mm"],
+        "vae_scan_prior_over_pca_scan_prior": metrics["vae_scan_prior_mm"] / metrics["pca_scan_prior_mm"],
         "swap_over_vae": metrics["swap_mm"] / metrics["vae_mm"],
     }
 
@@ -164,13 +176,18 @@ def _codes(model: Morphable, subjects: Subjects) -> tuple[Tensor, Tensor]:
     return identity, expression
 
 
-def _vae_prior(model: Morphable, head: Head) -> Gaussian:
-    """The Gaussian of the codes of people like those of the training."""
-    codes = []
-    for some in draw(head, 4096, POOL_SEED):
-        (identity, _), (expression, _) = model.encode(some.neutral_nv3, some.meshes())
-        codes.append(torch.cat([identity, expression], dim=1))
-    return Gaussian.of(torch.cat(codes))
+def _priors(model: Morphable, pca: Pca, faces: Faces, head: Head, config: Config) -> tuple[Mixture, Gaussian]:
+    """Of the model's codes, as its encoder draws them, and of the coefficients; people like those of the training."""
+    generator = torch.Generator().manual_seed(0)
+    codes: tuple[list[Tensor], ...] = ([], [])
+    coefficients = []
+    for some in draw(head, config.people, POOL_SEED):
+        meshes = some.meshes()
+        coefficients.append(pca.coefficients(faces.of(some.neutral_nv3), faces.of(meshes)))
+        for drawn, (mean, log_variance) in zip(codes, model.encode(some.neutral_nv3, meshes), strict=True):
+            drawn.append(mean + torch.randn(mean.shape, generator=generator) * (0.5 * log_variance).exp())
+    identity, expression = (Mixture.of(torch.cat(drawn), config.components) for drawn in codes)
+    return identity.beside(expression), Gaussian.of(torch.cat(coefficients))
 
 
 def _tuned(recover: Callable[[Observed, float], Tensor], observed: Observed, truth_nf3: Tensor) -> float:

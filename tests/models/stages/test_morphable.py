@@ -10,8 +10,9 @@ from mosar.models.head.morph import shape
 from mosar.models.head.sample import sample_identity
 from mosar.models.stages.morphable import Config, Stage, released
 from mosar.models.stages.morphable.basis import Basis
-from mosar.models.stages.morphable.fitting import Faces, Gaussian, most_likely, observe
+from mosar.models.stages.morphable.fitting import Faces, Gaussian, Recovery, photograph, scan
 from mosar.models.stages.morphable.graph import ChebConv, SparseLinear, adjacency, cluster, pooling, scaled_laplacian
+from mosar.models.stages.morphable.mixture import Mixture
 from mosar.models.stages.morphable.network import Morphable
 from mosar.models.stages.morphable.pca import Pca
 
@@ -139,18 +140,67 @@ def test_gradients_reach_every_parameter(sample: Sample, path: str) -> None:
         assert parameter.grad.abs().sum() > 0, name
 
 
-def test_most_likely_face_of_a_linear_model_is_the_closed_form(sample: Sample) -> None:
-    """The same components, Gaussian and landmarks, once by Adam through the decoder and once by normal equations."""
+@pytest.mark.parametrize("observe", [photograph, scan])
+def test_most_likely_face_of_a_linear_model_is_the_closed_form(sample: Sample, observe) -> None:  # type: ignore[no-untyped-def]
+    """The same components, Gaussian and landmarks, once through the decoder and once by normal equations."""
+    module, faces, pca = _linear(sample)
+    prior = Gaussian.of(torch.randn(500, 16, generator=torch.Generator().manual_seed(0)))
+    mixture = Mixture(torch.ones(1).double(), prior.mean_k[None], torch.linalg.inv(prior.precision_kk)[None])
+    observed = observe(faces, faces.of(sample["mesh"]), 40, 1.0, 0)
+    assert observed.seen_nl.sum(dim=1).tolist() == [40] * len(sample["mesh"])
+    found = Recovery(module, faces, mixture)(observed, 0.7)
+    torch.testing.assert_close(found, pca.most_likely(faces, observed, prior, 0.7), atol=1e-3, rtol=0)
+
+
+def test_a_photograph_tells_no_depth_and_nothing_behind_the_cheek(sample: Sample) -> None:
+    faces = Faces(load_head())
+    observed = photograph(faces, faces.of(sample["mesh"]), 30, 0.0001, 3)
+    away_n3 = torch.cross(observed.axes_na3[:, 0], observed.axes_na3[:, 1], dim=1)
+    assert (faces.normal_l3 @ away_n3.T).T[observed.seen_nl].min() > 0.1
+    moved = faces.landmarks(faces.of(sample["mesh"])) + 5 * away_n3[:, None]
+    for person in range(len(moved)):
+        error = (observed.predicted(moved[person], person) - observed.known(person)) * observed.noise_mm
+        assert error.abs().max() < 0.01
+
+
+def test_recovery_finds_the_component_of_each_person(sample: Sample) -> None:
+    """Two groups of people far apart: the nearer one counts, and its own Gaussian alone gives the same face."""
+    module, faces, pca = _linear(sample)
+    generator = torch.Generator().manual_seed(1)
+    centre = 6 * torch.randn(16, generator=generator).double()
+    means, covariance = torch.stack([centre, -centre]), torch.eye(16).double().expand(2, 16, 16)
+    both = Mixture(torch.tensor([0.5, 0.5]).double(), means, covariance)
+    codes = (means + 0.3 * torch.randn(2, 16, generator=generator).double()).float()
+    observed = scan(faces, pca.meshes(codes), 40, 1.0, 0)
+    alone = [Recovery(module, faces, Mixture(torch.ones(1).double(), m[None], covariance[:1])) for m in means]
+    found = Recovery(module, faces, both)(observed, 1.0)
+    for person, recover in enumerate(alone):
+        torch.testing.assert_close(found[person], recover(observed, 1.0)[person], atol=1e-3, rtol=0)
+
+
+def test_a_mixture_finds_the_groups_it_was_drawn_from() -> None:
+    generator = torch.Generator().manual_seed(0)
+    samples = torch.randn(4000, 3, generator=generator) * torch.tensor([1.0, 0.5, 0.2])
+    samples[:1000] += torch.tensor([8.0, 0.0, 0.0])
+    one, two = Mixture.of(samples), Mixture.of(samples, 2)
+    torch.testing.assert_close(one.covariance_ckk[0], torch.cov(samples.double().T), atol=0.01, rtol=0)
+    order = two.mean_ck[:, 0].argsort()
+    torch.testing.assert_close(two.weight_c[order], torch.tensor([0.75, 0.25]).double(), atol=0.01, rtol=0)
+    torch.testing.assert_close(two.mean_ck[order][1], torch.tensor([8.0, 0.0, 0.0]).double(), atol=0.1, rtol=0)
+    pairs = two.beside(one)
+    assert pairs.covariance_ckk.shape == (2, 6, 6)
+    torch.testing.assert_close(pairs.covariance_ckk[1, 3:, 3:], one.covariance_ckk[0])
+    torch.testing.assert_close(pairs.mean_ck[1], torch.cat([two.mean_ck[1], one.mean_ck[0]]))
+    assert float(pairs.covariance_ckk[0, :3, 3:].abs().max()) == 0.0
+
+
+def _linear(sample: Sample) -> tuple[Morphable, Faces, Pca]:
+    """A model without a non-linear part, and PCA with the same components."""
     _, module = made(sample, encoder="linear", decoder="linear", off_face=1e-4, identity_codes=8, expression_codes=8)
     faces = Faces(load_head())
-    generator = torch.Generator().manual_seed(0)
-    prior = Gaussian.of(torch.randn(500, 16, generator=generator))
     rows = torch.cat([module.identity.basis.rows_kv3[:8], module.expression.basis.rows_kv3[:8]])
     average = faces.of(module.average()[None])
-    pca = Pca(torch.cat([average, 0 * average]), faces.of(rows), 8, prior)
-    observed = observe(faces, faces.of(sample["mesh"]), 40, 1.0, 0)
-    found = most_likely(module, faces, observed, prior, 0.7)
-    torch.testing.assert_close(found, pca.most_likely(faces, observed, 0.7), atol=0.06, rtol=0)
+    return module, faces, Pca(torch.cat([average, 0 * average]), faces.of(rows), 8)
 
 
 def test_a_released_model_is_read_again(tmp_path, module: Morphable, sample: Sample) -> None:  # type: ignore[no-untyped-def]
