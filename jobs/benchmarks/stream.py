@@ -6,6 +6,7 @@ memory are measured in processes of their own (peak proportional set size of the
 
 import dataclasses
 import io
+import itertools
 import json
 import shutil
 import subprocess
@@ -37,10 +38,10 @@ class Config:
     steps: batches a round. rounds: of turns. planned: samples of the synthetic data set.
     """
 
-    shards: int = 32
+    shards: int = 128
     batch: int = 32
     readers: int = 2
-    steps: int = 100
+    steps: int = 1000
     rounds: int = 5
     planned: int = 100_000_000
 
@@ -99,8 +100,9 @@ def source(data: str, batch: int) -> Source:
 
 def ours(config: Config, data: str) -> Iterator[int]:
     """Sizes of the batches as they come; so do the other two."""
-    steps = range(config.steps)
-    for _, [batch] in stream.batches([source(data, config.batch)], steps, [0], 1, readers=config.readers):
+    endless = range(1 << 20)  # As webdataset's: readers do not run dry before the last batch that counts.
+    found = stream.batches([source(data, config.batch)], endless, [0], 1, readers=config.readers)
+    for _, [batch] in itertools.islice(found, config.steps):
         yield len(batch["data"]["image"])
 
 
@@ -116,7 +118,7 @@ def webdataset_loader(config: Config, data: str) -> Iterator[int]:
     found = webdataset.WebDataset(paths, shardshuffle=False, nodesplitter=webdataset.split_by_node)
     pipeline = found.repeat().map(sample).map(lambda x: (x["image"], x["landmarks"])).batched(config.batch)
     loader = torch.utils.data.DataLoader(pipeline, batch_size=None, num_workers=config.readers)
-    for _, (image, _) in zip(range(config.steps), loader, strict=False):
+    for image, _ in itertools.islice(loader, config.steps):
         yield len(image)
 
 
@@ -168,7 +170,7 @@ def _rate(sizes: Iterable[int]) -> float:
 def _memory(config: Config, folder: Path) -> dict[str, Any]:
     """An epoch of each size; the smaller one is more than the pipeline holds at once, or it would not fill it."""
     peaks = {}
-    for name, count in (("once", 4 * config.shards), ("tenfold", 40 * config.shards)):
+    for name, count in (("once", config.shards), ("tenfold", 10 * config.shards)):
         data = str(folder / name)
         make_data(data, count)
         peaks[name] = _child("epoch", data, config, watched=True)["peak_mb"]
