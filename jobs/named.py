@@ -1,6 +1,7 @@
 """Jobs that are several of a kind: ``jobs/bench.py suite=NAME``, ``jobs/evaluate.py what=NAME``, ``jobs/drill.py``.
 
-Each is a module with a frozen dataclass ``Config`` and a function of it that returns JSON-ready metrics.
+Each is a module with a frozen dataclass ``Config`` and a function of it that returns JSON-ready metrics. Where it also
+has a function ``short`` of the metrics, which names those that are not as they have to be, the job fails if any is.
 """
 
 import importlib
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mosar.errors import RunError
 from mosar.jobs import entry
 
 
@@ -40,7 +42,9 @@ def run(
         width = max(map(len, metrics), default=0)
         for name, value in metrics.items():
             print(f"{name:<{width}}  {f'{value:.4g}' if isinstance(value, float) else value}")
-        print(json.dumps({"suite": chosen[0], "metrics": metrics}))
+        print(json.dumps({"suite": chosen[0], "metrics": metrics}), flush=True)
+        if hasattr(module, "short") and (found := module.short(metrics)):
+            raise RunError(f"{script}: not as it has to be: {'; '.join(found)}")
 
     rest = [a for a in arguments if not a.startswith(f"{key}=")]
     return entry.run(main, module.Config, script, rest)

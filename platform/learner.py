@@ -75,12 +75,11 @@ class Learner:
         return torch.stack(totals).mean(), {k: torch.stack([p[k] for p in parts]).mean() for k in parts[0]}, norm
 
     def mean(self, total: Tensor, parts: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Means over the learners of what :meth:`step` gives."""
+        """Means over all slices of what :meth:`step` gives for each learner's own, of which some may have more."""
         if self.world == 1:
             return total, parts
-        values = torch.stack([total, *parts.values()])
+        values = torch.stack([total, *parts.values()]) * (len(self.mine) / self.config.cut)
         torch.distributed.all_reduce(values)
-        values = values / self.world
         return values[0], dict(zip(parts, values[1:], strict=True))
 
     def share(self) -> None:

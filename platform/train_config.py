@@ -11,6 +11,7 @@ WITHOUT_EFFECT = (
     "min_workers",
     "cpus",
     "resize_s",
+    "checkpoint_every",
     "readers",
     "keep",
     "retries",
@@ -37,8 +38,10 @@ class TrainConfig:
     workers, min_workers: the most and the fewest at once; a run may go on with others, see ``slices``.
     cpus: logical CPUs that a worker holds.
     resize_s: with ``min_workers`` below ``workers``: seconds between looks for nodes that came or went.
-    slices: that a batch is cut into; each worker takes some of them, so that the weights depend on the slices and not
-        on the workers. By default as many as workers.
+    slices: that a batch is cut into; each worker takes some of them, so that the weights depend on the slices and, but
+        for the order in which more than two are added up, not on the workers. By default as many as workers: then a
+        run cannot go on with another number of them.
+    device: "auto" trains on GPUs where the cluster has any; a run goes on where it began, or not at all.
     threads: of torch, a worker.
     readers: reading tasks at once, a worker.
     checkpoint_every, keep: steps between checkpoints; how many are kept, besides the best one. Whenever an evaluation
@@ -46,7 +49,7 @@ class TrainConfig:
     evaluate_every, evaluate_batches: steps between evaluations (always at the start and the end); held-out batches.
     calibrate_batches: training batches that the stage's statistics are taken from; 0 for none.
     log_every: steps between lines of the metrics.
-    retries: how often a run is taken up again after a worker fails.
+    retries: how often a run is taken up again after a worker fails or its node goes without notice.
     on_corrupt: what a training sample that cannot be read does: "stop" the run with the names of shard and sample, or
         "skip": another of its slice stands in, and it is counted. Held-out samples always stop the run.
     stall_s: a worker that finishes no step for so long is ended, and the run taken up again.
@@ -69,6 +72,7 @@ class TrainConfig:
     cpus: float = 1.0
     resize_s: float = 60.0
     slices: int | None = None
+    device: Literal["auto", "cpu", "gpu"] = "auto"
     threads: int = 1
     readers: int = 1
     checkpoint_every: int = 100

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Mapping
@@ -116,7 +117,14 @@ def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
     room = cluster.room()
     check_room(config, room)
     most = max(fewest, min(config.workers, int((room - READER_CPUS) / config.cpus)))
-    gpus = cluster.room("GPU") >= fewest
+    if most < config.workers:
+        print(
+            f"{spec.location}: at most {most} of {config.workers} workers, for the cluster has {room:g} CPUs; where it "
+            f"can grow, {cluster.ROOM} tells how far",
+            file=sys.stderr,
+        )
+    gpus = on_gpus(config, cluster.room("GPU"))
+    check_device(spec.location, gpus)
     trainer = TorchTrainer(
         work,
         train_loop_config={"spec": spec},
@@ -151,8 +159,42 @@ def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
 
 
 def cpus(config: TrainConfig) -> float:
-    """Logical CPUs that a run holds: its workers', and a quarter for each of their readers."""
-    return config.workers * (config.cpus + READER_CPUS * config.readers)
+    """Logical CPUs that a run holds."""
+    return size(config, 0)["CPU"]
+
+
+def size(config: TrainConfig, gpus: float) -> dict[str, float]:
+    """What a run holds of a cluster with so many GPUs: its workers' CPUs, a quarter for each of their readers, GPUs."""
+    held = {"CPU": config.workers * (config.cpus + READER_CPUS * config.readers)}
+    return held | ({"GPU": float(config.workers)} if on_gpus(config, gpus) else {})
+
+
+def on_gpus(config: TrainConfig, gpus: float) -> bool:
+    """Whether a run's workers get a GPU each, on a cluster with so many.
+
+    Raises:
+        ConfigError: fewer than its workers need.
+    """
+    fewest = config.min_workers or config.workers
+    if config.device == "cpu" or (config.device == "auto" and gpus == 0):
+        return False
+    if gpus < fewest:
+        raise ConfigError(
+            f"train.device: {config.device}: {fewest} worker(s) need a GPU each, the cluster has {gpus:g}; train with "
+            f"fewer workers, or on CPUs with train.device=cpu"
+        )
+    return True
+
+
+def check_device(location: str, gpus: bool) -> None:
+    """Raises ConfigError where a run would go on with other arithmetic than it was begun with."""
+    device = "cuda" if gpus else "cpu"
+    begun = next((line["device"] for line in run.metrics(location) if "device" in line), device)
+    if begun != device:
+        raise ConfigError(
+            f"{location}: begun on {begun}, it would go on on {device} and end with other weights; wait for nodes with "
+            f"{begun}, or begin anew under another name"
+        )
 
 
 def check_room(config: TrainConfig, room: float) -> None:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+RESIZE_TOLERANCE = 1e-4
+"""Of the held-out loss, relative, where the number of workers changed on the way."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -28,7 +31,10 @@ class Result:
         return bool(self.summary["order"] == self.wanted["order"])
 
     @property
-    def loss_difference(self) -> float:
+    def loss_difference(self) -> float | None:
+        """Of the held-out loss, relative; None where the run did not end."""
+        if "heldout" not in self.summary:
+            return None
         wanted = float(self.wanted["heldout"]["end"])
         return abs(float(self.summary["heldout"]["end"]) - wanted) / abs(wanted)
 
@@ -39,25 +45,38 @@ class Result:
 
 
 def metrics(results: list[Result]) -> dict[str, Any]:
-    """Of all faults together."""
+    """Of all faults together; what none of them measures is left out."""
     same = [result.weights for result in results if result.same_size]
-    resizes = [result.loss_difference for result in results if not result.same_size]
-    return {
-        "faults": len(results),
-        "weights_identical": sum(same) / max(1, len(same)),
-        "order_identical": sum(result.order for result in results) / max(1, len(results)),
-        "resize_loss_rel_difference": max(resizes, default=0.0),
-        "resize_weights_identical": all(result.weights for result in results if not result.same_size),
-        "samples_lost": sum(result.samples()[0] for result in results),
-        "samples_repeated": sum(result.samples()[1] for result in results),
-        "seconds": sum(result.seconds for result in results),
-    }
+    resized = [result for result in results if not result.same_size]
+    found: dict[str, Any] = {"faults": len(results)}
+    if same:
+        found["weights_identical"] = sum(same) / len(same)
+    found["order_identical"] = sum(result.order for result in results) / len(results)
+    if resized:
+        differences = [result.loss_difference for result in resized]
+        found["resize_loss_rel_difference"] = (
+            None if None in differences else max(d for d in differences if d is not None)
+        )
+        found["resize_weights_identical"] = all(result.weights for result in resized)
+    found["samples_lost"] = sum(result.samples()[0] for result in results)
+    found["samples_repeated"] = sum(result.samples()[1] for result in results)
+    return found | {"seconds": sum(result.seconds for result in results)}
+
+
+def short(found: dict[str, Any]) -> list[str]:
+    """The metrics that are not what they have to be, as ``name: value``."""
+    sound = {"weights_identical": 1.0, "order_identical": 1.0, "samples_lost": 0, "samples_repeated": 0}
+    bad = [name for name, wanted in sound.items() if name in found and found[name] != wanted]
+    difference = found.get("resize_loss_rel_difference", 0.0)
+    if difference is None or difference > RESIZE_TOLERANCE:
+        bad.append("resize_loss_rel_difference")
+    return [f"{name}: {found[name]}" for name in bad]
 
 
 def show(result: Result) -> None:
     """Print its line of the table."""
     lost, repeated = result.samples()
-    verdict = "identical" if result.weights else f"loss differs by {result.loss_difference:.1e}"
+    verdict = "identical" if result.weights else _differs(result)
     order = "same" if result.order else "OTHER"
     print(
         f"{result.name:<28} weights {verdict:<12} order {order:<5} lost {lost} repeated {repeated} "
@@ -72,10 +91,15 @@ def report(folder: Path, results: list[Result]) -> None:
     rows = ["| fault | weights | order | lost | repeated | seconds |", "|---|---|---|---|---|---|"]
     for result in results:
         lost, repeated = result.samples()
-        weights = "identical" if result.weights else f"held-out loss {result.loss_difference:.1e} off"
+        weights = "identical" if result.weights else _differs(result)
         order = "identical" if result.order else "another"
         rows.append(f"| {result.what} | {weights} | {order} | {lost} | {repeated} | {result.seconds:.0f} |")
     (folder / "faults.md").write_text("# Fault drill\n\n" + "\n".join(rows) + "\n")
+
+
+def _differs(result: Result) -> str:
+    difference = result.loss_difference
+    return "missing" if difference is None else f"other, held-out loss {difference:.1e} off"
 
 
 def _samples(lines: list[dict[str, Any]]) -> Counter[tuple[str, int, int]]:

@@ -115,6 +115,11 @@ def run(config: Config) -> dict[str, Any]:
     }
 
 
+def short(metrics: dict[str, Any]) -> list[str]:
+    """What did not happen."""
+    return [f"{name}: false" for name in ("scaled_up", "scaled_down", "job_ok") if not metrics[name]]
+
+
 def _submit(
     job: str, words: tuple[str, ...], local: cluster.LocalCluster, storage: str, out: Path, config: Config
 ) -> bool:

@@ -1,0 +1,74 @@
+"""The drills: what their metrics say of what came out, and two of them for real."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mosar.jobs.drilling import outcome
+from mosar.jobs.drilling.outcome import Result
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+UNDISTURBED = {"weights_sha256": "aa", "order": "bb", "heldout": {"end": 2.0}}
+LINES = [{"rows": [[0, 1, 2, 3, 4, 5, 0, 1]]}, {"rows": [[6, 7, 8, 9, 10, 11, 2, 3]]}]
+
+
+def result(same_size: bool = True, lines: list[dict[str, Any]] = LINES, **summary: Any) -> Result:
+    return Result("fault", "what", {**UNDISTURBED, **summary}, lines, UNDISTURBED, LINES, same_size, 1.0)
+
+
+def test_runs_that_ended_as_the_undisturbed_one_are_sound() -> None:
+    found = outcome.metrics([result(), result(same_size=False)])
+    assert (found["faults"], found["weights_identical"], found["order_identical"]) == (2, 1.0, 1.0)
+    assert (found["samples_lost"], found["samples_repeated"], found["resize_loss_rel_difference"]) == (0, 0, 0.0)
+    assert outcome.short(found) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "short"),
+    [
+        (result(weights_sha256="cc"), ["weights_identical: 0.5"]),
+        (result(order="cc"), ["order_identical: 0.5"]),
+        (result(lines=LINES[:1]), ["samples_lost: 8"]),
+        (result(lines=[*LINES, LINES[0]]), ["samples_repeated: 8"]),
+        (result(same_size=False, heldout={"end": 2.5}), ["resize_loss_rel_difference: 0.25"]),
+    ],
+)
+def test_what_differs_is_told(changed: Result, short: list[str]) -> None:
+    assert outcome.short(outcome.metrics([result(), changed])) == short
+
+
+def test_what_no_fault_measures_is_left_out_and_what_did_not_end_is_no_number() -> None:
+    alone = outcome.metrics([result()])
+    assert not {"resize_loss_rel_difference", "resize_weights_identical"} & set(alone)
+    assert "weights_identical" not in outcome.metrics([result(same_size=False)])
+    unfinished = Result("fault", "FAILED", {"weights_sha256": "", "order": ""}, [], UNDISTURBED, LINES, False, 1.0)
+    found = outcome.metrics([unfinished])
+    assert found["resize_loss_rel_difference"] is None
+    assert {line.partition(":")[0] for line in outcome.short(found)} == {
+        "order_identical", "samples_lost", "resize_loss_rel_difference",
+    }  # fmt: skip
+
+
+def drill(*words: str) -> tuple[int, dict[str, Any]]:
+    """Exit code and metrics of ``jobs/drill.py``."""
+    command = [sys.executable, "jobs/drill.py", *words]
+    done = subprocess.run(command, check=False, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, timeout=900)
+    return done.returncode, json.loads(done.stdout.splitlines()[-1])["metrics"]
+
+
+def test_a_killed_worker_changes_nothing(tmp_path: Path) -> None:
+    code, found = drill("only=[worker_killed]", f"report={tmp_path}")
+    assert code == 0
+    assert (found["faults"], found["weights_identical"], found["order_identical"]) == (1, 1.0, 1.0)
+    assert "| identical | identical | 0 | 0 |" in (tmp_path / "faults.md").read_text()
+
+
+def test_a_submitted_job_makes_the_cluster_grow_and_idling_shrinks_it(tmp_path: Path) -> None:
+    code, found = drill("what=autoscale", f"out={tmp_path}")
+    assert code == 0
+    assert found["scaled_up"] is found["scaled_down"] is found["job_ok"] is True
+    assert found["processes_left"] == 0
