@@ -8,7 +8,7 @@ import dataclasses
 import io
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import IO, Any
@@ -25,7 +25,10 @@ from mosar.platform.shards import Extent
 
 SHARDS, SAMPLES = "shards.parquet", "samples.parquet"
 _ROWS_PER_GROUP = 1 << 15
-_GROUPS_KEPT = 4
+_GROUPS_KEPT = 32
+"""A window of the order takes samples of 16 shards in turn, each in a row group of its own, and a block may reach into
+the next window: with fewer they would be read again and again. They are some 40 MB."""
+
 _ABOUT = b"mosar"
 
 _SHARD_SCHEMA = pa.schema(
@@ -136,6 +139,11 @@ class Manifest:
         """Where the samples with these numbers lie in a shard."""
         return [self._extent(self.row(shard, int(index))) for index in indices]
 
+    def sample_name(self, row: int) -> str:
+        """Shard and key of a sample, for messages."""
+        shard = int(np.searchsorted(self._first_row, row, side="right")) - 1
+        return f"{self.shard_location(shard)}: sample {self._extent(row).key!r}"
+
     def shards(self) -> list[ShardRow]:
         """All shard rows; for tools that walk the whole data set."""
         with storage.open_read(storage.join(self.location, SHARDS)) as file:
@@ -145,7 +153,7 @@ class Manifest:
     def _extent(self, row: int) -> Extent:
         group, place = divmod(row, _ROWS_PER_GROUP)
         if group not in self._groups:
-            with storage.open_read(storage.join(self.location, SAMPLES)) as file:
+            with storage.open_read(storage.join(self.location, SAMPLES), scattered=True) as file:
                 parquet = pq.ParquetFile(file, metadata=self._samples_metadata, pre_buffer=False)
                 columns = parquet.read_row_group(group, columns=["key", "offset", "size", "crc32"], use_threads=False)
             self._groups[group] = tuple(columns[name].combine_chunks() for name in columns.column_names)
@@ -156,7 +164,7 @@ class Manifest:
 
     @cached_property
     def _samples_metadata(self) -> pq.FileMetaData:
-        with storage.open_read(storage.join(self.location, SAMPLES)) as file:
+        with storage.open_read(storage.join(self.location, SAMPLES), scattered=True) as file:
             return pq.read_metadata(file)
 
 
@@ -176,12 +184,13 @@ def open_manifest(location: str, expected_digest: str | None = None) -> Manifest
 def write(location: str, shards: Sequence[ShardRow], samples: Iterable[pa.Table], about: Mapping[str, Any]) -> None:
     """Write both tables, the shard rows last: they make the data set valid.
 
-    ``samples`` are tables of :data:`SAMPLE_SCHEMA`, together in shard order. ``about`` is JSON-ready and kept.
+    ``samples`` are tables of :data:`SAMPLE_SCHEMA`, of any lengths, together in shard order. ``about`` is JSON-ready
+    and kept.
     """
     buffer = io.BytesIO()
     with pq.ParquetWriter(buffer, SAMPLE_SCHEMA, compression="zstd") as writer:
-        for table in samples:
-            writer.write_table(table, row_group_size=_ROWS_PER_GROUP)
+        for group in _row_groups(samples):
+            writer.write_table(group, row_group_size=_ROWS_PER_GROUP)
     content = buffer.getvalue()
     storage.write_bytes(storage.join(location, SAMPLES), content)
     metadata = {_ABOUT: json.dumps({**about, "samples_sha256": digest.of_bytes(content)}, sort_keys=True).encode()}
@@ -190,6 +199,18 @@ def write(location: str, shards: Sequence[ShardRow], samples: Iterable[pa.Table]
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=_SHARD_SCHEMA.with_metadata(metadata)), buffer, compression="zstd")
     storage.write_bytes(storage.join(location, SHARDS), buffer.getvalue())
+
+
+def _row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The rows cut into tables of ``_ROWS_PER_GROUP``, the last one shorter: a row's group is found by division."""
+    rest = SAMPLE_SCHEMA.empty_table()
+    for table in tables:
+        rest = pa.concat_tables([rest, table])
+        while rest.num_rows >= _ROWS_PER_GROUP:
+            yield rest.slice(0, _ROWS_PER_GROUP)
+            rest = rest.slice(_ROWS_PER_GROUP)
+    if rest.num_rows:
+        yield rest
 
 
 def _read(file: IO[bytes], columns: list[str]) -> pa.Table:

@@ -71,15 +71,14 @@ def read(location: str, extents: Iterable[Extent]) -> Iterator[dict[str, bytes]]
     Raises:
         DataError: missing, truncated or altered shard, or a member that is refused; names the shard and the key.
     """
-    with storage.open_read(location) as file:
-        for extent in extents:
-            file.seek(extent.offset)
-            content = file.read(extent.size)
-            if len(content) != extent.size:
-                raise DataError(f"{location}: truncated at sample {extent.key!r}; write the data set again")
-            if zlib.crc32(content) != extent.crc32:
-                raise DataError(f"{location}: sample {extent.key!r} was altered (checksum); write the data set again")
-            yield unpack(content, extent.key, location)
+    extents = list(extents)
+    contents = storage.read_ranges(location, [(extent.offset, extent.size) for extent in extents])
+    for extent, content in zip(extents, contents, strict=True):
+        if len(content) != extent.size:
+            raise DataError(f"{location}: truncated at sample {extent.key!r}; write the data set again")
+        if zlib.crc32(content) != extent.crc32:
+            raise DataError(f"{location}: sample {extent.key!r} was altered (checksum); write the data set again")
+        yield unpack(content, extent.key, location)
 
 
 def unpack(content: bytes, key: str, where: str) -> dict[str, bytes]:

@@ -4,13 +4,21 @@ A location is a string: an absolute path, or a URI such as ``s3://bucket/mosar``
 old content or the new, never a part (on a file system by renaming a temporary file, in an object store by nature).
 """
 
+import bisect
 import json
 import os
 import uuid
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from mosar.errors import ConfigError, DataError
+
+_GAP_BYTES = 16 << 10
+"""Ranges of an object that lie no further apart are fetched with one request."""
+
+_CHUNK_BYTES = 32 << 20
+"""Ranges of an object are fetched together until they are so many bytes."""
 
 
 def root(storage: str | None = None) -> str:
@@ -77,8 +85,8 @@ def identity(location: str) -> int | None:
     return None if is_uri(location) else Path(location).stat().st_ino
 
 
-def open_read(location: str) -> IO[bytes]:
-    """Open for reading in binary, seekable.
+def open_read(location: str, *, scattered: bool = False) -> IO[bytes]:
+    """Open for reading in binary, seekable. ``scattered``: an object's bytes are fetched as asked for, none ahead.
 
     Raises:
         DataError: there is no such file.
@@ -87,9 +95,24 @@ def open_read(location: str) -> IO[bytes]:
         if not is_uri(location):
             return Path(location).open("rb")
         fs, path = _filesystem(location)
-        return fs.open(path, "rb")
+        return fs.open(path, "rb", **({"cache_type": "none"} if scattered else {}))
     except FileNotFoundError as error:
         raise DataError(f"{location}: there is no such file") from error
+
+
+def read_ranges(location: str, ranges: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+    """The bytes of each (offset, size), in the order given; fewer where the file ends before.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    if is_uri(location):
+        yield from _object_ranges(location, ranges)
+        return
+    with open_read(location) as file:
+        for offset, size in ranges:
+            file.seek(offset)
+            yield file.read(size)
 
 
 def read_bytes(location: str) -> bytes:
@@ -158,6 +181,40 @@ def remove(location: str) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _object_ranges(location: str, ranges: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+    from fsspec.utils import merge_offset_ranges
+
+    fs, path = _filesystem(location)
+    for chunk in _chunks(ranges):
+        offsets, ends = [offset for offset, _ in chunk], [offset + size for offset, size in chunk]
+        paths, starts, stops = merge_offset_ranges([path] * len(chunk), offsets, ends, max_gap=_GAP_BYTES)
+        blocks = fs.cat_ranges(paths, starts, stops, on_error="return")
+        for number, block in enumerate(blocks):
+            if isinstance(block, FileNotFoundError):
+                raise DataError(f"{location}: there is no such file") from block
+            if isinstance(block, BaseException):
+                if starts[number] < fs.size(path):
+                    raise block
+                blocks[number] = b""  # Stores refuse a range that begins behind the end.
+        for offset, size in chunk:
+            number = bisect.bisect_right(starts, offset) - 1
+            first = offset - starts[number]
+            yield blocks[number][first : first + size]
+
+
+def _chunks(ranges: Iterable[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
+    chunk: list[tuple[int, int]] = []
+    total = 0
+    for offset, size in ranges:
+        chunk.append((offset, size))
+        total += size
+        if total >= _CHUNK_BYTES:
+            yield chunk
+            chunk, total = [], 0
+    if chunk:
+        yield chunk
 
 
 def _filesystem(uri: str) -> tuple[Any, str]:

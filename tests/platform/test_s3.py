@@ -8,11 +8,13 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from mosar.errors import DataError
-from mosar.platform import shards, storage, writer
+from mosar.platform import manifest, shards, storage, writer
 from mosar.platform.cluster import free_ports
 from mosar.platform.manifest import Manifest
 from mosar.platform.shards import Record
@@ -118,3 +120,65 @@ def test_a_data_set_is_the_same_as_in_a_folder_and_is_continued(bucket: str, tmp
         assert storage.read_bytes(storage.join(there, name)) == storage.read_bytes(storage.join(here, name)), name
     members = list(shards.read(found.shard_location(2), found.extents(2, [2, 0])))
     assert [json.loads(m["capture.json"])["n"] for m in members] == [8, 6]
+
+
+def test_scattered_samples_cost_about_their_own_bytes(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import s3fs
+
+    place = storage.join(bucket, "large.tar")
+    records = [Record(f"k{i}", "train", "s", {"x.npy": bytes([i]) * 30_000}) for i in range(40)]
+    content, extents = shards.pack(records, place)
+    storage.write_bytes(place, content)
+    fetched: list[int] = []
+    before = s3fs.S3FileSystem._cat_file
+
+    async def counted(*arguments: Any, **more: Any) -> bytes:
+        found: bytes = await before(*arguments, **more)
+        fetched.append(len(found))
+        return found
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_cat_file", counted)
+    chosen = [extents[i] for i in (30, 3, 4, 17)]
+    assert [members["x.npy"][0] for members in shards.read(place, chosen)] == [30, 3, 4, 17]
+    assert len(fetched) == 3  # neighbours share a request
+    assert sum(fetched) == sum(extent.size for extent in chosen)
+    monkeypatch.setattr(storage, "_CHUNK_BYTES", 50_000)
+    fetched.clear()
+    samples = shards.read(place, chosen)
+    next(samples)
+    assert sum(fetched) == 2 * extents[0].size  # what comes later is not fetched yet
+    assert [members["x.npy"][0] for members in samples] == [3, 4, 17]
+    for end in (extents[30].offset + 100, extents[30].offset):
+        storage.write_bytes(place, content[:end])
+        with pytest.raises(DataError, match=r"large\.tar: truncated at sample 'k30'"):
+            list(shards.read(place, chosen))
+    storage.remove(place)
+    with pytest.raises(DataError, match="no such file"):
+        list(shards.read(place, chosen))
+
+
+def test_sample_rows_cost_no_more_than_their_row_group(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import s3fs
+
+    monkeypatch.setattr(manifest, "_ROWS_PER_GROUP", 64)
+    folder = storage.join(bucket, "rows")
+    rows = [manifest.ShardRow(f"shard-{n}.tar", "train", 64, 1, "0" * 64) for n in range(32)]
+    samples = [
+        {"shard": row.name, "key": f"{row.name[:-4]}-{i}", "offset": i, "size": 1, "crc32": i, "split": "train",
+         "subject": "s", "flags": []} for row in rows for i in range(64)
+    ]  # fmt: skip
+    table = pa.Table.from_pylist(samples, schema=manifest.SAMPLE_SCHEMA)
+    manifest.write(folder, rows, [table], {"schema_version": 1})
+    found = Manifest(folder)
+    assert found.extents(0, [5])[0].key == "shard-0-5"
+    fetched: list[int] = []
+    before = s3fs.S3File._fetch_range
+
+    def counted(self: Any, start: int, end: int) -> bytes:
+        got: bytes = before(self, start, end)
+        fetched.append(len(got))
+        return got
+
+    monkeypatch.setattr(s3fs.S3File, "_fetch_range", counted)
+    assert found.extents(7, [5])[0].key == "shard-7-5"
+    assert 0 < sum(fetched) < storage.size(storage.join(folder, manifest.SAMPLES)) / 16
