@@ -52,8 +52,8 @@ goes back to the kernel each time, which clears it for the next."""
 class Source:
     """One stream of a run: which data, how many samples a step, how they are decoded, what a damaged sample does.
 
-    ``on_corrupt``: "stop" raises, with the names of shard and sample; "skip" lets the next readable sample of the same
-    slice stand in, so that every place of the order keeps its step.
+    ``on_corrupt``, of samples that cannot be read or decoded: "stop" raises, with the names of shard and sample; "skip"
+    lets the next readable sample of the same slice stand in, so that every place of the order keeps its step.
     """
 
     name: str
@@ -184,13 +184,23 @@ def _decode(
     source: Source, start: int, members: Sequence[Mapping[str, bytes] | None], rows: npt.NDArray[np.int64]
 ) -> tuple[list[Arrays], npt.NDArray[np.int64]]:
     """The samples of one slice, from place ``start`` on, and their rows; others stand in for what cannot be read."""
-    samples = [
-        None if found is None else source.decode(found, digest.seed("sample", source.name, source.seed, start + offset))
-        for offset, found in enumerate(members)
-    ]
+    samples: list[Arrays | None] = []
+    failure: DataError | None = None
+    for offset, found in enumerate(members):
+        sample = None
+        if found is not None:
+            try:
+                sample = source.decode(found, digest.seed("sample", source.name, source.seed, start + offset))
+            except DataError as error:
+                name = open_manifest(source.location, source.digest).sample_name(int(rows[offset]))
+                failure = DataError(f"{name}: {error}")
+                if source.on_corrupt == "stop":
+                    raise failure from error
+        samples.append(sample)
     whole = [number for number, sample in enumerate(samples) if sample is not None]
     if not whole:
-        raise DataError(f"{source.location}: none of {len(samples)} samples that a step needs can be read")
+        why = f" ({failure})" if failure else ""
+        raise DataError(f"{source.location}: none of {len(samples)} samples that a step needs can be read{why}")
     for number, sample in enumerate(samples):
         if sample is None:
             rows[number] = -1 - rows[number]

@@ -1,14 +1,17 @@
 import dataclasses
+import inspect
 import io
 import tarfile
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mosar.errors import ConfigError, DataError
 from mosar.platform import manifest, shards, writer
+from mosar.platform.order import Order
 from mosar.platform.shards import Extent, Record
 
 
@@ -160,6 +163,39 @@ def test_sample_rows_are_read_across_row_groups(tmp_path: Path, monkeypatch: pyt
     keys = [data.extents(shard, range(t["count"])) for shard, t in enumerate(TASKS)]
     assert [[e.key for e in row] for row in keys] == [[f"k{t['index']}-{i}" for i in range(t["count"])] for t in TASKS]
     assert all(dataclasses.astuple(e)[3] for row in keys for e in row)
+
+
+def rows_of(counts: list[int]) -> tuple[list[manifest.ShardRow], list[pa.Table]]:
+    """Shards of so many samples each, and a table of sample rows for each."""
+    rows = [manifest.ShardRow(f"shard-{n}.tar", "train", count, 1, "0" * 64) for n, count in enumerate(counts)]
+    samples = [
+        [{"shard": row.name, "key": f"k{n}-{i}", "offset": i, "size": 1, "crc32": i, "split": "train", "subject": "s",
+          "flags": []} for i in range(row.samples)] for n, row in enumerate(rows)
+    ]  # fmt: skip
+    return rows, [pa.Table.from_pylist(table, schema=manifest.SAMPLE_SCHEMA) for table in samples]
+
+
+def test_tables_of_any_lengths_make_whole_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest, "_ROWS_PER_GROUP", 4)
+    counts = [3, 1, 9, 2, 6]
+    rows, tables = rows_of(counts)
+    manifest.write(str(tmp_path), rows, tables, {"schema_version": 1})
+    found = manifest.Manifest(str(tmp_path))
+    keys = [extent.key for shard, count in enumerate(counts) for extent in found.extents(shard, range(count))]
+    assert keys == [f"k{shard}-{i}" for shard, count in enumerate(counts) for i in range(count)]
+    assert found.sample_name(4) == f"{tmp_path}/shard-2.tar: sample 'k2-0'"
+
+
+def test_row_groups_of_two_windows_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest, "_ROWS_PER_GROUP", 8)
+    shards_n = 2 * inspect.signature(Order).parameters["window"].default
+    rows, tables = rows_of([8] * shards_n)
+    manifest.write(str(tmp_path), rows, tables, {"schema_version": 1})
+    found = manifest.Manifest(str(tmp_path))
+    for shard in range(shards_n):
+        found.extents(shard, [0])
+    (tmp_path / manifest.SAMPLES).unlink()
+    assert [found.extents(shard, [1])[0].key for shard in range(shards_n)] == [f"k{n}-1" for n in range(shards_n)]
 
 
 def test_a_data_set_that_changed_is_noticed(tmp_path: Path) -> None:

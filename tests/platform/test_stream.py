@@ -1,6 +1,7 @@
 """Streams read in this process: damaged samples, several streams in proportions, their positions."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from mosar.errors import ConfigError, DataError
 from mosar.jobs.drilling import toy
-from mosar.platform import stream
+from mosar.platform import shards, stream
 from mosar.platform.manifest import open_manifest
 from mosar.platform.stream import ROWS, Source
 from mosar.platform.train_config import TrainConfig
@@ -85,6 +86,30 @@ def test_a_shard_that_is_not_there_is_skipped_as_a_whole_but_not_a_whole_step(so
         Path(manifest.shard_location(shard)).unlink()
     with pytest.raises(DataError, match="none of 6 samples that a step needs can be read"):
         rows(with_policy(sources, "skip"), "labelled", range(1))
+
+
+def refusing(source: Source, bad: set[bytes], policy: str) -> Source:
+    """A decoder that cannot make anything of some samples, whose bytes are as they were written."""
+
+    def decode(members: Mapping[str, bytes], seed: int) -> stream.Arrays:
+        if set(members.values()) & bad:
+            raise DataError("member x.npy cannot be read as an array")
+        return source.decode(members, seed)
+
+    return Source(**{**vars(source), "decode": decode, "on_corrupt": policy})
+
+
+def test_a_sample_that_cannot_be_decoded_stops_with_its_name_or_is_skipped(sources: list[Source]) -> None:
+    labelled = sources[0]
+    manifest = open_manifest(labelled.location)
+    (members,) = shards.read(manifest.shard_location(3), manifest.extents(3, [5]))
+    bad, row = set(members.values()), manifest.row(3, 5)
+    before = rows([labelled], "labelled", range(13))
+    with pytest.raises(DataError, match=r"labelled/shard-000003\.tar: sample 's3-5': member x\.npy cannot be read"):
+        rows([refusing(labelled, bad, "stop")], "labelled", range(13))
+    after = rows([refusing(labelled, bad, "skip")], "labelled", range(13))
+    assert after == [-1 - number if number == row else number for number in before]
+    assert before.count(row) == 1
 
 
 def test_a_trace_needs_a_line_for_each_step() -> None:
