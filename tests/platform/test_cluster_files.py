@@ -1,5 +1,6 @@
 """The node image and the manifests, against the schemas of Ray and Kubernetes and against what is in this checkout."""
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -94,6 +95,25 @@ def test_cluster_files_fit_rays_schema_and_keep_the_token_out_of_commands(path: 
     assert list(config["file_mounts"]) == ["/home/ray/.ray/auth_token"]
     assert "USER 1000" in DOCKERFILE
     assert "--uid 1000 ray" in DOCKERFILE
+
+
+def test_every_node_on_aws_may_use_the_bucket_and_names_its_machine_image() -> None:
+    """Where they are left out Ray gives its own profile to the head alone, and all an image with an old driver."""
+    guide = (ROOT / "docs" / "cluster.md").read_text()
+    kinds = twin.load(CLUSTERS[0])["available_node_types"]
+    assert set(kinds) == {"head", *NODE_TYPES}
+    for name, kind in kinds.items():
+        profile = "mosar-head" if name == "head" else "mosar-node"
+        assert kind["node_config"]["IamInstanceProfile"] == {"Arn": f"arn:aws:iam::ACCOUNT:instance-profile/{profile}"}
+        assert profile in guide
+        assert kind["node_config"]["ImageId"] == "AMI_ID"
+    policies = re.findall(r"END'\n(\{.*?\})\nEND", guide, re.DOTALL)
+    granted = {action for text in policies for s in json.loads(text)["Statement"] for action in _listed(s["Action"])}
+    assert {"s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket", "iam:PassRole"} <= granted
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
 
 
 def test_every_node_runs_one_image_of_this_version() -> None:
