@@ -1,6 +1,6 @@
 """A renderer that is not ours: Mitsuba 3, path tracing. Linear RGB, head frame, millimetres.
 
-An optional dependency: ``pip install 'mosar[path]'``. Same scene, same picture, but for the last bits of the floats if
+An optional dependency: ``pip install -e '.[path]'``. Same scene, same picture, but for the last bits of the floats if
 the number of cores differs.
 """
 
@@ -27,7 +27,7 @@ def load() -> Any:
     try:
         import mitsuba
     except ImportError as error:
-        raise ConfigError("path tracing needs Mitsuba, which is not installed: pip install 'mosar[path]'") from error
+        raise ConfigError("path tracing needs Mitsuba, which is not installed: .venv/bin/pip install -e '.[path]'") from error
     mitsuba.set_variant(VARIANT)
     mitsuba.set_log_level(mitsuba.LogLevel.Error)
     return mitsuba

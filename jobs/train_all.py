@@ -42,7 +42,7 @@ def main(config: TrainAll) -> None:
     graph.check(requires)
     runs = {name: storage.join(storage.root(config.storage), "runs", job.run) for name, job in jobs.items()}
     for name, job in jobs.items():
-        if not requires[name]:
+        if all(run.summary(runs[parent]) for parent in requires[name]):
             train_stage.prepare(job)  # Mistakes in what the user gave show before anything starts.
     if all(run.summary(location) for location in runs.values()):
         print("every stage is trained already")
@@ -57,13 +57,13 @@ def main(config: TrainAll) -> None:
 
     also = train_stage.followers([*runs.values()])
     with cluster.connect(), following(rows, also=also), stopping.on_signals() as asked:
-        room = cluster.room()
+        room = {resource: cluster.room(resource) for resource in ("CPU", "GPU")}
         for job in jobs.values():
-            trainer.check_room(job.train, room)
+            trainer.check_room(job.train, room["CPU"])
         failed = graph.run(
             requires,
             lambda name: trainer.fit(train_stage.prepare(jobs[name]), asked),
-            {name: trainer.cpus(job.train) for name, job in jobs.items()},
+            {name: trainer.size(job.train, room["GPU"]) for name, job in jobs.items()},
             room,
             report,
         )

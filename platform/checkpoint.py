@@ -27,15 +27,20 @@ class Checkpoint:
 
 
 def save(run: str, checkpoint: Checkpoint, keep: int, protect: Collection[int] = ()) -> str:
-    """Write a checkpoint, then remove all but the newest ``keep`` and those of steps ``protect``; its location."""
+    """Write a checkpoint, then remove all but the newest ``keep`` and those of steps ``protect``; its location.
+
+    What a kill left behind without its state counts as none, and is removed, too.
+    """
     location = _location(run, checkpoint.step)
     storage.remove(storage.join(location, _STATE))
     content = to_bytes(checkpoint.tensors)
     storage.write_bytes(storage.join(location, _TENSORS), content)
     state = {"step": checkpoint.step, "sha256": digest.of_bytes(content), "state": dict(checkpoint.state)}
     storage.write_json(storage.join(location, _STATE), state)
-    for step in steps(run)[:-keep]:
-        if step not in protect:
+    found = steps(run)
+    whole = [step for step in found if storage.exists(storage.join(_location(run, step), _STATE))]
+    for step in found:
+        if step not in {*whole[-keep:], *protect}:
             storage.remove(storage.join(_location(run, step), _STATE))
             storage.remove(_location(run, step))
     return location

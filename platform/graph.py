@@ -29,27 +29,28 @@ def check(requires: Mapping[str, Collection[str]]) -> None:
 def run(
     requires: Mapping[str, Collection[str]],
     work: Callable[[str], object],
-    size: Mapping[str, float],
-    room: float,
+    size: Mapping[str, Mapping[str, float]],
+    room: Mapping[str, float],
     report: Report,
 ) -> dict[str, Exception]:
     """Call ``work(name)`` for each name, in threads, once all that it requires is done; the errors by name.
 
     One that fails takes down only those that require it: they are skipped. Where ``work`` raises StoppedError, it and
-    those that require it are stopped. ``size`` of what runs at once stays within ``room``, except that one alone always
-    runs.
+    those that require it are stopped. ``size`` (what each holds, by resource) of what runs at once stays within
+    ``room``, except that one alone always runs.
     """
     check(requires)
     failed: dict[str, Exception] = {}
-    running: dict[str, float] = {}
+    running: dict[str, Mapping[str, float]] = {}
     state = dict.fromkeys(requires, "waiting")
     changed = threading.Condition()
 
     def ready(name: str) -> bool:
         if any(state[parent] in _NO_MORE for parent in requires[name]):
             return True
-        fits = not running or sum(running.values()) + size[name] <= room
-        return fits and all(state[parent] == "done" for parent in requires[name])
+        held = {what: sum(one.get(what, 0.0) for one in running.values()) for what in size[name]}
+        fits = all(held[what] + more <= room.get(what, 0.0) for what, more in size[name].items())
+        return (fits or not running) and all(state[parent] == "done" for parent in requires[name])
 
     def set_state(name: str, now: str) -> None:
         state[name] = now

@@ -1,6 +1,7 @@
 """A live table of runs, read from their metrics: step, rate, time left, losses. Also where stdout is no terminal."""
 
 import contextlib
+import functools
 import shutil
 import sys
 import threading
@@ -103,14 +104,23 @@ class Progress:
 def following(
     rows: Mapping[str, Row], out: TextIO | None = None, also: Collection[Callable[[], None]] = ()
 ) -> Iterator[Progress]:
-    """Show the runs' progress until the block ends, and call each of ``also`` as often: what else follows the runs."""
+    """Show the runs' progress until the block ends, and call each of ``also`` as often: what else follows the runs.
+
+    One that fails is tried again the next time, and warned of once: what follows a run does not decide how it ends.
+    """
     progress = Progress(rows, out)
     stop = threading.Event()
+    failing: set[int] = set()
 
     def look(final: bool = False) -> None:
-        progress.show(final)
-        for other in also:
-            other()
+        followers: list[Callable[[], None]] = [functools.partial(progress.show, final), *also]
+        for number, follower in enumerate(followers):
+            try:
+                follower()
+            except Exception as error:
+                if number not in failing:
+                    failing.add(number)
+                    print(f"\nwarning: what follows the runs: {error}; it is tried again", file=sys.stderr, flush=True)
 
     def follow() -> None:
         shown = -_PRINT_S

@@ -1,7 +1,7 @@
 """A run: a folder with a stable name that holds all there is to know of one training, and can be taken up again.
 
 identity.json   what decides the result: configuration, digests of the data and of the parents' weights
-record.json     what it ran on: revision of the code, package versions, when begun
+record.json     what it ran on: revision and digest of the code, package versions; an entry whenever they changed
 metrics.jsonl   a line every few steps
 previews/       pictures
 checkpoints/    see :mod:`mosar.platform.checkpoint`
@@ -11,6 +11,7 @@ weights.safetensors, summary.json   the result; the summary is written last and 
 import importlib.metadata
 import json
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,10 +27,13 @@ _PACKAGES = ("ray", "torch", "numpy", "pyarrow", "numba", "easypytorch3d", "safe
 METRICS = "metrics.jsonl"
 _IDENTITY, _RECORD, _SUMMARY, _WEIGHTS = "identity.json", "record.json", "summary.json", "weights.safetensors"
 _PLACES = ("location", "path")
+_FOLDERS = ("mosar", "platform", "models", "datasets", "jobs")
 
 
 def begin(location: str, identity: Mapping[str, Any], without_effect: Sequence[str] = ()) -> bool:
     """Make the run's folder, or check that the one there is of the same identity; True where it was there.
+
+    Where code or packages are not those that it last ran on, that is recorded, and a warning says so.
 
     ``without_effect`` names dotted keys that may differ; so may every ``location`` and ``path``, which say where things
     are and not what they are.
@@ -40,7 +44,7 @@ def begin(location: str, identity: Mapping[str, Any], without_effect: Sequence[s
     where = storage.join(location, _IDENTITY)
     now = json.loads(json.dumps(identity))
     if not storage.exists(where):
-        storage.write_json(storage.join(location, _RECORD), _record())
+        storage.write_json(storage.join(location, _RECORD), [_record()])
         storage.write_json(where, now)
         return False
     differences = compare.differences(storage.read_json(where), now)
@@ -51,6 +55,7 @@ def begin(location: str, identity: Mapping[str, Any], without_effect: Sequence[s
             f"run {location} was begun with another configuration ({'; '.join(lines)}); "
             "give it another name (run=...) or go back to the old configuration"
         )
+    _record_changes(location)
     return True
 
 
@@ -105,7 +110,7 @@ def metrics(location: str) -> list[dict[str, Any]]:
     """All whole lines of the metrics so far."""
     where = storage.join(location, METRICS)
     text = storage.read_bytes(where).decode() if storage.exists(where) else ""
-    return [json.loads(line) for line in text.split("\n")[:-1]]
+    return _lines(text[: text.rfind("\n") + 1], where)
 
 
 class Tail:
@@ -129,7 +134,18 @@ class Tail:
             content = file.read()
         whole = content[: content.rfind(b"\n") + 1]
         self._offset += len(whole)
-        return [json.loads(line) for line in whole.splitlines()], anew
+        return _lines(whole.decode(), self._where), anew
+
+
+def _lines(text: str, where: str) -> list[dict[str, Any]]:
+    """Raises DataError where a line is no JSON."""
+    found = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            found.append(json.loads(line))
+        except ValueError as error:
+            raise DataError(f"{where}: a line is no JSON ({line[:40]!r}, {number} from where it was read)") from error
+    return found
 
 
 def rewind_metrics(location: str, step: int) -> None:
@@ -139,6 +155,23 @@ def rewind_metrics(location: str, step: int) -> None:
     storage.write_bytes(storage.join(location, METRICS), text.encode())
 
 
+def _record_changes(location: str) -> None:
+    """Add an entry to the record where it differs from the last one, and say so."""
+    where = storage.join(location, _RECORD)
+    entries = storage.read_json(where) if storage.exists(where) else []
+    entries = entries if isinstance(entries, list) else [entries]
+    last, now = (entries[-1] if entries else {}), _record()
+    changes = [one for key in ("code", "packages") for one in compare.differences(last.get(key), now[key], key)]
+    if not changes or summary(location) is not None:
+        return
+    storage.write_json(where, [*entries, now])
+    lines = "; ".join(f"{key}: {change}" for key, change in changes)
+    print(
+        f"warning: run {location} goes on with other code or packages, and may end with other weights ({lines})",
+        file=sys.stderr,
+    )
+
+
 def _record() -> dict[str, Any]:
     versions = {}
     for name in _PACKAGES:
@@ -146,7 +179,15 @@ def _record() -> dict[str, Any]:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "absent"
-    return {"begun": datetime.now(UTC).isoformat(timespec="seconds"), "revision": _revision(), "packages": versions}
+    begun = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"begun": begun, "revision": _revision(), "code": _code(), "packages": versions}
+
+
+def _code() -> str:
+    """Digest of the Python files, which a job's folder has even where it is no checkout."""
+    root = Path(__file__).resolve().parent.parent
+    files = sorted(path for folder in _FOLDERS for path in (root / folder).rglob("*.py"))
+    return digest.of_json([[path.relative_to(root).as_posix(), digest.of_bytes(path.read_bytes())] for path in files])
 
 
 def _revision() -> str:

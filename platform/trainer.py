@@ -158,15 +158,10 @@ def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
     return finished
 
 
-def cpus(config: TrainConfig) -> float:
-    """Logical CPUs that a run holds."""
-    return size(config, 0)["CPU"]
-
-
 def size(config: TrainConfig, gpus: float) -> dict[str, float]:
     """What a run holds of a cluster with so many GPUs: its workers' CPUs, a quarter for each of their readers, GPUs."""
     held = {"CPU": config.workers * (config.cpus + READER_CPUS * config.readers)}
-    return held | ({"GPU": float(config.workers)} if on_gpus(config, gpus) else {})
+    return held | ({"GPU": min(float(config.workers), gpus)} if on_gpus(config, gpus) else {})
 
 
 def on_gpus(config: TrainConfig, gpus: float) -> bool:

@@ -131,6 +131,7 @@ class _Training:
                         "steps_per_s": (reached - since_step) / took,
                         "wait_share": waited / took,
                         "workers": self.world,
+                        "device": self.device.type,
                         "order": self.order,
                         "skipped": self.skipped,
                     }
@@ -261,21 +262,19 @@ class _Training:
         found = None
         if self.rank == 0:
             found, problems = checkpoint.newest(self.spec.location)
+            # Before anything is added: after a power cut the last line may be torn.
+            run.rewind_metrics(self.spec.location, found.step if found else -1)
             for problem in problems:
                 run.log(self.spec.location, {"step": found.step if found else 0, "warning": problem})
         step = torch.tensor(found.step if found else 0, device=self.device)
         if self.world > 1:
             torch.distributed.broadcast(step, src=0)
         if int(step) == 0:
-            if self.rank == 0:
-                run.rewind_metrics(self.spec.location, -1)
             return 0
         found = found or checkpoint.load(self.spec.location, int(step))
         self.learner.load(found.tensors)
         self.notes = dict(found.state["notes"])
         self.order, self.skipped = self.notes.get("order", ""), self.notes.get("skipped", 0)
-        if self.rank == 0:
-            run.rewind_metrics(self.spec.location, found.step)
         return found.step
 
 

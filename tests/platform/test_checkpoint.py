@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,14 @@ def test_what_is_saved_is_loaded_and_old_ones_go(tmp_path: Path) -> None:
     assert torch.equal(found.tensors["b"], torch.arange(6.0).reshape(2, 3).t() + 40)
     assert found.tensors["c"].dtype == torch.bfloat16
     assert found.tensors["a"].shape == ()
+
+
+def test_what_a_kill_left_behind_takes_no_place_of_a_whole_one(tmp_path: Path) -> None:
+    for step in (10, 20, 30):
+        save(tmp_path, step)
+    (tmp_path / "checkpoints/000000030/state.json").unlink()
+    save(tmp_path, 40, keep=2)
+    assert checkpoint.steps(str(tmp_path)) == [20, 40]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "no state", "bad state", "empty"])
@@ -89,3 +98,32 @@ def test_runs_keep_their_identity_metrics_and_weights(tmp_path: Path) -> None:
     (tmp_path / "run/weights.safetensors").write_bytes(b"x")
     with pytest.raises(DataError, match="was altered"):
         run.weights(place)
+
+
+def test_a_run_that_goes_on_with_other_code_records_it_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def begin() -> int:
+        run.begin(str(tmp_path), {"train": {"lr": 1}})
+        return len(json.loads((tmp_path / "record.json").read_text()))
+
+    assert [begin(), begin()] == [1, 1]
+    assert capsys.readouterr().err == ""
+    edited = tmp_path / "checkout"
+    (edited / "platform").mkdir(parents=True)
+    (edited / "platform" / "run.py").write_text("edited = True\n")
+    monkeypatch.setattr(run, "__file__", str(edited / "platform" / "run.py"))
+    assert [begin(), begin()] == [2, 2]
+    assert capsys.readouterr().err.count("goes on with other code or packages") == 1
+
+
+def test_metrics_end_with_the_last_whole_line(tmp_path: Path) -> None:
+    run.log(str(tmp_path), {"step": 1})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 2, "lo')
+    run.rewind_metrics(str(tmp_path), 5)
+    run.log(str(tmp_path), {"step": 1, "warning": "checkpoint"})
+    assert [line["step"] for line in run.metrics(str(tmp_path))] == [1, 1]
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2, "lo{"step": 3}\n{"step": 4}\n')
+    with pytest.raises(DataError, match=r"metrics\.jsonl: a line is no JSON"):
+        run.metrics(str(tmp_path))

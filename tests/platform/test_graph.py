@@ -1,4 +1,5 @@
 import threading
+import time
 
 import pytest
 
@@ -29,7 +30,11 @@ def run(
             running -= 1
 
     failed = graph.run(
-        REQUIRES, work, dict.fromkeys(REQUIRES, 1.0), room, lambda name, state: states.update({name: state})
+        REQUIRES,
+        work,
+        {name: {"CPU": 1.0} for name in REQUIRES},
+        {"CPU": room},
+        lambda name, state: states.update({name: state}),
     )
     return states, begun, failed, most
 
@@ -57,6 +62,29 @@ def test_what_is_stopped_has_not_failed_and_what_requires_it_is_stopped_too() ->
 def test_no_more_runs_at_once_than_there_is_room_for_but_one_always() -> None:
     assert run(room=1.0)[3] == 1
     assert run(room=0.1)[3] == 1
+
+
+def test_every_resource_counts() -> None:
+    one_gpu = {"CPU": 1.0, "GPU": 1.0}
+    together, most, lock = 0, 0, threading.Lock()
+
+    def work(_: str) -> None:
+        nonlocal together, most
+        with lock:
+            together += 1
+            most = max(most, together)
+        time.sleep(0.05)
+        with lock:
+            together -= 1
+
+    def tried(sizes: dict[str, dict[str, float]]) -> int:
+        nonlocal most
+        most = 0
+        assert graph.run(dict.fromkeys("abc", ()), work, sizes, {"CPU": 16.0, "GPU": 1.0}, lambda *_: None) == {}
+        return most
+
+    assert tried(dict.fromkeys("abc", one_gpu)) == 1
+    assert tried({"a": one_gpu, "b": {"CPU": 1.0}, "c": {"CPU": 1.0}}) == 3
 
 
 def test_impossible_graphs_are_refused() -> None:

@@ -1,10 +1,17 @@
+import errno
 import io
+import time
 from pathlib import Path
 
 import pytest
 
 from mosar.platform import run
 from mosar.platform.progress import Progress, Row, following
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 def line(step: int, **more: object) -> dict[str, object]:
@@ -36,12 +43,30 @@ def test_rows_follow_the_metrics_through_a_rewind(tmp_path: Path, capsys: pytest
 
 
 def test_a_terminal_is_drawn_over(tmp_path: Path) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     out = Terminal()
     progress = Progress({"a": Row(str(tmp_path), 10), "b": Row(str(tmp_path), 10)}, out)
     progress.show()
     progress.show()
     assert out.getvalue().count("\x1b[3F") == 1
+
+
+def test_a_follower_that_fails_decides_nothing_and_is_warned_of_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    called = []
+
+    def full() -> None:
+        called.append("full")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    row = Row(str(tmp_path), 100, "training")
+    with pytest.raises(LookupError, match="of the block"), following({"toy": row}, io.StringIO(), also=[full]):
+        raise LookupError("of the block")
+    assert capsys.readouterr().err.count("No space left") == 1
+    with following({"toy": row}, Terminal(), also=[full, lambda: called.append("next")]):
+        (tmp_path / "metrics.jsonl").write_text("{\n")
+        while called.count("full") < 4:
+            time.sleep(0.05)
+    assert called[-2:] == ["full", "next"]
+    said = capsys.readouterr().err
+    assert (said.count("No space left"), said.count("metrics.jsonl")) == (1, 1)
