@@ -27,7 +27,9 @@ def load() -> Any:
     try:
         import mitsuba
     except ImportError as error:
-        raise ConfigError("path tracing needs Mitsuba, which is not installed: .venv/bin/pip install -e '.[path]'") from error
+        raise ConfigError(
+            "path tracing needs Mitsuba, which is not installed: .venv/bin/pip install -e '.[path]'"
+        ) from error
     mitsuba.set_variant(VARIANT)
     mitsuba.set_log_level(mitsuba.LogLevel.Error)
     return mitsuba
