@@ -237,12 +237,18 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait(_STOP_S)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    for pid, since in started.items():
-        # Numbers are given again: only the process that had this one at that time.
-        if since is not None and _started_at(pid) == since:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    for pid in living(started):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     process.wait()
+    until = time.monotonic() + _STOP_S
+    while living(started) and time.monotonic() < until:  # the killed need a moment to end
+        time.sleep(0.02)
+
+
+def living(processes: dict[int, str | None]) -> list[int]:
+    """Those of ``processes_below`` that still run. Numbers are given again: only who had it at that time counts."""
+    return [pid for pid, since in processes.items() if since is not None and _started_at(pid) == since]
 
 
 def processes_below(root: int) -> dict[int, str | None]:
@@ -262,6 +268,8 @@ def processes_below(root: int) -> dict[int, str | None]:
 
 
 def _started_at(pid: int) -> str | None:
+    """When it was started; None where no such process runs (one that has ended but was not yet reaped does not)."""
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return None if state in "ZX" else fields[18]
     return None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mosar import errors
 from mosar.config import to_mapping
 from mosar.errors import ConfigError, RunError, StoppedError
-from mosar.platform import checkpoint, cluster, run, stopping, storage, stream
+from mosar.platform import checkpoint, claim, cluster, run, stopping, storage, stream
 from mosar.platform.manifest import open_manifest
 from mosar.platform.stage import Stage, StreamSpec
 from mosar.platform.stream import READER_CPUS, Decode, Source
@@ -141,7 +141,8 @@ def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
         ),
     )
     try:
-        stopping.call(trainer.fit, asked, spec.location, spec.submission)
+        with claim.held(spec.location):
+            stopping.call(trainer.fit, asked, spec.location, spec.submission)
     except TrainingFailedError as error:
         _raise_failure(spec)
         where = keep_traceback(spec, str(error))

@@ -96,9 +96,9 @@ def run(config: Config) -> dict[str, Any]:
                 if not _submit(job, words, local, storage, out, config):
                     failed.append(job)
             timeline.mark("jobs done")
-            started = list(cluster.processes_below(local.process))
+            started = cluster.processes_below(local.process)
             down = _shrinks(timeline, config.patience_s)
-        left = sum(Path(f"/proc/{pid}").exists() for pid in started)
+        left = len(cluster.living(started))
     print(timeline.table())
     (out / "nodes.txt").write_text(timeline.table() + "\n")
     draw(timeline).save(out / "nodes.png")

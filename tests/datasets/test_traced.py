@@ -66,7 +66,7 @@ def test_without_the_path_tracer_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "mitsuba", None)
     renderers.check("fast")
     for choice in ("path", "mixed"):
-        with pytest.raises(ConfigError, match=r"mosar\[path\]"):
+        with pytest.raises(ConfigError, match=r"\.\[path\]"):
             renderers.check(choice)
 
 

@@ -1,5 +1,4 @@
 import threading
-import time
 
 import pytest
 
@@ -64,27 +63,25 @@ def test_no_more_runs_at_once_than_there_is_room_for_but_one_always() -> None:
     assert run(room=0.1)[3] == 1
 
 
-def test_every_resource_counts() -> None:
-    one_gpu = {"CPU": 1.0, "GPU": 1.0}
-    together, most, lock = 0, 0, threading.Lock()
+def test_every_resource_counts_and_what_does_not_fit_waits() -> None:
+    size = {"first": {"CPU": 1.0, "GPU": 1.0}, "second": {"CPU": 1.0, "GPU": 1.0}, "third": {"CPU": 1.0}}
+    states = dict.fromkeys(size, "waiting")
+    beside: list[str] = []
+    third = threading.Event()
 
-    def work(_: str) -> None:
-        nonlocal together, most
-        with lock:
-            together += 1
-            most = max(most, together)
-        time.sleep(0.05)
-        with lock:
-            together -= 1
+    def work(name: str) -> None:
+        if name == "third":
+            third.set()
+            return
+        assert third.wait(30), "what needs no GPU waited for one"
+        (other,) = {"first", "second"} - {name}
+        beside.append(states[other])
 
-    def tried(sizes: dict[str, dict[str, float]]) -> int:
-        nonlocal most
-        most = 0
-        assert graph.run(dict.fromkeys("abc", ()), work, sizes, {"CPU": 16.0, "GPU": 1.0}, lambda *_: None) == {}
-        return most
-
-    assert tried(dict.fromkeys("abc", one_gpu)) == 1
-    assert tried({"a": one_gpu, "b": {"CPU": 1.0}, "c": {"CPU": 1.0}}) == 3
+    failed = graph.run(
+        dict.fromkeys(size, ()), work, size, {"CPU": 8.0, "GPU": 1.0}, lambda name, now: states.update({name: now})
+    )
+    assert failed == {}
+    assert beside == ["waiting", "done"]
 
 
 def test_impossible_graphs_are_refused() -> None:

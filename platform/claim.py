@@ -1,0 +1,45 @@
+"""One driver a run: whoever trains a run holds a name in the cluster, which is free again when that driver ends."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from mosar.errors import ConfigError
+from mosar.platform import digest
+
+_PATIENCE_S = 30.0
+"""Ray needs a moment to see that a driver was killed."""
+_NAMESPACE = "mosar"
+
+
+class _Holder:
+    """Has the name, and does nothing."""
+
+
+@contextlib.contextmanager
+def held(location: str, patience_s: float = _PATIENCE_S) -> Iterator[None]:
+    """Hold the run at ``location`` on the connected cluster until the block ends, or this driver, however it does.
+
+    Raises:
+        ConfigError: another driver on this cluster still holds it after ``patience_s``.
+    """
+    import ray
+
+    name = f"run-{digest.of_bytes(location.encode())[:32]}"
+    # Restarted elsewhere where its node goes: the name is the driver's, not the node's.
+    options = {"name": name, "namespace": _NAMESPACE, "num_cpus": 0, "max_restarts": -1}
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            holder = ray.remote(_Holder).options(**options).remote()
+            break
+        except ValueError as error:  # the name is taken
+            if time.monotonic() > until:
+                raise ConfigError(
+                    f"{location}: another driver trains it on this cluster; wait for it, or stop it (ray job stop)"
+                ) from error
+            time.sleep(0.25)
+    try:
+        yield
+    finally:
+        ray.kill(holder)
