@@ -3,6 +3,10 @@
 Rounds are interleaved, figures are medians over them; a round counts the batches after the first one. Planning and
 memory are measured in processes of their own (peak proportional set size of the process and all below it);
 ``plan_100m_rss_mb`` is the growth over planning with a manifest of one shard.
+
+``read_webdataset`` is measured in two ways, both with as many processes as ours and in Ray's own division of them:
+batches decoded as anyone would write it (reading and decoding are then tasks of their own), and whole blocks decoded,
+which Ray Data fuses with reading into one task (``fused``; the batches are cut by the iterator).
 """
 
 import dataclasses
@@ -85,7 +89,7 @@ def make_data(location: str, count: int) -> None:
 
 
 def decode(members: Mapping[str, bytes], seed: int) -> Arrays:
-    """``image`` 3 H W uint8 and ``landmarks``; the decoder of all three."""
+    """``image`` 3 H W uint8 and ``landmarks``; the decoder of all."""
     import cv2
 
     cv2.setNumThreads(1)
@@ -100,7 +104,7 @@ def source(data: str, batch: int) -> Source:
 
 
 def ours(config: Config, data: str) -> Iterator[int]:
-    """Sizes of the batches as they come; so do the other two."""
+    """Sizes of the batches as they come; so do the others."""
     endless = range(1 << 20)  # As webdataset's: readers do not run dry before the last batch that counts.
     found = stream.batches([source(data, config.batch)], endless, [0], 1, readers=config.readers)
     for _, [batch] in itertools.islice(found, config.steps):
@@ -123,7 +127,8 @@ def webdataset_loader(config: Config, data: str) -> Iterator[int]:
         yield len(image)
 
 
-def read_webdataset(config: Config, data: str) -> Iterator[int]:
+def read_webdataset(config: Config, data: str, batch_size: int | None) -> Iterator[int]:
+    """``batch_size`` of decoding; None, whole blocks."""
     import ray
 
     def batch(found: dict[str, Any]) -> Arrays:
@@ -133,20 +138,27 @@ def read_webdataset(config: Config, data: str) -> Iterator[int]:
 
     paths = [str(path) for path in sorted(Path(data).glob("*.tar"))]
     paths *= -(-2 * config.steps * config.batch // (len(paths) * _SHARD))  # As the others: it does not run dry.
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    read = ray.data.read_webdataset(paths, decoder=None, concurrency=config.readers)
-    decoded = read.map_batches(batch, batch_size=config.batch, concurrency=config.readers)
+    before = ray.data.DataContext.get_current()
+    context = before.copy()
+    context.enable_progress_bars = False
+    context.execution_options.resource_limits = ray.data.ExecutionResources(cpu=config.readers)
+    ray.data.DataContext._set_current(context)
+    try:
+        decoded = ray.data.read_webdataset(paths, decoder=None).map_batches(batch, batch_size=batch_size)
+    finally:
+        ray.data.DataContext._set_current(before)
     for found in itertools.islice(decoded.iter_torch_batches(batch_size=config.batch), config.steps):
         yield len(found["image"])
 
 
 def _speed(config: Config, data: str) -> dict[str, Any]:
-    rates: dict[str, list[float]] = {"ours": [], "webdataset": [], "read_webdataset": []}
     ways: dict[str, Callable[[], float]] = {
         "ours": lambda: _rate(ours(config, data)),
         "webdataset": lambda: float(_child("webdataset", data, config)["rate"]),
-        "read_webdataset": lambda: _rate(read_webdataset(config, data)),
+        "read_webdataset": lambda: _rate(read_webdataset(config, data, config.batch)),
+        "read_webdataset_fused": lambda: _rate(read_webdataset(config, data, None)),
     }
+    rates: dict[str, list[float]] = {name: [] for name in ways}
     with cluster.connect():
         for turn in range(config.rounds + 1):
             for name, way in ways.items():
@@ -158,6 +170,7 @@ def _speed(config: Config, data: str) -> dict[str, Any]:
     return {
         "stream_vs_webdataset": ratio["webdataset"],
         "read_webdataset_speedup": ratio["read_webdataset"],
+        "read_webdataset_fused_speedup": ratio["read_webdataset_fused"],
         **{f"samples_per_s_{name}": float(np.median(rate)) for name, rate in rates.items()},
     }
 
