@@ -55,11 +55,13 @@ def main(config: TrainAll) -> None:
         rows[name].state = state
         spans[name].append((time.time(), state))
 
-    also = train_stage.followers([*runs.values()])
-    with cluster.connect(), following(rows, also=also), stopping.on_signals() as asked:
+    locations = [*runs.values()]
+    following_them = following(rows, also=train_stage.followers(locations), apart=train_stage.trackers(locations))
+    with cluster.connect(), following_them, stopping.on_signals() as asked:
         room = {resource: cluster.room(resource) for resource in ("CPU", "GPU")}
         for job in jobs.values():
             trainer.check_room(job.train, room["CPU"])
+        trainer.set_environment([job.train for job in jobs.values()])
         failed = graph.run(
             requires,
             lambda name: trainer.fit(train_stage.prepare(jobs[name]), asked),
@@ -70,14 +72,16 @@ def main(config: TrainAll) -> None:
     picture = storage.join(storage.root(config.storage), "runs", f"timeline-{config.preset}.png")
     storage.write_bytes(picture, pictures.timeline(spans, time.time()))
     print(f"{picture}: what ran when")
-    for error in failed.values():
-        if not isinstance(error, MosarError):
-            raise error
     skipped = [name for name, row in rows.items() if row.state == "skipped"]
     if failed:
+        unforeseen = next((error for error in failed.values() if not isinstance(error, MosarError)), None)
         lines = [f"{name}: {error}" for name, error in failed.items()]
         lines += [f"{name}: skipped, for what it requires failed" for name in skipped]
-        raise RunError(f"{len(failed)} of {len(jobs)} stages failed\n  " + "\n  ".join(lines))
+        found = RunError(f"{len(failed)} of {len(jobs)} stages failed\n  " + "\n  ".join(lines))
+        if unforeseen is not None:  # A mistake of ours: with its traceback, and what became of the others.
+            print(f"error: {found}", file=sys.stderr)
+            raise unforeseen
+        raise found
     stopped = [name for name, row in rows.items() if row.state == "stopped"]
     if stopped:
         raise StoppedError(f"{', '.join(stopped)}; the same command goes on with them")

@@ -50,8 +50,9 @@ def main(config: TrainStage) -> None:
     spec = prepare(config)
     if run.summary(spec.location) is None:
         row = Row(spec.location, config.train.steps, "training")
-        also = followers([spec.location])
-        with cluster.connect(), following({config.run: row}, also=also), stopping.on_signals() as asked:
+        rows, locations = {config.run: row}, [spec.location]
+        following_it = following(rows, also=followers(locations), apart=trackers(locations))
+        with cluster.connect(), following_it, stopping.on_signals() as asked:
             trainer.fit(spec, asked)
             row.state = "done"
     finished = run.summary(spec.location)
@@ -61,13 +62,13 @@ def main(config: TrainStage) -> None:
 
 
 def followers(locations: Sequence[str]) -> list[Callable[[], None]]:
-    """What else follows runs while they train: TensorBoard's event files, curves, and MLflow where it is wanted."""
-    found: list[Callable[[], None]] = [
-        follower(location).update for follower in (boards.Board, boards.Curves) for location in locations
-    ]
-    if tracking.wanted():
-        found += [tracking.Tracker(location).update for location in locations]
-    return found
+    """What else follows runs while they train: TensorBoard's event files, and curves."""
+    return [follower(location).update for follower in (boards.Board, boards.Curves) for location in locations]
+
+
+def trackers(locations: Sequence[str]) -> list[Callable[[], None]]:
+    """What tells MLflow of them, where it is wanted."""
+    return [tracking.Tracker(location).update for location in locations] if tracking.wanted() else []
 
 
 def prepare(config: TrainStage) -> trainer.RunSpec:

@@ -29,7 +29,8 @@ class Checkpoint:
 def save(run: str, checkpoint: Checkpoint, keep: int, protect: Collection[int] = ()) -> str:
     """Write a checkpoint, then remove all but the newest ``keep`` and those of steps ``protect``; its location.
 
-    What a kill left behind without its state counts as none, and is removed, too.
+    What a kill left behind without its state counts as none, and is removed, too; so do those of later steps: the run
+    went back behind them, for they could not be used.
     """
     location = _location(run, checkpoint.step)
     storage.remove(storage.join(location, _STATE))
@@ -38,7 +39,8 @@ def save(run: str, checkpoint: Checkpoint, keep: int, protect: Collection[int] =
     state = {"step": checkpoint.step, "sha256": digest.of_bytes(content), "state": dict(checkpoint.state)}
     storage.write_json(storage.join(location, _STATE), state)
     found = steps(run)
-    whole = [step for step in found if storage.exists(storage.join(_location(run, step), _STATE))]
+    before = [step for step in found if step <= checkpoint.step]
+    whole = [step for step in before if storage.exists(storage.join(_location(run, step), _STATE))]
     for step in found:
         if step not in {*whole[-keep:], *protect}:
             storage.remove(storage.join(_location(run, step), _STATE))

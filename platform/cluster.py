@@ -127,6 +127,11 @@ def using(cluster: LocalCluster) -> Iterator[None]:
         yield
 
 
+def own() -> bool:
+    """Whether :func:`connect` starts a cluster of its own."""
+    return not os.environ.get(_ADDRESS)
+
+
 def cpus() -> int:
     """Shards worth making at once on the connected cluster: real cores where it is this machine, else its CPUs."""
     import ray

@@ -156,11 +156,13 @@ class Manifest:
             with storage.open_read(storage.join(self.location, SAMPLES), scattered=True) as file:
                 parquet = pq.ParquetFile(file, metadata=self._samples_metadata, pre_buffer=False)
                 columns = parquet.read_row_group(group, columns=["key", "offset", "size", "crc32"], use_threads=False)
-            self._groups[group] = tuple(columns[name].combine_chunks() for name in columns.column_names)
+            key, *numbers = (columns[name].combine_chunks() for name in columns.column_names)
+            self._groups[group] = (key, *(column.to_numpy() for column in numbers))
             while len(self._groups) > _GROUPS_KEPT:
                 self._groups.popitem(last=False)
         self._groups.move_to_end(group)
-        return Extent(*(column[place].as_py() for column in self._groups[group]))
+        key, *numbers = self._groups[group]
+        return Extent(key[place].as_py(), *(int(column[place]) for column in numbers))
 
     @cached_property
     def _samples_metadata(self) -> pq.FileMetaData:

@@ -1,7 +1,6 @@
 """A live table of runs, read from their metrics: step, rate, time left, losses. Also where stdout is no terminal."""
 
 import contextlib
-import functools
 import shutil
 import sys
 import threading
@@ -13,6 +12,8 @@ from typing import Any, TextIO
 from mosar.platform import run
 
 _POLL_S, _PRINT_S = 1.0, 10.0
+_LAST_S = 15.0
+"""What follows runs apart has so long for its last look."""
 
 
 @dataclass
@@ -102,42 +103,54 @@ class Progress:
 
 @contextlib.contextmanager
 def following(
-    rows: Mapping[str, Row], out: TextIO | None = None, also: Collection[Callable[[], None]] = ()
+    rows: Mapping[str, Row],
+    out: TextIO | None = None,
+    also: Collection[Callable[[], None]] = (),
+    apart: Collection[Callable[[], None]] = (),
 ) -> Iterator[Progress]:
     """Show the runs' progress until the block ends, and call each of ``also`` as often: what else follows the runs.
 
     One that fails is tried again the next time, and warned of once: what follows a run does not decide how it ends.
+    Those ``apart`` may take long, as a server may that does not answer: the others do not wait for them, and the end of
+    the block only for a while.
     """
     progress = Progress(rows, out)
     stop = threading.Event()
-    failing: set[int] = set()
+    pause = _POLL_S if progress._out.isatty() else _PRINT_S
 
-    def look(final: bool = False) -> None:
-        followers: list[Callable[[], None]] = [functools.partial(progress.show, final), *also]
-        for number, follower in enumerate(followers):
-            try:
-                follower()
-            except Exception as error:
-                if number not in failing:
-                    failing.add(number)
-                    print(f"\nwarning: what follows the runs: {error}; it is tried again", file=sys.stderr, flush=True)
+    def show() -> None:
+        progress.show(final=stop.is_set())
 
-    def follow() -> None:
+    def follow(followers: Collection[Callable[[], None]]) -> None:
+        failing: set[int] = set()
         shown = -_PRINT_S
-        pause = _POLL_S if progress._out.isatty() else _PRINT_S
-        while not stop.wait(min(pause, _POLL_S)):
-            if time.monotonic() - shown >= pause:
-                look()
-                shown = time.monotonic()
+        stopped = False
+        while not stopped:
+            stopped = stop.wait(min(pause, _POLL_S))
+            if not stopped and time.monotonic() - shown < pause:
+                continue
+            for number, follower in enumerate(followers):
+                try:
+                    follower()
+                except Exception as error:
+                    if number not in failing:
+                        failing.add(number)
+                        print(f"\nwarning: following the runs: {error}; it is tried again", file=sys.stderr, flush=True)
+            shown = time.monotonic()
 
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
+    groups = [[show, *also], list(apart)] if apart else [[show, *also]]
+    main, *others = (threading.Thread(target=follow, args=(group,), daemon=True) for group in groups)
+    for thread in (main, *others):
+        thread.start()
     try:
         yield progress
     finally:
         stop.set()
-        thread.join()
-        look(final=True)
+        main.join()
+        for thread in others:
+            thread.join(_LAST_S)
+            if thread.is_alive():
+                print("\nwarning: a server that follows the runs does not answer; left", file=sys.stderr, flush=True)
 
 
 def _clock(seconds: float) -> str:

@@ -31,9 +31,24 @@ _FOLDERS = ("mosar", "platform", "models", "datasets", "jobs")
 
 
 def begin(location: str, identity: Mapping[str, Any], without_effect: Sequence[str] = ()) -> bool:
-    """Make the run's folder, or check that the one there is of the same identity; True where it was there.
+    """Make the run's folder, or take up the one there, if it is of the same identity; True where it was there.
 
-    Where code or packages are not those that it last ran on, that is recorded, and a warning says so.
+    Where code or packages are not those that it last ran on, that is recorded, and a warning says so. For whoever has
+    the run to itself (:mod:`mosar.platform.claim`).
+
+    Raises:
+        ConfigError: as :func:`check`.
+    """
+    if not check(location, identity, without_effect):
+        storage.write_json(storage.join(location, _RECORD), [_record()])
+        storage.write_json(storage.join(location, _IDENTITY), json.loads(json.dumps(identity)))
+        return False
+    _record_changes(location)
+    return True
+
+
+def check(location: str, identity: Mapping[str, Any], without_effect: Sequence[str] = ()) -> bool:
+    """Whether there is such a run; it must be of the same identity.
 
     ``without_effect`` names dotted keys that may differ; so may every ``location`` and ``path``, which say where things
     are and not what they are.
@@ -42,12 +57,9 @@ def begin(location: str, identity: Mapping[str, Any], without_effect: Sequence[s
         ConfigError: another identity; the message shows what differs.
     """
     where = storage.join(location, _IDENTITY)
-    now = json.loads(json.dumps(identity))
     if not storage.exists(where):
-        storage.write_json(storage.join(location, _RECORD), [_record()])
-        storage.write_json(where, now)
         return False
-    differences = compare.differences(storage.read_json(where), now)
+    differences = compare.differences(storage.read_json(where), json.loads(json.dumps(identity)))
     free = {*without_effect}
     lines = [f"{key}: {change}" for key, change in differences if key not in free and key.split(".")[-1] not in _PLACES]
     if lines:
@@ -55,7 +67,6 @@ def begin(location: str, identity: Mapping[str, Any], without_effect: Sequence[s
             f"run {location} was begun with another configuration ({'; '.join(lines)}); "
             "give it another name (run=...) or go back to the old configuration"
         )
-    _record_changes(location)
     return True
 
 
@@ -120,13 +131,17 @@ class Tail:
         self._where = storage.join(location, METRICS)
         self._identity: int | None = None
         self._offset = 0
+        self._read = digest.of_bytes(b"")
+        """Where a file has no identity: digest of what was read of it."""
 
     def read(self) -> tuple[list[dict[str, Any]], bool]:
         """Whole lines that were added; or all of them and True, where the file was written anew: a run was rewound."""
         if not storage.exists(self._where):
             return [], False
         identity = storage.identity(self._where)
-        anew = identity is None or identity != self._identity
+        if identity is None:
+            return self._read_object()
+        anew = identity != self._identity
         if anew:
             self._identity, self._offset = identity, 0
         with storage.open_read(self._where) as file:
@@ -135,6 +150,17 @@ class Tail:
         whole = content[: content.rfind(b"\n") + 1]
         self._offset += len(whole)
         return _lines(whole.decode(), self._where), anew
+
+    def _read_object(self) -> tuple[list[dict[str, Any]], bool]:
+        """An object is written anew with each line; what was read before tells whether it only grew."""
+        if self._offset and storage.size(self._where) == self._offset:
+            return [], False
+        content = storage.read_bytes(self._where)
+        content = content[: content.rfind(b"\n") + 1]
+        anew = digest.of_bytes(content[: self._offset]) != self._read
+        first = 0 if anew else self._offset
+        self._offset, self._read = len(content), digest.of_bytes(content)
+        return _lines(content[first:].decode(), self._where), anew
 
 
 def _lines(text: str, where: str) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from concurrent.futures import Future, wait
 from types import FrameType
 from typing import TypeVar
 
-from mosar.errors import RunError
+from mosar.errors import RunError, StoppedError
 from mosar.platform import storage
 
 Result = TypeVar("Result")
@@ -27,8 +27,10 @@ Result = TypeVar("Result")
 WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 """Environment variable of Ray Train: "0" where nobody looks for nodes that are to be taken away."""
 
-_NOTE = "stop.json"
+_NOTE, _HEARD = "stop.json", "heard"
 _LOOK_S = 0.25
+_HEAR_S = 15.0
+"""Workers that train hear of the note in this time."""
 _ASK_S, _SAVE_S = 1.0, 10.0
 """Between questions whether a node is to be taken away; between checkpoints once one is."""
 _SAID = b"\nstopping: runs save a checkpoint at the end of their step; a second signal ends this at once\n"
@@ -60,6 +62,8 @@ def call(work: Callable[[], Result], asked: threading.Event, location: str, subm
     In a thread of its own: in the main thread Ray Train would put its own handler of SIGINT in the place of ours.
 
     Raises:
+        StoppedError: no worker heard it: the run waits for room in the cluster, or its workers are just starting. The
+            note stays, for those that may still come.
         RunError: they could not be told.
     """
     result: Future[Result] = Future()
@@ -71,16 +75,20 @@ def call(work: Callable[[], Result], asked: threading.Event, location: str, subm
             result.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    note, told = storage.join(location, _NOTE), False
+    note, told, heard = storage.join(location, _NOTE), 0.0, False
+    storage.remove(note)
     try:
         while not wait([result], _LOOK_S).done:
             if asked.is_set() and not told:
                 storage.write_json(note, {"submission": submission})
-                told = True
+                told = time.monotonic()
+            elif told and not heard and time.monotonic() > told + _HEAR_S:
+                heard = _HEARD in storage.read_json(note)
+                if not heard:
+                    raise StoppedError(f"{location}: no worker trained it; the same command goes on with it")
     except OSError as error:
         raise RunError(f"{location}: cannot be told to stop ({error}); it ends without a checkpoint") from error
-    finally:
-        storage.remove(note)
+    storage.remove(note)
     return result.result()
 
 
@@ -142,5 +150,7 @@ class Listener:
                 self._look()
 
     def _look(self) -> None:
-        if storage.exists(self._note) and storage.read_json(self._note).get("submission") == self._submission:
+        if storage.exists(self._note) and (note := storage.read_json(self._note))["submission"] == self._submission:
             self._heard.set()
+            with contextlib.suppress(OSError):  # to hear counts for more than to be heard
+                storage.write_json(self._note, {**note, _HEARD: True})

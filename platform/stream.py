@@ -6,6 +6,7 @@ some of them: which samples, with which augmentation, does not depend on how man
 step, and nothing else.
 """
 
+import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,15 +36,18 @@ another sample stands in for one that cannot be read."""
 READER_CPUS = 0.25
 """Logical CPUs of a reading task."""
 
-_STEPS_PER_TASK, _TASKS_PER_PIPELINE = 64, 256
-_TASK_BYTES = 64 << 20
+_STEPS_PER_TASK, _TASKS_PER_PIPELINE = 128, 256
+_TASK_BYTES = 96 << 20
 """A task reads about so many bytes of shards: readers stand still for some 0.1 s between two, and those who read ahead
 of their turn hold what long ones decode."""
+
+_REACH = 64
+"""Places that are tried for a sample to stand in for those of a slice without any."""
 
 _AHEAD_BYTES = 256 << 20
 """A reader may be about so far ahead of the training."""
 
-_BLOCK_BYTES = 24 << 20
+_BLOCK_BYTES = 30 << 20
 """A task hands its batches on in blocks of about so many bytes: small ones cost time, and memory of more than 32 MB
 goes back to the kernel each time, which clears it for the next."""
 
@@ -53,7 +57,8 @@ class Source:
     """One stream of a run: which data, how many samples a step, how they are decoded, what a damaged sample does.
 
     ``on_corrupt``, of samples that cannot be read or decoded: "stop" raises, with the names of shard and sample; "skip"
-    lets the next readable sample of the same slice stand in, so that every place of the order keeps its step.
+    lets the next readable sample of the same slice stand in, or of the places after it where the slice has none, so
+    that every place of the order keeps its step.
     """
 
     name: str
@@ -185,27 +190,38 @@ def _decode(
 ) -> tuple[list[Arrays], npt.NDArray[np.int64]]:
     """The samples of one slice, from place ``start`` on, and their rows; others stand in for what cannot be read."""
     samples: list[Arrays | None] = []
-    failure: DataError | None = None
     for offset, found in enumerate(members):
         sample = None
         if found is not None:
             try:
                 sample = source.decode(found, digest.seed("sample", source.name, source.seed, start + offset))
             except DataError as error:
-                name = open_manifest(source.location, source.digest).sample_name(int(rows[offset]))
-                failure = DataError(f"{name}: {error}")
                 if source.on_corrupt == "stop":
-                    raise failure from error
+                    name = open_manifest(source.location, source.digest).sample_name(int(rows[offset]))
+                    raise DataError(f"{name}: {error}") from error
         samples.append(sample)
-    whole = [number for number, sample in enumerate(samples) if sample is not None]
-    if not whole:
-        why = f" ({failure})" if failure else ""
-        raise DataError(f"{source.location}: none of {len(samples)} samples that a step needs can be read{why}")
-    for number, sample in enumerate(samples):
+    readable = [sample for sample in samples if sample is not None]
+    if not readable:
+        readable = [_substitute(source, start + len(samples))]
+    for number, sample in reversed([*enumerate(samples)]):
         if sample is None:
             rows[number] = -1 - rows[number]
-    after = [next((w for w in whole if w >= number), whole[0]) for number in range(len(samples))]
-    return [sample for w in after if (sample := samples[w]) is not None], rows
+            samples[number] = (samples[number + 1 :] or readable)[0]
+    return [sample for sample in samples if sample is not None], rows
+
+
+def _substitute(source: Source, first: int) -> Arrays:
+    """The next sample from place ``first`` on that can be read, for a slice that has none.
+
+    Raises:
+        DataError: there is none within reach.
+    """
+    for place in range(first, first + _REACH):
+        (found,), _ = _fetch(source, [place], 1)
+        if found is not None:
+            with contextlib.suppress(DataError):
+                return source.decode(found, digest.seed("sample", source.name, source.seed, place))
+    raise DataError(f"{source.location}: none of {_REACH} samples from place {first} on can be read")
 
 
 def _members(

@@ -6,6 +6,7 @@ told is kept with them, on the server. Credentials are MLflow's own business: it
 
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from mosar.platform.boards import values
 
 URI, EXPERIMENT = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"
 _NOTE, _TOLD = "mlflow.json", "mosar.step"
+_LOGIN = re.compile(r"//[^/@\s]*@")
 _ENOUGH, _PARAMETERS = 500, 100
 """Values and parameters to send at once; MLflow takes a thousand, and a hundred."""
 
@@ -44,7 +46,8 @@ class Tracker:
             self._warned = False
         except Exception as error:
             if not self._warned:
-                print(f"\nwarning: {self._location}: MLflow cannot be told ({error})", file=sys.stderr, flush=True)
+                said = _LOGIN.sub("//", str(error))
+                print(f"\nwarning: {self._location}: MLflow cannot be told ({said})", file=sys.stderr, flush=True)
             self._warned = True
 
     def _update(self) -> None:

@@ -51,8 +51,9 @@ class TrainConfig:
     log_every: steps between lines of the metrics.
     retries: how often a run is taken up again after a worker fails or its node goes without notice.
     on_corrupt: what a training sample that cannot be read does: "stop" the run with the names of shard and sample, or
-        "skip": another of its slice stands in, and it is counted. Held-out samples always stop the run.
-    stall_s: a worker that finishes no step for so long is ended, and the run taken up again.
+        "skip": another one stands in, and it is counted. Held-out samples always stop the run.
+    stall_s: a worker that finishes no step for so long, or does not get to its first, is ended, and the run taken up
+        again.
     trace: whether the metrics name all samples of all steps; "order", a hash over them, is always there.
     """
 
@@ -107,6 +108,10 @@ class TrainConfig:
     def cut(self) -> int:
         """The number of slices."""
         return self.slices or self.workers
+
+    @property
+    def elastic(self) -> bool:
+        return self.min_workers is not None and self.min_workers < self.workers
 
     def lr_at(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""

@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ Decoder = Callable[[StreamSpec, bool], Decode]
 """(what a stage wants of a stream, whether to augment) -> how to decode its samples; must be picklable."""
 
 _FAILURE, _TRACEBACK = "failure.json", "traceback.txt"
+_FREE = tuple(f"train.{name}" for name in WITHOUT_EFFECT)
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class RunSpec:
     validation: tuple[Source, ...]
     config: TrainConfig
     submission: str
+    identity: Mapping[str, Any]
 
 
 def prepare(
@@ -48,7 +50,7 @@ def prepare(
     config: TrainConfig,
     identity: Mapping[str, Any],
 ) -> RunSpec:
-    """Check everything that can be checked before anything starts, and make or take up the run's folder.
+    """Check everything that can be checked before anything starts; nothing is written.
 
     Args:
         location: the run's folder.
@@ -77,8 +79,8 @@ def prepare(
     training, validation = sources("train", config.seed, True), sources("validation", 0, False)
     digests = {source.name: {"location": source.location, "digest": source.digest} for source in training}
     full = {**identity, "stage": stage.name, "train": to_mapping(config) | {"slices": config.cut}, "data": digests}
-    run.begin(location, full, [f"train.{name}" for name in WITHOUT_EFFECT])
-    return RunSpec(location, build, training, validation, config, uuid.uuid4().hex)
+    run.check(location, full, _FREE)
+    return RunSpec(location, build, training, validation, config, uuid.uuid4().hex, full)
 
 
 def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
@@ -97,15 +99,7 @@ def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
     asked = asked or threading.Event()
     if asked.is_set():
         raise StoppedError(f"{spec.location}: not started; the same command starts it")
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
-    os.environ.setdefault("RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S", str(spec.config.stall_s))
-    fewest = spec.config.min_workers or spec.config.workers
-    if fewest == spec.config.workers:  # else the size is thought over after Ray's own, shorter time
-        os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
-    import ray
-
-    if len(ray.nodes()) == 1 and not cluster.growth():
-        os.environ.setdefault(stopping.WATCHER, "0")
+    set_environment([spec.config])
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
@@ -114,6 +108,7 @@ def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
 
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     config = spec.config
+    fewest = config.min_workers or config.workers
     room = cluster.room()
     check_room(config, room)
     most = max(fewest, min(config.workers, int((room - READER_CPUS) / config.cpus)))
@@ -140,15 +135,17 @@ def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
             failure_config=FailureConfig(max_failures=config.retries),
         ),
     )
-    try:
-        with claim.held(spec.location):
+    with claim.held(spec.location):
+        # Again, and first thing: whoever had the run until now may have begun it with another configuration.
+        run.begin(spec.location, spec.identity, _FREE)
+        try:
             stopping.call(trainer.fit, asked, spec.location, spec.submission)
-    except TrainingFailedError as error:
-        _raise_failure(spec)
-        where = keep_traceback(spec, str(error))
-        raise RunError(f"{spec.location}: training stopped: {_reason(error)} ({where})") from error
-    finally:
-        storage.remove(storage.join(spec.location, "ray"))
+        except TrainingFailedError as error:
+            _raise_failure(spec)
+            where = keep_traceback(spec, str(error))
+            raise RunError(f"{spec.location}: training stopped: {_reason(error)} ({where})") from error
+        finally:
+            storage.remove(storage.join(spec.location, "ray"))
     _raise_failure(spec)
     finished = run.summary(spec.location)
     if finished is None and asked.is_set():
@@ -157,6 +154,19 @@ def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
     if finished is None:
         raise RunError(f"{spec.location}: training ended without a result")
     return finished
+
+
+def set_environment(configs: Sequence[TrainConfig]) -> None:
+    """What Ray Train reads of this process's environment, which runs side by side share; what is set there stays.
+
+    To be called with the configurations of all of them before the first starts; for one alone :func:`fit` does it.
+    """
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    os.environ.setdefault("RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S", str(max(config.stall_s for config in configs)))
+    if not any(config.elastic for config in configs):  # else a size is thought over after Ray's own, shorter time
+        os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
+    if cluster.own():  # It has one node, which nobody takes away.
+        os.environ.setdefault(stopping.WATCHER, "0")
 
 
 def size(config: TrainConfig, gpus: float) -> dict[str, float]:
@@ -205,16 +215,22 @@ def check_room(config: TrainConfig, room: float) -> None:
 
 
 def starving(config: TrainConfig, world: int) -> str | None:
-    """A warning where so many workers hold all CPUs that are there now: Ray's elastic policy counts no readers."""
+    """A warning where no CPU is left for a reader: Ray's elastic policy counts none, and other runs may hold them."""
     import ray
 
-    there = ray.cluster_resources().get("CPU", 0)
-    if world * config.cpus + READER_CPUS <= there:
-        return None
-    return (
-        f"{world} workers hold {world * config.cpus:g} of the cluster's {there:g} CPUs: their readers wait for a node; "
-        f"a larger train.cpus leaves them some of each node"
-    )
+    there, free = ray.cluster_resources().get("CPU", 0), ray.available_resources().get("CPU", 0)
+    held = world * config.cpus
+    if held + READER_CPUS > there:
+        return (
+            f"{world} workers hold {held:g} of the cluster's {there:g} CPUs: their readers wait for a node; "
+            f"a larger train.cpus leaves them some of each node"
+        )
+    if free < READER_CPUS:
+        return (
+            f"all of the cluster's {there:g} CPUs are held, {held:g} by this run: its readers wait for others to end, "
+            f"or for a node"
+        )
+    return None
 
 
 def note_failure(spec: RunSpec, error: errors.MosarError) -> None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from mosar.errors import MosarError, RunError
-from mosar.platform import checkpoint, digest, metrics, pictures, run, stopping, storage, stream, trainer
+from mosar.platform import checkpoint, digest, hardware, metrics, pictures, run, stopping, storage, stream, trainer
 from mosar.platform.learner import Learner
 from mosar.platform.stage import Batch
 from mosar.platform.stopping import Wish
@@ -84,17 +84,26 @@ class _Training:
         """What of the run's history the checkpoint carries: held-out loss at the start, the best step."""
 
     def run(self) -> None:
+        self._alive()
         step = self._restore()
-        if self.rank == 0 and (warning := trainer.starving(self.config, self.world)):
-            run.log(self.spec.location, {"step": step, "warning": warning})
+        if self.rank == 0:
+            warnings = [trainer.starving(self.config, self.world), hardware.note(self.spec.location, step, self.device)]
+            for warning in filter(None, warnings):
+                run.log(self.spec.location, {"step": step, "warning": warning})
         if step == 0:
             self._calibrate()
             if self.rank == 0:
                 self._evaluate(0)
+        self._alive()
         with contextlib.closing(self._listener()) as listener:
             reached = self._train(step, listener)
         if self.rank == 0 and reached == self.config.steps:
             self._finish()
+        faulthandler.cancel_dump_traceback_later()
+
+    def _alive(self) -> None:
+        """End this process where it is not called again in time; Ray Train then starts the workers anew."""
+        faulthandler.dump_traceback_later(self.config.stall_s, exit=True)
 
     def _listener(self) -> stopping.Listener:
         return stopping.Listener(self.spec.location, self.spec.submission, self.rank, self.world)
@@ -110,15 +119,20 @@ class _Training:
             sources, range(done, config.steps), self.learner.mine, slices, readers=config.readers
         ):
             waited += time.monotonic() - before
-            faulthandler.dump_traceback_later(config.stall_s, exit=True)
+            self._alive()
             self.rows.append(self._rows(batches))
-            total, parts, norm = self.learner.step(step, batches)
+            if step == done:
+                (total, parts, norm), rounding = hardware.rounding(lambda b=batches, s=step: self.learner.step(s, b))
+                if rounding and self.rank == 0:
+                    run.log(self.spec.location, {"step": step, "warning": rounding})
+            else:
+                total, parts, norm = self.learner.step(step, batches)
             reached = step + 1
             if reached % config.log_every == 0 or reached == config.steps:
                 total, parts = self.learner.mean(total, parts)
                 rows = self._account(reached)
-                if not torch.isfinite(total):
-                    raise RunError(f"{self.spec.location}: the loss is {total.item()} at step {reached}")
+                self._check(reached, total, norm)
+                waited = self._most(waited)
                 if self.rank == 0:
                     took = max(time.monotonic() - since, 1e-9)
                     line = {
@@ -141,6 +155,8 @@ class _Training:
                     self._publish(line)
                 waited, since, since_step = 0.0, time.monotonic(), reached
             evaluating = reached % config.evaluate_every == 0 or reached == config.steps
+            if evaluating:
+                self._check(reached, total, norm)
             if evaluating and self.rank == 0:
                 self._evaluate(reached)
             wish = listener.wish()
@@ -148,6 +164,7 @@ class _Training:
             if self.rows and (saving or evaluating):
                 self._account(reached)
             if saving:
+                self._check(reached, total, norm)
                 self._checkpoint(reached)
             elif evaluating and self.rank == 0 and self.notes["best"][0] == reached:
                 self._save(reached)
@@ -156,8 +173,25 @@ class _Training:
             if wish is Wish.STOP:
                 break
             before = time.monotonic()
-        faulthandler.cancel_dump_traceback_later()
         return reached
+
+    def _check(self, step: int, total: Tensor, norm: Tensor) -> None:
+        """No checkpoint of weights that are none, which the run would go back to again and again.
+
+        The gradient's norm is the same on all workers, and was taken before it changed the weights: the loss alone
+        would tell a step too late.
+        """
+        if not torch.isfinite(total) or not torch.isfinite(norm):
+            found = f"the loss is {total.item():g}, its gradient's norm {norm.item():g}"
+            raise RunError(f"{self.spec.location}: {found} at step {step}")
+
+    def _most(self, seconds: float) -> float:
+        """The longest of all workers: those who wait for a slow one's data wait in the exchange of gradients."""
+        if self.world == 1:
+            return seconds
+        most = torch.tensor(seconds, device=self.device)
+        torch.distributed.all_reduce(most, torch.distributed.ReduceOp.MAX)
+        return float(most)
 
     def _rows(self, batches: Sequence[Batch]) -> Tensor:
         """Rows of the step's samples, (slices, samples a slice): this worker's are filled in, the others zero."""

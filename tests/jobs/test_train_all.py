@@ -18,7 +18,9 @@ def test_finished_stages_are_held_against_their_recipes_and_parents(
     config = TrainAll("tiny", ("morphable", "geometry"), str(tmp_path))
     for name in ("morphable", "geometry"):
         job = train_all._job(name, config)
-        run.finish(train_stage.prepare(job).location, {"weight": torch.zeros(1)}, {})
+        spec = train_stage.prepare(job)
+        run.begin(spec.location, spec.identity)
+        run.finish(spec.location, {"weight": torch.zeros(1)}, {})
     train_all.main(config)
     assert capsys.readouterr().out == "every stage is trained already\n"
 

@@ -141,6 +141,19 @@ def test_a_server_that_does_not_answer_costs_a_warning(
     assert capsys.readouterr().err.count("MLflow cannot be told") == 1
 
 
+def test_a_server_s_password_is_not_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(_: object) -> None:
+        raise OSError("https://me:hunter2@mlflow.example/api: no answer")
+
+    monkeypatch.setattr(tracking.Tracker, "_update", refused)
+    tracking.Tracker(str(tmp_path)).update()
+    said = capsys.readouterr().err
+    assert "hunter2" not in said
+    assert "https://mlflow.example" in said
+
+
 def test_without_mlflow_a_named_server_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(tracking.URI, raising=False)
     assert not tracking.wanted()

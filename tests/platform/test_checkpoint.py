@@ -64,6 +64,23 @@ def test_a_damaged_newest_one_falls_back_aloud(tmp_path: Path, damage: str) -> N
     assert "checkpoint of step 20 cannot be used, going back" in problems[0]
 
 
+@pytest.mark.parametrize(("keep", "bad"), [(1, [40]), (2, [30, 40])])
+def test_a_run_that_went_back_behind_damaged_checkpoints_is_not_left_with_them(
+    tmp_path: Path, keep: int, bad: list[int]
+) -> None:
+    for step in (10, 20, 30, 40):
+        save(tmp_path, step, keep=4)
+    for step in bad:
+        (tmp_path / f"checkpoints/{step:09d}/tensors.safetensors").write_bytes(b"")
+    found, _ = checkpoint.newest(str(tmp_path))
+    assert found is not None
+    save(tmp_path, found.step + 5, keep=keep)
+    assert checkpoint.steps(str(tmp_path))[-1] == found.step + 5
+    again, problems = checkpoint.newest(str(tmp_path))
+    assert again is not None
+    assert (again.step, problems) == (found.step + 5, [])
+
+
 def test_none_at_all_is_a_fresh_start_and_none_valid_is_not(tmp_path: Path) -> None:
     assert checkpoint.newest(str(tmp_path)) == (None, [])
     save(tmp_path, 10)
@@ -77,7 +94,10 @@ def test_none_at_all_is_a_fresh_start_and_none_valid_is_not(tmp_path: Path) -> N
 def test_runs_keep_their_identity_metrics_and_weights(tmp_path: Path) -> None:
     place = str(tmp_path / "run")
     identity = {"train": {"lr": 1, "readers": 1}, "data": {"a": {"location": "/x", "digest": "1"}}}
+    assert not run.check(place, identity)
+    assert not (tmp_path / "run").exists()
     assert not run.begin(place, identity)
+    assert run.check(place, identity)
     moved = {"train": {"lr": 1, "readers": 2}, "data": {"a": {"location": "/y", "digest": "1"}}}
     assert run.begin(place, moved, ["train.readers"])
     with pytest.raises(

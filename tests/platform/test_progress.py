@@ -1,5 +1,6 @@
 import errno
 import io
+import threading
 import time
 from pathlib import Path
 
@@ -40,6 +41,26 @@ def test_rows_follow_the_metrics_through_a_rewind(tmp_path: Path, capsys: pytest
     assert capsys.readouterr().err.count("checkpoint 40 is bad") == 1
     assert "0.250" in out.getvalue()
     assert "done" in out.getvalue().splitlines()[-1]
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mosar.platform.progress._LAST_S", 0.2)
+    answers, called = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        called.set()
+        answers.wait(60.0)
+
+    row, out = Row(str(tmp_path), 100, "training"), Terminal()
+    with following({"toy": row}, out, apart=[slow]):
+        assert called.wait(10.0)
+        run.log(str(tmp_path), line(40))
+        while "40/100" not in out.getvalue():
+            time.sleep(0.05)
+    answers.set()
+    assert "does not answer; left" in capsys.readouterr().err
 
 
 def test_a_terminal_is_drawn_over(tmp_path: Path) -> None:

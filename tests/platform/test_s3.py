@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from mosar.errors import DataError
-from mosar.platform import manifest, shards, storage, writer
+from mosar.platform import manifest, run, shards, storage, writer
 from mosar.platform.cluster import free_ports
 from mosar.platform.manifest import Manifest
 from mosar.platform.shards import Record
@@ -104,6 +104,23 @@ def test_what_another_process_wrote_is_seen(bucket: str) -> None:
     code = "import sys; from mosar.platform import storage; storage.write_bytes(sys.argv[1], b'2')"
     subprocess.run([sys.executable, "-c", code, storage.join(folder, "theirs")], check=True)
     assert storage.names(folder) == ["mine", "theirs"]
+
+
+def test_metrics_are_followed_as_they_grow_and_go_back(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = f"{bucket}/run"
+    tail = run.Tail(place)
+    assert tail.read() == ([], False)
+    run.log(place, {"step": 1})
+    assert tail.read() == ([{"step": 1}], False)
+    with monkeypatch.context() as patched:
+        patched.setattr(storage, "read_bytes", None)  # nothing new, nothing fetched
+        assert tail.read() == ([], False)
+    run.log(place, {"step": 2})
+    run.log(place, {"step": 3})
+    assert tail.read() == ([{"step": 2}, {"step": 3}], False)
+    run.rewind_metrics(place, 1)
+    run.log(place, {"step": 2, "loss": 0.5})
+    assert tail.read() == ([{"step": 1}, {"loss": 0.5, "step": 2}], True)
 
 
 def test_a_data_set_is_the_same_as_in_a_folder_and_is_continued(bucket: str, tmp_path: os.PathLike[str]) -> None:

@@ -84,8 +84,22 @@ def test_a_shard_that_is_not_there_is_skipped_as_a_whole_but_not_a_whole_step(so
     assert 0 < len(skipped) <= toy.SAMPLES
     for shard in set(range(toy.SHARDS)) - {2}:
         Path(manifest.shard_location(shard)).unlink()
-    with pytest.raises(DataError, match="none of 6 samples that a step needs can be read"):
+    with pytest.raises(DataError, match="none of 64 samples from place 6 on can be read"):
         rows(with_policy(sources, "skip"), "labelled", range(1))
+
+
+def test_a_slice_of_one_sample_takes_that_of_the_next_place(sources: list[Source]) -> None:
+    before = rows(sources, "labelled", range(14))
+    bad = damage(sources[0].location, 3, [0, 5, 6])
+    skipping = with_policy(sources, "skip")
+    first = next(place for place, row in enumerate(before) if row in bad)
+    found = stream.read_steps(skipping[:1], range(first // 12, first // 12 + 1), range(12), 12)
+    assert found["labelled/x"].shape == (12, 1, toy.WIDTH)
+    assert found[f"labelled/{ROWS}"].ravel()[first % 12] == -1 - before[first]
+    sound = next(row for row in before[first + 1 :] if row not in bad)
+    after = first + 1 + before[first + 1 :].index(sound)
+    alone = stream.read_steps(skipping[:1], range(after // 12, after // 12 + 1), range(12), 12)
+    assert np.array_equal(found["labelled/y"][first % 12], alone["labelled/y"][after % 12])
 
 
 def refusing(source: Source, bad: set[bytes], policy: str) -> Source:
