@@ -8,6 +8,7 @@ that was killed, or went on with fewer workers, computes what an undisturbed one
 import contextlib
 import errno
 import faulthandler
+import functools
 import os
 import time
 import traceback
@@ -122,7 +123,7 @@ class _Training:
             self._alive()
             self.rows.append(self._rows(batches))
             if step == done:
-                (total, parts, norm), rounding = hardware.rounding(lambda b=batches, s=step: self.learner.step(s, b))
+                (total, parts, norm), rounding = hardware.rounding(functools.partial(self.learner.step, step, batches))
                 if rounding and self.rank == 0:
                     run.log(self.spec.location, {"step": step, "warning": rounding})
             else:
