@@ -23,6 +23,15 @@ def worker_killed(training: Training) -> str:
     return "worker 1 killed (-9) in step 12"
 
 
+def worker_of_four_killed(training: Training) -> str:
+    """Of more than two the gradients can be added up in more than one order: it has to be the same again."""
+    driver = training.start()
+    training.reach(19, driver)
+    training.kill(2)
+    training.finish(driver)
+    return "worker 2 of 4 killed (-9) in step 20"
+
+
 def worker_killed_in_checkpoint(training: Training) -> str:
     driver = training.start()
     folders = training.folder / "checkpoints"
@@ -179,6 +188,7 @@ FAULTS: dict[str, Callable[[Training], str]] = {
     function.__name__: function
     for function in (
         worker_killed,
+        worker_of_four_killed,
         worker_killed_in_checkpoint,
         worker_killed_at_the_edge,
         driver_killed,

@@ -21,6 +21,7 @@ class Result:
     wanted_lines: list[dict[str, Any]]
     same_size: bool
     seconds: float
+    slices: int = 2
 
     @property
     def weights(self) -> bool:
@@ -40,7 +41,7 @@ class Result:
 
     def samples(self) -> tuple[int, int]:
         """(lost, repeated) over the whole run."""
-        found, wanted = _samples(self.lines), _samples(self.wanted_lines)
+        found, wanted = _samples(self.lines, self.slices), _samples(self.wanted_lines, self.slices)
         return sum((wanted - found).values()), sum((found - wanted).values())
 
 
@@ -102,12 +103,16 @@ def _differs(result: Result) -> str:
     return "missing" if difference is None else f"other, held-out loss {difference:.1e} off"
 
 
-def _samples(lines: list[dict[str, Any]]) -> Counter[tuple[str, int, int]]:
-    """Uses of each sample: (stream, row, epochs aside). A sample that another stood in for counts as used."""
-    found: Counter[tuple[str, int, int]] = Counter()
+def _samples(lines: list[dict[str, Any]], slices: int) -> Counter[tuple[str, int]]:
+    """Uses of each sample, by stream and row. A sample that another stood in for counts as used.
+
+    Three quarters of each slice are labelled, and come first.
+    """
+    found: Counter[tuple[str, int]] = Counter()
     for line in lines:
         for row in line["rows"]:
+            count = len(row) // slices
             for number, one in enumerate(row):
-                labelled = number % 8 < 6
-                found["labelled" if labelled else "unlabelled", one if one >= 0 else -1 - one, 0] += 1
+                labelled = number % count < 3 * count // 4
+                found["labelled" if labelled else "unlabelled", one if one >= 0 else -1 - one] += 1
     return found

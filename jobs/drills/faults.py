@@ -71,23 +71,27 @@ def _run(config: Config, folder: Path) -> dict[str, Any]:
 
     with cluster.local_cluster(dashboard=True) as running:
         sound = {"labelled": data["labelled"], "unlabelled": data["unlabelled"]}
-        skipping = {**train, "on_corrupt": "skip"}
+        skipping, four = {**train, "on_corrupt": "skip"}, {**train, "workers": 4, "slices": 4}
         references = {
             "undisturbed": Training(folder / "undisturbed", sound, train, running.environment),
             "undisturbed_skip": Training(
                 folder / "undisturbed_skip", {**sound, "labelled": data["damaged"]}, skipping, running.environment
             ),
+            "undisturbed_four": Training(folder / "undisturbed_four", sound, four, running.environment),
         }
+        beside = {"shard_corrupt_skip": "undisturbed_skip", "worker_of_four_killed": "undisturbed_four"}
 
         def one(name: str) -> Result:
-            wanted = references["undisturbed_skip" if name == "shard_corrupt_skip" else "undisturbed"]
+            wanted = references[beside.get(name, "undisturbed")]
             training = Training(folder / name, wanted.data, wanted.train, running.environment)
             if name == "shard_corrupt_stop":
                 training = training.with_data(labelled=data["mended"])
             return _result(name, {**FAULTS, **ALONE}[name], training, wanted)
 
+        needed = {beside.get(name, "undisturbed") for name in chosen}
+        wanted_first = {name: training for name, training in references.items() if name in needed}
         with ThreadPoolExecutor(config.concurrency) as pool:
-            for name, _ in zip(references, pool.map(lambda t: t.finish(), references.values()), strict=True):
+            for name, _ in zip(wanted_first, pool.map(lambda t: t.finish(), wanted_first.values()), strict=True):
                 print(f"{name}: done", flush=True)
             for result in pool.map(one, [name for name in chosen if name in FAULTS]):
                 outcome.show(result)
@@ -114,4 +118,5 @@ def _result(name: str, fault: Callable[[Training], str], training: Training, wan
     if summary is None or what.startswith("FAILED"):
         summary = {"weights_sha256": "", "order": ""}
     seconds = time.monotonic() - begun
-    return Result(name, what, summary, training.lines(), summary_wanted, wanted.lines(), name not in RESIZED, seconds)
+    lines, slices = training.lines(), int(training.train["slices"])
+    return Result(name, what, summary, lines, summary_wanted, wanted.lines(), name not in RESIZED, seconds, slices)

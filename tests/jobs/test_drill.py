@@ -60,11 +60,12 @@ def drill(*words: str) -> tuple[int, dict[str, Any]]:
     return done.returncode, json.loads(done.stdout.splitlines()[-1])["metrics"]
 
 
-def test_a_killed_worker_changes_nothing(tmp_path: Path) -> None:
-    code, found = drill("only=[worker_killed]", f"report={tmp_path}")
+def test_killed_and_frozen_workers_and_a_full_storage_change_nothing(tmp_path: Path) -> None:
+    faults = ("worker_killed", "worker_of_four_killed", "worker_frozen", "storage_full")
+    code, found = drill(f"only=[{','.join(faults)}]", f"report={tmp_path}")
     assert code == 0
-    assert (found["faults"], found["weights_identical"], found["order_identical"]) == (1, 1.0, 1.0)
-    assert "| identical | identical | 0 | 0 |" in (tmp_path / "faults.md").read_text()
+    assert (found["faults"], found["weights_identical"], found["order_identical"]) == (len(faults), 1.0, 1.0)
+    assert (tmp_path / "faults.md").read_text().count("| identical | identical | 0 | 0 |") == len(faults)
 
 
 def test_a_submitted_job_makes_the_cluster_grow_and_idling_shrinks_it(tmp_path: Path) -> None:
