@@ -27,7 +27,9 @@ class Board:
 
     def update(self) -> None:
         lines, anew = self._tail.read()
-        if lines and (anew or not self._file):
+        if anew:
+            self._file = ""
+        if lines and not self._file:
             self._begin(lines)
         elif lines:
             storage.append_bytes(self._file, _events(lines))

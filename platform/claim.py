@@ -3,13 +3,17 @@
 import contextlib
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from mosar.errors import ConfigError
 from mosar.platform import digest
+from mosar.platform.stopping import UnheardError
 
 _PATIENCE_S = 30.0
 """Ray needs a moment to see that a driver was killed."""
 _NAMESPACE = "mosar"
+_KEPT: list[Any] = []
+"""Actors end with the last that knows them."""
 
 
 class _Holder:
@@ -41,5 +45,10 @@ def held(location: str, patience_s: float = _PATIENCE_S) -> Iterator[None]:
             time.sleep(0.25)
     try:
         yield
-    finally:
+    except UnheardError:  # The workers that may still come are this driver's, and so is the run until it ends.
+        _KEPT.append(holder)
+        raise
+    except BaseException:
         ray.kill(holder)
+        raise
+    ray.kill(holder)

@@ -19,7 +19,7 @@ from concurrent.futures import Future, wait
 from types import FrameType
 from typing import TypeVar
 
-from mosar.errors import RunError, StoppedError
+from mosar.errors import DataError, RunError, StoppedError
 from mosar.platform import storage
 
 Result = TypeVar("Result")
@@ -29,11 +29,15 @@ WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 
 _NOTE, _HEARD = "stop.json", "heard"
 _LOOK_S = 0.25
-_HEAR_S = 15.0
+_HEAR_S = 30.0
 """Workers that train hear of the note in this time."""
 _ASK_S, _SAVE_S = 1.0, 10.0
 """Between questions whether a node is to be taken away; between checkpoints once one is."""
 _SAID = b"\nstopping: runs save a checkpoint at the end of their step; a second signal ends this at once\n"
+
+
+class UnheardError(StoppedError):
+    """No worker heard that it shall stop; some may still come, and leave after their first step."""
 
 
 @contextlib.contextmanager
@@ -62,11 +66,13 @@ def call(work: Callable[[], Result], asked: threading.Event, location: str, subm
     In a thread of its own: in the main thread Ray Train would put its own handler of SIGINT in the place of ours.
 
     Raises:
-        StoppedError: no worker heard it: the run waits for room in the cluster, or its workers are just starting. The
+        UnheardError: no worker heard it: the run waits for room in the cluster, or its workers are just starting. The
             note stays, for those that may still come.
         RunError: they could not be told.
     """
     result: Future[Result] = Future()
+    note, told, heard = storage.join(location, _NOTE), 0.0, False
+    storage.remove(note)
 
     def run() -> None:
         try:
@@ -75,17 +81,16 @@ def call(work: Callable[[], Result], asked: threading.Event, location: str, subm
             result.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    note, told, heard = storage.join(location, _NOTE), 0.0, False
-    storage.remove(note)
     try:
         while not wait([result], _LOOK_S).done:
             if asked.is_set() and not told:
                 storage.write_json(note, {"submission": submission})
                 told = time.monotonic()
-            elif told and not heard and time.monotonic() > told + _HEAR_S:
-                heard = _HEARD in storage.read_json(note)
-                if not heard:
-                    raise StoppedError(f"{location}: no worker trained it; the same command goes on with it")
+            elif told and not heard:
+                with contextlib.suppress(OSError, DataError):  # asked again
+                    heard = _HEARD in storage.read_json(note)
+                if not heard and time.monotonic() > told + _HEAR_S:
+                    raise UnheardError(f"{location}: no worker trained it; the same command goes on with it")
     except OSError as error:
         raise RunError(f"{location}: cannot be told to stop ({error}); it ends without a checkpoint") from error
     storage.remove(note)

@@ -145,7 +145,8 @@ def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
             where = keep_traceback(spec, str(error))
             raise RunError(f"{spec.location}: training stopped: {_reason(error)} ({where})") from error
         finally:
-            storage.remove(storage.join(spec.location, "ray"))
+            if not isinstance(sys.exception(), stopping.UnheardError):
+                storage.remove(storage.join(spec.location, "ray"))
     _raise_failure(spec)
     finished = run.summary(spec.location)
     if finished is None and asked.is_set():
@@ -228,7 +229,7 @@ def starving(config: TrainConfig, world: int) -> str | None:
     if free < READER_CPUS:
         return (
             f"all of the cluster's {there:g} CPUs are held, {held:g} by this run: its readers wait for others to end, "
-            f"or for a node"
+            f"or for a node, for {config.stall_s:g} s (train.stall_s)"
         )
     return None
 

@@ -92,14 +92,17 @@ class _Training:
             for warning in filter(None, warnings):
                 run.log(self.spec.location, {"step": step, "warning": warning})
         if step == 0:
+            self._alive()
             self._calibrate()
+            self._alive()
             if self.rank == 0:
                 self._evaluate(0)
-        self._alive()
         with contextlib.closing(self._listener()) as listener:
+            self._alive()
             reached = self._train(step, listener)
-        if self.rank == 0 and reached == self.config.steps:
-            self._finish()
+            self._alive()
+            if self.rank == 0 and reached == self.config.steps:
+                self._finish()
         faulthandler.cancel_dump_traceback_later()
 
     def _alive(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from mosar.errors import ConfigError
 from mosar.platform import claim, cluster
+from mosar.platform.stopping import UnheardError
 
 DRIVER = """
 import sys, time
@@ -30,6 +31,10 @@ def test_a_run_is_held_by_one_driver_until_it_ends_or_is_killed(tmp_path: Path) 
             with pytest.raises(ConfigError, match="another driver"):
                 stack.enter_context(claim.held(run, 0.5))
         with claim.held(run):
+            pass
+        with pytest.raises(UnheardError), claim.held(other):
+            raise UnheardError("workers of this driver may still come")
+        with pytest.raises(ConfigError, match="another driver"), claim.held(other, 0.5):
             pass
         command = [sys.executable, "-c", DRIVER, run]
         environment = {**os.environ, **local.environment}
