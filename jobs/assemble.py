@@ -11,8 +11,9 @@ from typing import Any
 from mosar.errors import ConfigError, DataError
 from mosar.jobs import bundles, entry
 from mosar.jobs.bundles import locate
-from mosar.platform import run, storage
-from mosar.platform.manifest import Manifest
+from mosar.platform import storage
+from mosar.platform.data.manifest import Manifest
+from mosar.platform.runs import run
 
 _CARD = """# Model card
 

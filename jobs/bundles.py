@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from mosar import config as configs
 from mosar.errors import BundleError
-from mosar.platform import bundle, storage
+from mosar.platform import storage
+from mosar.platform.storage import bundle
 
 if TYPE_CHECKING:
     from torch import nn

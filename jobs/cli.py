@@ -43,7 +43,7 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
     from mosar.errors import PhotographError
     from mosar.jobs.bundles import locate
     from mosar.jobs.reconstruction import Reconstruction
-    from mosar.platform.bundle import MANIFEST
+    from mosar.platform.storage.bundle import MANIFEST
 
     try:
         data = arguments.photo.read_bytes()

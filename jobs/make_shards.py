@@ -23,8 +23,10 @@ from mosar.errors import ConfigError
 from mosar.jobs import entry
 from mosar.jobs.sources import photographs, pictures, report, studio, virtual
 from mosar.jobs.sources.pictures import Picture
-from mosar.platform import cluster, digest, storage, writer
-from mosar.platform.manifest import Manifest
+from mosar.platform import cluster, storage
+from mosar.platform.data import writer
+from mosar.platform.data.manifest import Manifest
+from mosar.platform.storage import digest
 
 SPLITS = ("train", "validation", "test")
 KINDS = {"virtual": ("virtual", "wild"), "evaluation": ("eval",), "photographs": ("wild",), "studio": ("studio",)}

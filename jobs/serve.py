@@ -17,9 +17,9 @@ from mosar.config import parse
 from mosar.errors import ConfigError
 from mosar.jobs import entry
 from mosar.jobs.bundles import locate
-from mosar.platform import bundle as bundles
-from mosar.platform import serving
-from mosar.platform.serving import ServingConfig
+from mosar.platform.serving import endpoint
+from mosar.platform.serving.config import ServingConfig
+from mosar.platform.storage import bundle as bundles
 
 PAGE = Path(__file__).parent / "page" / "index.html"
 ROUTE = "/v1/avatars"
@@ -48,29 +48,29 @@ def main(config: Serve) -> None:
     from mosar.platform.cluster import connect
 
     with connect():
-        serving.start(config.serving, *_endpoint(config))
+        endpoint.start(config.serving, *_endpoint(config))
         print(f"serving on http://{config.serving.host}:{config.serving.port}/", flush=True)
         stop = threading.Event()
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, lambda *_: stop.set())
         stop.wait()
-        serving.stop()
+        endpoint.stop()
 
 
 def application(arguments: Mapping[str, Any]) -> Any:
     """The same endpoint for a cluster that deploys by itself (Serve's ``import_path``); ``arguments`` as of the job."""
     config = parse(Serve, arguments, "serve")
-    return serving.application(config.serving, *_endpoint(config))
+    return endpoint.application(config.serving, *_endpoint(config))
 
 
-def _endpoint(config: Serve) -> tuple[Callable[[], serving.Handler], str, tuple[str, ...], str]:
+def _endpoint(config: Serve) -> tuple[Callable[[], endpoint.Handler], str, tuple[str, ...], str]:
     from mosar.jobs.reconstruction import GLB, PNG, ZIP
 
     build = partial(_build, locate(config.bundle, config.storage), config.device, config.refine_steps)
     return build, ROUTE, (GLB, ZIP, PNG), PAGE.read_text(encoding="utf-8")
 
 
-def _build(location: str, device: str, refine_steps: int) -> serving.Handler:
+def _build(location: str, device: str, refine_steps: int) -> endpoint.Handler:
     from mosar.jobs.reconstruction import Reconstruction
 
     return Reconstruction(location, device, refine_steps)

@@ -10,7 +10,7 @@ from mosar.errors import ConfigError
 from mosar.jobs import entry
 from mosar.jobs.sources import card, report
 from mosar.platform import storage
-from mosar.platform.manifest import Manifest
+from mosar.platform.data.manifest import Manifest
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from mosar.config import parse, to_mapping
 from mosar.errors import ConfigError
-from mosar.platform import run
-from mosar.platform.stage import Stage, StreamSpec
-from mosar.platform.stream import Decode
+from mosar.platform.data.stream import Decode
+from mosar.platform.runs import run
+from mosar.platform.training.stage import Stage, StreamSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,7 +62,7 @@ def head_digest(head: str | None) -> str:
 
 
 def decoder(spec: StreamSpec, augment: bool) -> Decode:
-    """How the samples of a stream are decoded, for :func:`mosar.platform.trainer.prepare`."""
+    """How the samples of a stream are decoded, for :func:`mosar.platform.training.trainer.prepare`."""
     return functools.partial(_decode, spec.fields, spec.map_size, spec.crop_size, augment)
 
 

@@ -11,8 +11,11 @@ from mosar.config import parse
 from mosar.errors import ConfigError, MosarError, RunError, StoppedError
 from mosar.jobs import entry, stages, train_stage
 from mosar.jobs.train_stage import TrainStage
-from mosar.platform import cluster, graph, pictures, run, stopping, storage, trainer
-from mosar.platform.progress import Row, following
+from mosar.platform import cluster, storage
+from mosar.platform.monitoring import plots
+from mosar.platform.monitoring.progress import Row, following
+from mosar.platform.runs import run
+from mosar.platform.training import dag, graceful_stop, resources, trainer
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ def main(config: TrainAll) -> None:
     jobs = {name: _job(name, config) for name in config.stages or _with_recipe(config.preset)}
     made = {name: stages.make(name, job.model, job.head) for name, job in jobs.items()}
     requires = {name: made[name].requires for name in jobs}
-    graph.check(requires)
+    dag.check(requires)
     runs = {name: storage.join(storage.root(config.storage), "runs", job.run) for name, job in jobs.items()}
     for name, job in jobs.items():
         if all(run.summary(runs[parent]) for parent in requires[name]):
@@ -57,20 +60,20 @@ def main(config: TrainAll) -> None:
 
     locations = [*runs.values()]
     following_them = following(rows, also=train_stage.followers(locations), apart=train_stage.trackers(locations))
-    with cluster.connect(), following_them, stopping.on_signals() as asked:
-        room = {resource: cluster.room(resource) for resource in ("CPU", "GPU")}
+    with cluster.connect(), following_them, graceful_stop.on_signals() as asked:
+        capacity = {resource: cluster.capacity(resource) for resource in ("CPU", "GPU")}
         for job in jobs.values():
-            trainer.check_room(job.train, room["CPU"])
+            resources.check_capacity(job.train, capacity["CPU"])
         trainer.set_environment([job.train for job in jobs.values()])
-        failed = graph.run(
+        failed = dag.run(
             requires,
             lambda name: trainer.fit(train_stage.prepare(jobs[name]), asked),
-            {name: trainer.size(job.train, room["GPU"]) for name, job in jobs.items()},
-            room,
+            {name: resources.size(job.train, capacity["GPU"]) for name, job in jobs.items()},
+            capacity,
             report,
         )
     picture = storage.join(storage.root(config.storage), "runs", f"timeline-{config.preset}.png")
-    storage.write_bytes(picture, pictures.timeline(spans, time.time()))
+    storage.write_bytes(picture, plots.timeline(spans, time.time()))
     print(f"{picture}: what ran when")
     skipped = [name for name, row in rows.items() if row.state == "skipped"]
     if failed:

@@ -9,10 +9,14 @@ from typing import Any
 from mosar.datasets import schema
 from mosar.errors import ConfigError, DataError
 from mosar.jobs import entry, stages
-from mosar.platform import boards, cluster, run, stopping, storage, tracking, trainer
-from mosar.platform.manifest import open_manifest
-from mosar.platform.progress import Row, following
-from mosar.platform.train_config import TrainConfig
+from mosar.platform import cluster, storage
+from mosar.platform.data.manifest import open_manifest
+from mosar.platform.monitoring import mlflow_tracker, tensorboard
+from mosar.platform.monitoring.progress import Row, following
+from mosar.platform.runs import run
+from mosar.platform.training import graceful_stop, trainer
+from mosar.platform.training.run_spec import RunSpec
+from mosar.platform.training.train_config import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ def main(config: TrainStage) -> None:
         row = Row(spec.location, config.train.steps, "training")
         rows, locations = {config.run: row}, [spec.location]
         following_it = following(rows, also=followers(locations), apart=trackers(locations))
-        with cluster.connect(), following_it, stopping.on_signals() as asked:
+        with cluster.connect(), following_it, graceful_stop.on_signals() as asked:
             trainer.fit(spec, asked)
             row.state = "done"
     finished = run.summary(spec.location)
@@ -63,15 +67,15 @@ def main(config: TrainStage) -> None:
 
 def followers(locations: Sequence[str]) -> list[Callable[[], None]]:
     """What else follows runs while they train: TensorBoard's event files, and curves."""
-    return [follower(location).update for follower in (boards.Board, boards.Curves) for location in locations]
+    return [follower(location).update for follower in (tensorboard.Board, tensorboard.Curves) for location in locations]
 
 
 def trackers(locations: Sequence[str]) -> list[Callable[[], None]]:
     """What tells MLflow of them, where it is wanted."""
-    return [tracking.Tracker(location).update for location in locations] if tracking.wanted() else []
+    return [mlflow_tracker.Tracker(location).update for location in locations] if mlflow_tracker.wanted() else []
 
 
-def prepare(config: TrainStage) -> trainer.RunSpec:
+def prepare(config: TrainStage) -> RunSpec:
     """Check the configuration and make or take up its run.
 
     Raises:

@@ -13,8 +13,8 @@ from mosar.errors import ConfigError, DataError
 from mosar.jobs import entry
 from mosar.jobs.sources import check
 from mosar.jobs.sources.check import Fault
-from mosar.jobs.sources.streamed import streamed
 from mosar.platform import cluster, storage
+from mosar.platform.data.ordered_map import streamed
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,10 @@ import numpy as np
 import pyarrow as pa
 
 from mosar.errors import ConfigError
-from mosar.platform import cluster, manifest, shards, stream, writer
-from mosar.platform.shards import Record
-from mosar.platform.stream import Arrays, Source
+from mosar.platform import cluster
+from mosar.platform.data import manifest, shards, stream, writer
+from mosar.platform.data.shards import Record
+from mosar.platform.data.stream import Arrays, Source
 
 _PICTURE, _SHARD, _DISTINCT = 256, 128, 32
 

@@ -23,10 +23,13 @@ from mosar.config import parse
 from mosar.jobs import entry, train_stage
 from mosar.jobs.drilling import toy
 from mosar.jobs.train_stage import TrainStage
-from mosar.platform import cluster, digest, storage, stream, trainer
-from mosar.platform import run as runs
-from mosar.platform.stage import Batch, StreamSpec
-from mosar.platform.train_config import TrainConfig
+from mosar.platform import cluster, storage
+from mosar.platform.data import stream
+from mosar.platform.runs import run as runs
+from mosar.platform.storage import digest
+from mosar.platform.training import trainer
+from mosar.platform.training.stage import Batch, StreamSpec
+from mosar.platform.training.train_config import TrainConfig
 
 
 @dataclass(frozen=True)

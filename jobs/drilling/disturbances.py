@@ -12,7 +12,7 @@ from mosar.errors import RunError
 from mosar.jobs import entry
 from mosar.jobs.drilling import lab, toy
 from mosar.jobs.drilling.lab import Training
-from mosar.platform import run as runs
+from mosar.platform.runs import run as runs
 
 
 def worker_killed(training: Training) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mosar.errors import RunError
-from mosar.platform import run
+from mosar.platform.runs import run
 
 PATIENCE_S = 300.0
 _SUBMIT = (sys.executable, "-m", "ray.scripts.scripts", "job", "submit")

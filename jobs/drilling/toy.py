@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mosar.platform import storage, writer
-from mosar.platform.manifest import open_manifest
-from mosar.platform.shards import Record
-from mosar.platform.stage import Batch, StreamSpec
-from mosar.platform.stream import Decode
+from mosar.platform import storage
+from mosar.platform.data import writer
+from mosar.platform.data.manifest import open_manifest
+from mosar.platform.data.shards import Record
+from mosar.platform.data.stream import Decode
+from mosar.platform.training.stage import Batch, StreamSpec
 
 SHARDS, SAMPLES, WIDTH = 10, 20, 4
 """Shards of a data set, two of them held out; samples of a shard; numbers of a sample."""

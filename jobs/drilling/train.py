@@ -8,8 +8,9 @@ from mosar.config import parse
 from mosar.errors import InputError, RunError, StoppedError
 from mosar.jobs import entry
 from mosar.jobs.drilling import toy
-from mosar.platform import cluster, stopping, trainer
-from mosar.platform.train_config import TrainConfig
+from mosar.platform import cluster
+from mosar.platform.training import graceful_stop, trainer
+from mosar.platform.training.train_config import TrainConfig
 
 
 def main(settings: dict[str, object]) -> int:
@@ -20,7 +21,7 @@ def main(settings: dict[str, object]) -> int:
     try:
         config = parse(TrainConfig, settings["train"], "train")  # type: ignore[arg-type]
         spec = trainer.prepare(run, stage, functools.partial(toy.build, stage), data, toy.decoder, config, {})
-        with cluster.connect(), stopping.on_signals() as asked:
+        with cluster.connect(), graceful_stop.on_signals() as asked:
             trainer.fit(spec, asked)
     except (InputError, RunError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

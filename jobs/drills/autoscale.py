@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from mosar.errors import ConfigError, RunError
-from mosar.platform import cluster, twin
+from mosar.platform import cluster
+from mosar.platform.cluster import local_autoscaler
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SHIPPED = CHECKOUT / "ray_cluster.yaml"
@@ -83,7 +84,7 @@ def run(config: Config) -> dict[str, Any]:
         raise ConfigError(f"{SHIPPED} is missing: the drill submits a checkout; start it from one")
     out = Path(config.out) if config.out else Path(tempfile.mkdtemp(prefix="mosar-autoscale-"))
     out.mkdir(parents=True, exist_ok=True)
-    shipped = twin.load(SHIPPED)
+    shipped = local_autoscaler.load(SHIPPED)
     with tempfile.TemporaryDirectory(prefix="mosar-storage-") as storage:
         with (
             cluster.local_cluster(dashboard=True, shipped=shipped, idle_s=config.idle_s) as local,

@@ -16,7 +16,7 @@ from mosar.jobs.drilling.lab import Training
 from mosar.jobs.drilling.nodes import ALONE
 from mosar.jobs.drilling.outcome import Result
 from mosar.platform import cluster
-from mosar.platform import run as runs
+from mosar.platform.runs import run as runs
 
 RESIZED = ("resized", "node_lost_and_back")
 """Faults after which the run goes on with another number of workers for a while."""

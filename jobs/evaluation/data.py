@@ -32,7 +32,9 @@ from mosar.jobs.make_shards import Sizes
 from mosar.jobs.sources import faults, virtual
 from mosar.jobs.verify_shards import verify
 from mosar.models.head import Head, load_head
-from mosar.platform import cluster, digest, writer
+from mosar.platform import cluster
+from mosar.platform.data import writer
+from mosar.platform.storage import digest
 
 GROUPS = {
     "African": (0.186, 0.098, 0.064), "South Asian": (0.346, 0.197, 0.129), "Iraqi": (0.378, 0.214, 0.153),

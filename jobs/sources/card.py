@@ -14,8 +14,9 @@ from mosar.datasets import schema
 from mosar.datasets.crop import resize_area
 from mosar.jobs.sources import facts, report
 from mosar.jobs.sources.facts import ITA, Fact
-from mosar.platform import shards, storage
-from mosar.platform.manifest import Manifest
+from mosar.platform import storage
+from mosar.platform.data import shards
+from mosar.platform.data.manifest import Manifest
 
 FILE = "card.html"
 

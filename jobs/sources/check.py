@@ -15,8 +15,10 @@ import pyarrow.parquet as pq
 
 from mosar.datasets import schema
 from mosar.errors import DataError
-from mosar.platform import digest, manifest, shards, storage
-from mosar.platform.shards import Extent
+from mosar.platform import storage
+from mosar.platform.data import manifest, shards
+from mosar.platform.data.shards import Extent
+from mosar.platform.storage import digest
 
 EVERY = "*"
 """The key of a fault that concerns a shard of which no sample is known."""

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from mosar.datasets import schema
 from mosar.datasets.quality import Quality, angles
-from mosar.jobs.sources.streamed import streamed
-from mosar.platform import shards
-from mosar.platform.manifest import Manifest, open_manifest
+from mosar.platform.data import shards
+from mosar.platform.data.manifest import Manifest, open_manifest
+from mosar.platform.data.ordered_map import streamed
 
 ITA = (("very light", 55.0), ("light", 41.0), ("intermediate", 28.0), ("tan", 10.0), ("brown", -30.0), ("dark", -90.0))
 """Skin tone by individual typology angle, degrees, from the lower limit up (Chardon et al. 1991)."""

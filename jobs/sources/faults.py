@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mosar.datasets import schema
-from mosar.platform import digest, manifest, shards
-from mosar.platform.manifest import Manifest
+from mosar.platform.data import manifest, shards
+from mosar.platform.data.manifest import Manifest
+from mosar.platform.storage import digest
 
 Members = list[tuple[str, bytes]]
 """Tar names and contents, in order; a name may occur twice."""

@@ -16,9 +16,10 @@ from mosar.datasets.perceptual import duplicates
 from mosar.errors import PhotographError
 from mosar.jobs.sources import pictures
 from mosar.jobs.sources.pictures import Picture
-from mosar.jobs.sources.streamed import streamed
-from mosar.platform import digest, storage
-from mosar.platform.shards import Record
+from mosar.platform import storage
+from mosar.platform.data.ordered_map import streamed
+from mosar.platform.data.shards import Record
+from mosar.platform.storage import digest
 
 LEFT_OUT = "left_out"
 _HASHES = "hashes"

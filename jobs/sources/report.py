@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from mosar.datasets import schema
 from mosar.jobs.sources.facts import spread
-from mosar.platform import shards, storage
-from mosar.platform.manifest import Manifest
+from mosar.platform import storage
+from mosar.platform.data import shards
+from mosar.platform.data.manifest import Manifest
 
 COLUMNS, ROWS, CELL = 10, 4, 128
 

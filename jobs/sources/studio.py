@@ -8,8 +8,9 @@ from pathlib import Path
 
 from mosar.datasets.studio import layout
 from mosar.errors import ConfigError
-from mosar.platform import digest, storage
-from mosar.platform.shards import Record
+from mosar.platform import storage
+from mosar.platform.data.shards import Record
+from mosar.platform.storage import digest
 
 REPORTS = "reports"
 

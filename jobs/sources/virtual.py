@@ -9,7 +9,7 @@ import numpy as np
 from mosar.datasets import lights, schema
 from mosar.datasets.schema import Kind
 from mosar.datasets.virtual_stage.renderers import Choice, Renderer, check
-from mosar.platform.shards import Record
+from mosar.platform.data.shards import Record
 
 GENERATOR = 8
 """Raised whenever the same seed gives other people or pictures: data sets of another generator are not continued."""

@@ -19,8 +19,8 @@ from mosar.jobs.make_shards import MakeShards, main
 from mosar.jobs.sources import photographs
 from mosar.jobs.verify_shards import verify
 from mosar.models.head import load_head
-from mosar.platform import shards
-from mosar.platform.manifest import Manifest
+from mosar.platform.data import shards
+from mosar.platform.data.manifest import Manifest
 
 
 def run(*arguments):

@@ -12,9 +12,9 @@ from mosar.datasets import schema
 from mosar.datasets.decode import Want, decode
 from mosar.jobs import entry, stages, train_stage
 from mosar.jobs.sources import virtual
-from mosar.platform.shards import Record
-from mosar.platform.train_config import TrainConfig
-from mosar.platform.writer import write_dataset
+from mosar.platform.data.shards import Record
+from mosar.platform.data.writer import write_dataset
+from mosar.platform.training.train_config import TrainConfig
 
 ALL = ("completion", "delight", "geometry", "intrinsics", "morphable", "normals")
 

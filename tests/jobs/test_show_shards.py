@@ -7,7 +7,7 @@ import pytest
 from mosar.jobs import entry
 from mosar.jobs.show_shards import ShowShards, main
 from mosar.jobs.sources import facts
-from mosar.platform.manifest import Manifest
+from mosar.platform.data.manifest import Manifest
 
 
 def run(*arguments):

@@ -17,8 +17,8 @@ from mosar.datasets.studio.meshes import Motion
 from mosar.errors import ConfigError
 from mosar.jobs.sources import studio
 from mosar.models.head import load_head
-from mosar.platform import shards
-from mosar.platform.manifest import Manifest
+from mosar.platform.data import shards
+from mosar.platform.data.manifest import Manifest
 
 EXACT = ("mesh", "neutral", *schema.MAPS, "image", "mask", "landmarks", "light")
 

@@ -8,7 +8,7 @@ import torch
 from mosar.errors import ConfigError
 from mosar.jobs import entry, train_all, train_stage
 from mosar.jobs.train_all import TrainAll
-from mosar.platform import run
+from mosar.platform.runs import run
 
 
 def test_finished_stages_are_held_against_their_recipes_and_parents(

@@ -17,8 +17,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mosar.platform import checkpoint, cluster, writer
-from mosar.platform.shards import Record
+from mosar.platform import cluster
+from mosar.platform.data import writer
+from mosar.platform.data.shards import Record
+from mosar.platform.runs import checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 240.0

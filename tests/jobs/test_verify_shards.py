@@ -7,7 +7,7 @@ import pytest
 from mosar.jobs import entry
 from mosar.jobs.sources import check, faults
 from mosar.jobs.verify_shards import VerifyShards, main, verify
-from mosar.platform import manifest
+from mosar.platform.data import manifest
 
 
 def run(*arguments):

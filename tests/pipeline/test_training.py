@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mosar.models.reconstruct.reconstructor import STAGES
-from mosar.platform import bundle
+from mosar.platform.storage import bundle
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -1,0 +1,22 @@
+"""Ray clusters: connecting to one, starting one on this machine, and what one holds."""
+
+from mosar.platform.cluster.capacity import CAPACITY, capacity, cpus, growth
+from mosar.platform.cluster.connection import LOGICAL_CPUS, connect, starts_own
+from mosar.platform.cluster.local_cluster import LocalCluster, local_cluster, using
+from mosar.platform.cluster.processes import free_ports, living, processes_below
+
+__all__ = [
+    "CAPACITY",
+    "LOGICAL_CPUS",
+    "LocalCluster",
+    "capacity",
+    "connect",
+    "cpus",
+    "free_ports",
+    "growth",
+    "living",
+    "local_cluster",
+    "processes_below",
+    "starts_own",
+    "using",
+]

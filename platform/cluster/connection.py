@@ -1,0 +1,80 @@
+"""Connecting this process to a Ray cluster: the one it is told of, or one of its own on this machine."""
+
+import contextlib
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+LOGICAL_CPUS = 16
+"""Of a cluster on this machine. Logical: training workers that hold every CPU would starve their own readers."""
+
+ADDRESS, MODE, TOKEN = "RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
+LOOPBACK = {
+    # Where this is off, Ray takes 127.0.0.1 for the node's address and every port is bound to it. Where it is on, as by
+    # default on Linux, Ray replaces 127.0.0.1 by an outside address, even if it was asked for.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    # There is no other node to drain to.
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+}
+
+
+@contextlib.contextmanager
+def connect(logical_cpus: int = LOGICAL_CPUS) -> Iterator[None]:
+    """Connect to the cluster at ``RAY_ADDRESS`` (as in a submitted job), else to a new one on this machine's loopback.
+
+    A new one asks for a token of its own and ends with the block, or with this process however it ends.
+    """
+    given = os.environ.get(ADDRESS)
+    with changed_environment({} if given else credentials() | LOOPBACK):
+        import ray
+
+        options: dict[str, Any] = {"log_to_driver": bool(os.environ.get("MOSAR_RAY_LOGS"))}
+        if not given:
+            options |= {"num_cpus": logical_cpus, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        ray.init(address=given or "local", configure_logging=True, logging_level="ERROR", **options)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def starts_own() -> bool:
+    """Whether :func:`connect` starts a cluster of its own."""
+    return not os.environ.get(ADDRESS)
+
+
+def credentials() -> dict[str, str]:
+    if os.environ.get(MODE) == "token" and os.environ.get(TOKEN):
+        return {MODE: "token", TOKEN: os.environ[TOKEN]}
+    return {MODE: "token", TOKEN: secrets.token_hex(32)}
+
+
+@contextlib.contextmanager
+def changed_environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """Change this process's environment for a while, also for a Ray that is imported already."""
+    before = {key: os.environ.get(key) for key in changes}
+    os.environ.update(changes)
+    _reload_ray_settings()
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+        _reload_ray_settings()
+
+
+def _reload_ray_settings() -> None:
+    """Ray reads these settings once, on import; it offers no public way to read them again."""
+    if "ray" in sys.modules:
+        from ray._private import ray_constants
+        from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
+        from ray._raylet import Config as RayConfig  # type: ignore[attr-defined]
+
+        RayConfig.initialize("")
+        AuthenticationTokenLoader.instance().reset_cache()
+        ray_constants.ENABLE_RAY_CLUSTER = os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") != "0"

@@ -1,0 +1,149 @@
+"""Making a data set: one task a shard, as a Ray Data pipeline; finished shards are not made again."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from mosar.errors import ConfigError, DataError
+from mosar.platform import storage
+from mosar.platform.data import manifest, ray_data_settings, shards
+from mosar.platform.data.shards import Record
+from mosar.platform.runs import config_diff
+from mosar.platform.storage import digest
+
+Task = TypeVar("Task")
+Progress = Callable[[int, int], None]
+"""Called with (shards finished, shards in all)."""
+
+_RECIPE, _PARTS = "recipe.json", "parts"
+
+
+def write_dataset(
+    location: str,
+    tasks: Sequence[Task],
+    produce: Callable[[Task], Iterable[Record]],
+    *,
+    recipe: Mapping[str, Any],
+    schema_version: int,
+    concurrency: int | None = 1,
+    on_progress: Progress | None = None,
+) -> manifest.Manifest:
+    """Write a data set, a shard for each task, and return its manifest.
+
+    Args:
+        location: its folder, such as ``storage.join(storage.root(), "data", name)``.
+        tasks: whatever ``produce`` understands, in order.
+        produce: a task's records, all of one split; a function of the task alone. None at all makes no shard.
+        recipe: JSON-ready: everything that decides the content. The same recipe continues what was begun.
+        schema_version: of the samples.
+        concurrency: shards in the making at once, as Ray tasks; 0 makes them here, one by one, without Ray;
+            None leaves it to Ray Data and the cluster.
+        on_progress: told whenever a shard is finished.
+
+    Raises:
+        ConfigError: another recipe was begun or finished here; the message shows what differs.
+        DataError: a sample's key occurs in two shards, or there are no samples at all.
+    """
+    _check_recipe(location, {"recipe": dict(recipe), "schema_version": schema_version, "shards": len(tasks)})
+    if not storage.exists(storage.join(location, manifest.SHARDS)):
+        done = set(storage.names(storage.join(location, _PARTS)))
+        todo = [index for index in range(len(tasks)) if _part_name(index) not in done]
+        finished = len(tasks) - len(todo)
+        if on_progress:
+            on_progress(finished, len(tasks))
+        for _ in _make(location, tasks, todo, produce, concurrency):
+            finished += 1
+            if on_progress:
+                on_progress(finished, len(tasks))
+        _finish(location, len(tasks), {"recipe": dict(recipe), "schema_version": schema_version})
+    return manifest.Manifest(location)
+
+
+def _make(
+    location: str,
+    tasks: Sequence[Task],
+    todo: Sequence[int],
+    produce: Callable[[Task], Iterable[Record]],
+    concurrency: int | None,
+) -> Iterator[int]:
+    """Make the shards in ``todo``; yields the number of each as it is finished."""
+    if concurrency == 0 or not todo:
+        for index in todo:
+            _make_shard(location, index, produce(tasks[index]))
+            yield index
+        return
+    import ray
+
+    tasks_ref = ray.put(list(tasks))
+
+    def make(batch: dict[str, Any]) -> dict[str, Any]:
+        for index in batch["index"]:
+            _make_shard(location, int(index), produce(ray.get(tasks_ref)[int(index)]))
+        return batch
+
+    with ray_data_settings.settings():
+        rows = ray.data.from_items([{"index": index} for index in todo], override_num_blocks=len(todo))
+        made = rows.map_batches(make, batch_size=1, num_cpus=1, compute=ray.data.TaskPoolStrategy(size=concurrency))
+    for row in made.iter_rows():
+        yield int(row["index"])
+
+
+def _make_shard(location: str, index: int, records: Iterable[Record]) -> None:
+    """Write one shard, then its part of the manifest, which marks it as finished."""
+    records = list(records)
+    name = f"shard-{index:06d}.tar"
+    where = storage.join(location, name)
+    splits = sorted({record.split for record in records})
+    if len(splits) > 1:
+        raise ValueError(f"{where}: a shard holds one split, got {', '.join(splits)}")
+    part: dict[str, Any] = {"shard": None, "samples": []}
+    if records:
+        content, extents = shards.pack(records, where)
+        storage.write_bytes(where, content)
+        row = manifest.ShardRow(name, splits[0], len(records), len(content), digest.of_bytes(content))
+        part["shard"] = dataclasses.asdict(row)
+        part["samples"] = [
+            {"shard": name, **dataclasses.asdict(e), "split": r.split, "subject": r.subject, "flags": list(r.flags)}
+            for r, e in zip(records, extents, strict=True)
+        ]
+    storage.write_json(storage.join(location, _PARTS, _part_name(index)), part)
+
+
+def _finish(location: str, count: int, about: Mapping[str, Any]) -> None:
+    """Join the parts into the manifest and remove them."""
+    rows: list[manifest.ShardRow] = []
+    tables: list[pa.Table] = []
+    for index in range(count):
+        part = storage.read_json(storage.join(location, _PARTS, _part_name(index)))
+        if part["shard"] is not None:
+            rows.append(manifest.ShardRow(**part["shard"]))
+            tables.append(pa.Table.from_pylist(part["samples"], schema=manifest.SAMPLE_SCHEMA))
+    if not rows:
+        raise DataError(f"{location}: the tasks gave no samples at all")
+    samples = pa.concat_tables(tables)
+    keys = samples["key"].value_counts().to_pylist()
+    if len(keys) < samples.num_rows:
+        twice = next(entry["values"] for entry in keys if entry["counts"] > 1)
+        raise DataError(f"{location}: key {twice!r} occurs in two shards")
+    manifest.write(location, rows, [samples.combine_chunks()], about)
+    storage.remove(storage.join(location, _PARTS))
+
+
+def _check_recipe(location: str, recipe: Mapping[str, Any]) -> None:
+    where = storage.join(location, _RECIPE)
+    if not storage.exists(where):
+        storage.write_json(where, recipe)
+        return
+    before = storage.read_json(where)
+    if digest.of_json(before) != digest.of_json(recipe):
+        changes = "; ".join(f"{k}: {v}" for k, v in config_diff.differences(before, json.loads(json.dumps(recipe))))
+        raise ConfigError(
+            f"{location}: begun with another recipe ({changes}); choose another name or remove the folder"
+        )
+
+
+def _part_name(index: int) -> str:
+    return f"{index:06d}.json"

@@ -1,0 +1,35 @@
+"""Configuration of an HTTP endpoint."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mosar.errors import ConfigError
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True)
+class ServingConfig:
+    """Where the endpoint listens and how much it takes on."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    replicas: int = 1
+    cpus: float = 1.0  # logical CPUs a replica
+    gpus: float = 0.0
+    threads: int = 1  # of torch, a replica; more pays only where cores are idle
+    max_body_mb: float = 32.0
+    max_queued: int = 32  # beyond it: 503
+    key_file: str = ""  # a file with the key that clients send as `Authorization: Bearer KEY`
+
+    def __post_init__(self) -> None:
+        if not 0 < self.port < 65536:
+            raise ConfigError(f"serving.port: got {self.port}, expected 1 to 65535")
+        if min(self.replicas, self.threads, self.max_queued) < 1 or self.max_body_mb <= 0:
+            raise ConfigError("serving: replicas, threads, max_queued and max_body_mb must be positive")
+        if self.key_file and not Path(self.key_file).is_absolute():
+            raise ConfigError(f"serving.key_file: got {self.key_file!r}, expected an absolute path")
+        if self.key_file and not Path(self.key_file).is_file():
+            raise ConfigError(f"serving.key_file: there is no file {self.key_file}")
+        if self.host not in _LOOPBACK and not self.key_file:
+            raise ConfigError(f"serving.host: {self.host} is not loopback; set serving.key_file as well")

@@ -1,0 +1,164 @@
+"""An HTTP endpoint on Ray Serve around one function: a request's body in, a file out. Knows nothing of what they are.
+
+The body's size is enforced while it arrives, the work runs off the event loop, the queue is bounded, and every mistake
+of the client's is a JSON object ``{"error": ...}`` with a 4xx status.
+"""
+
+import asyncio
+import hmac
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from mosar.errors import InputError
+from mosar.platform.monitoring import metrics
+from mosar.platform.serving.config import ServingConfig
+
+log = logging.getLogger(__name__)
+_RETRY_AFTER_S = 5
+"""Seconds that clients are told to wait who are turned away because the queue is full."""
+
+
+class Handler(Protocol):
+    """What a replica does with a request."""
+
+    def respond(self, body: bytes, media_type: str) -> bytes:
+        """The answer in the wanted media type.
+
+        Raises:
+            InputError: the client's mistake, answered with 422.
+        """
+
+    def health(self) -> Mapping[str, Any]:
+        """JSON-ready facts for ``GET /healthz``."""
+
+
+def start(
+    config: ServingConfig, build: Callable[[], Handler], path: str, media_types: tuple[str, ...], page: str
+) -> None:
+    """Deploy on the connected Ray cluster and return when the endpoint answers; arguments of :func:`application`."""
+    from ray import serve
+
+    serve.start(http_options={"host": config.host, "port": config.port})
+    serve.run(application(config, build, path, media_types, page), name="mosar", route_prefix="/")
+
+
+def application(
+    config: ServingConfig, build: Callable[[], Handler], path: str, media_types: tuple[str, ...], page: str
+) -> Any:
+    """The endpoint as a Ray Serve application, to be deployed.
+
+    Args:
+        config: limits and address.
+        build: makes the handler inside each replica.
+        path: route of the POST, such as ``/v1/things``.
+        media_types: what ``respond`` can answer with, the default first; chosen by the Accept header.
+        page: HTML at ``/``.
+    """
+    from ray import serve
+    from ray.serve.config import BackpressureConfig
+
+    key = Path(config.key_file).read_text(encoding="utf-8").strip() if config.key_file else ""
+    app = _routes(path, media_types, page, int(config.max_body_mb * 1e6), key)
+    deployment = serve.deployment(
+        name="Endpoint",
+        num_replicas=config.replicas,
+        max_ongoing_requests=4,
+        max_queued_requests=config.max_queued,
+        backpressure_config=BackpressureConfig(retry_after_s=_RETRY_AFTER_S),
+        ray_actor_options={"num_cpus": config.cpus, "num_gpus": config.gpus},
+    )(serve.ingress(app)(_Replica))
+    return deployment.bind(build, config.threads)
+
+
+class _Replica:
+    """Holds the handler; one request at a time computes, the others wait off the event loop."""
+
+    def __init__(self, build: Callable[[], Handler], threads: int) -> None:
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+        import torch
+
+        torch.set_num_threads(threads)
+        self.handler = build()
+        self.busy = asyncio.Lock()
+
+    async def respond(self, body: bytes, media_type: str) -> bytes:
+        async with self.busy:
+            return await asyncio.to_thread(self.handler.respond, body, media_type)
+
+
+def _routes(path: str, media_types: tuple[str, ...], page: str, max_bytes: int, key: str) -> Any:
+    """The ASGI application; its routes run inside a :class:`_Replica`."""
+    from fastapi import FastAPI, Request
+    from fastapi.responses import HTMLResponse, JSONResponse, Response
+    from ray import serve
+
+    app = FastAPI(title="mosar", docs_url=None, redoc_url=None)
+
+    def error(status: int, text: str) -> Response:
+        return JSONResponse({"error": text}, status_code=status)
+
+    def replica() -> Any:
+        return serve.get_replica_context().servable_object
+
+    @app.get("/", response_class=HTMLResponse)
+    async def index() -> HTMLResponse:
+        policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src blob: data:; "
+        return HTMLResponse(page, headers={"Content-Security-Policy": policy + "connect-src 'self'"})
+
+    @app.get("/healthz")
+    async def health() -> JSONResponse:
+        return JSONResponse({"status": "ok", **replica().handler.health()})
+
+    @app.post(path)
+    async def post(request: Request) -> Response:
+        before = time.monotonic()
+        response = await answer(request)
+        metrics.REQUESTS.add(status=str(response.status_code))
+        if response.status_code == 200:
+            metrics.ANSWER_SECONDS.observe(time.monotonic() - before)
+        return response
+
+    async def answer(request: Request) -> Response:
+        given = request.headers.get("authorization", "")
+        if key and not hmac.compare_digest(given.encode(), f"Bearer {key}".encode()):
+            return error(401, "the key is missing or wrong; send it as `Authorization: Bearer KEY`")
+        if request.headers.get("content-type", "").startswith("multipart/"):
+            return error(415, "got a form; send the file itself as the body (curl --data-binary @FILE)")
+        media_type = _negotiate(request.headers.get("accept", ""), media_types)
+        if media_type is None:
+            return error(406, f"expected Accept to allow one of {', '.join(media_types)}")
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > max_bytes:
+                return error(413, f"the body is larger than {max_bytes / 1e6:g} MB")
+        try:
+            return Response(await replica().respond(bytes(body), media_type), media_type=media_type)
+        except InputError as problem:
+            return error(422, str(problem))
+        except Exception:
+            log.exception("a request failed")
+            return error(500, "the photograph could not be worked on; the log tells why")
+
+    return app
+
+
+def _negotiate(accept: str, media_types: tuple[str, ...]) -> str | None:
+    """The first media type of the Accept header, in its order, that we have."""
+    for item in accept.split(",") if accept.strip() else ["*/*"]:
+        wanted = item.split(";")[0].strip().lower()
+        for media_type in media_types:
+            if wanted in {"*/*", media_type, media_type.split("/")[0] + "/*"}:
+                return media_type
+    return None
+
+
+def stop() -> None:
+    """Take the endpoint down; the cluster stays."""
+    from ray import serve
+
+    serve.shutdown()

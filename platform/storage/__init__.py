@@ -1,0 +1,39 @@
+"""Where everything that lasts lives: see :mod:`mosar.platform.storage.filesystem`."""
+
+from mosar.platform.storage.filesystem import (
+    append_bytes,
+    exists,
+    files,
+    identity,
+    is_uri,
+    join,
+    names,
+    open_read,
+    read_bytes,
+    read_json,
+    read_ranges,
+    remove,
+    root,
+    size,
+    write_bytes,
+    write_json,
+)
+
+__all__ = [
+    "append_bytes",
+    "exists",
+    "files",
+    "identity",
+    "is_uri",
+    "join",
+    "names",
+    "open_read",
+    "read_bytes",
+    "read_json",
+    "read_ranges",
+    "remove",
+    "root",
+    "size",
+    "write_bytes",
+    "write_json",
+]

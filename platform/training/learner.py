@@ -1,0 +1,152 @@
+"""What a worker of a run optimises: a module, the moving average of its weights, an optimiser; and one step of it.
+
+Knows nothing of storage or Ray. Everything random in a step follows from the seed, the step's number and the
+slice's.
+"""
+
+import contextlib
+import copy
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mosar.platform.data.stream import ROWS
+from mosar.platform.storage import digest
+from mosar.platform.training.stage import Batch, Stage
+from mosar.platform.training.train_config import TrainConfig
+
+_STATE = ("step", "exp_avg", "exp_avg_sq")
+"""Of AdamW, a parameter's."""
+
+
+class Objective(nn.Module):
+    """A stage's losses as the forward pass of a module, so that DistributedDataParallel sees all of it."""
+
+    def __init__(self, stage: Stage, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self.stage = stage
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """(sum of the losses, each of them detached)."""
+        losses = self.stage.losses(self.module, batch, generator)
+        return torch.stack(list(losses.values())).sum(), {name: loss.detach() for name, loss in losses.items()}
+
+
+class Learner:
+    """One of ``world`` equal ones that learn together; ``mine`` are its slices of each batch."""
+
+    def __init__(
+        self, config: TrainConfig, stage: Stage, module: nn.Module, device: torch.device, rank: int = 0, world: int = 1
+    ) -> None:
+        self.config, self.stage, self.device, self.world = config, stage, device, world
+        self.module = module.to(device).train()
+        self.average = copy.deepcopy(self.module).eval() if config.ema else None
+        self.optimizer = torch.optim.AdamW(self.module.parameters(), lr=0.0, weight_decay=config.weight_decay)
+        self.mine = range(rank * config.cut // world, (rank + 1) * config.cut // world)
+        self.generator = torch.Generator(device)
+        self._model: nn.Module | None = None
+
+    def step(self, number: int, batches: Sequence[Batch]) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """Optimiser step ``number``, from 0, over own slices; their mean loss, its parts, and the gradient's norm."""
+        config, model = self.config, self._shared()
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.lr_at(number)
+        self.optimizer.zero_grad(set_to_none=True)
+        totals: list[Tensor] = []
+        parts: list[dict[str, Tensor]] = []
+        for slice_, batch in zip(self.mine, batches, strict=True):
+            self.seed("step", number, slice_)
+            last = slice_ == self.mine[-1]
+            held = model.no_sync() if self.world > 1 and not last else contextlib.nullcontext()  # type: ignore[operator]
+            with held:
+                with self.autocast():
+                    total, named = model(self.on_device(batch), self.generator)
+                (total * (self.world / config.cut)).backward()
+            totals.append(total.detach())
+            parts.append(named)
+        norm = torch.nn.utils.clip_grad_norm_(self.module.parameters(), config.clip or float("inf"))
+        self.optimizer.step()
+        if self.average is not None:
+            with torch.no_grad():
+                for mean, value in zip(self.average.parameters(), self.module.parameters(), strict=True):
+                    mean.lerp_(value, 1 - config.ema)
+        return torch.stack(totals).mean(), {k: torch.stack([p[k] for p in parts]).mean() for k in parts[0]}, norm
+
+    def mean(self, total: Tensor, parts: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Means over all slices of what :meth:`step` gives for each learner's own, of which some may have more."""
+        if self.world == 1:
+            return total, parts
+        values = torch.stack([total, *parts.values()]) * (len(self.mine) / self.config.cut)
+        torch.distributed.all_reduce(values)
+        return values[0], dict(zip(parts, values[1:], strict=True))
+
+    def share(self) -> None:
+        """Give every learner the first one's module, and start the average from it."""
+        if self.world > 1:
+            with torch.no_grad():
+                for value in self.module.state_dict().values():
+                    torch.distributed.broadcast(value, src=0)
+        if self.average is not None:
+            self.average.load_state_dict(self.module.state_dict())
+
+    def evaluated(self) -> nn.Module:
+        """The module that counts: the average where there is one."""
+        if self.average is None:
+            return self.module.eval()
+        for mean, value in zip(self.average.buffers(), self.module.buffers(), strict=True):
+            mean.copy_(value)
+        return self.average
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that has to be kept, by name."""
+        found = {f"model/{name}": value for name, value in self.module.state_dict().items()}
+        if self.average is not None:
+            found |= {f"average/{name}": value for name, value in self.average.state_dict().items()}
+        for name, parameter in self.module.named_parameters():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                found[f"optimizer/{key}/{name}"] = value
+        return found
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up what :meth:`tensors` gave."""
+        self.module.load_state_dict(_group(tensors, "model"))
+        if self.average is not None:
+            self.average.load_state_dict(_group(tensors, "average"))
+        for name, parameter in self.module.named_parameters():
+            for key in _STATE:
+                value = tensors.get(f"optimizer/{key}/{name}")
+                if value is not None:
+                    like = torch.zeros_like(parameter) if key != "step" else torch.zeros_like(value)
+                    self.optimizer.state[parameter][key] = like.copy_(value)
+
+    def seed(self, *parts: int | str) -> None:
+        """Seed the stage's generator and torch's own (dropout) from the run's seed and ``parts``."""
+        value = digest.seed(*parts, self.config.seed)
+        self.generator.manual_seed(value)
+        torch.manual_seed(value)
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
+
+    def on_device(self, batch: Batch) -> Batch:
+        """A copy on the device: what a stream hands on is read-only, and a stage may work in place."""
+        return {
+            name: {field: value.to(self.device, copy=True) for field, value in fields.items() if field != ROWS}
+            for name, fields in batch.items()
+        }
+
+    def _shared(self) -> nn.Module:
+        if self._model is None:
+            self._model = Objective(self.stage, self.module)
+            if self.world > 1:
+                # Finding unused parameters also keeps the buckets, and so the order of summation, as at the start.
+                self._model = nn.parallel.DistributedDataParallel(
+                    self._model, broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
+                )
+        return self._model
+
+
+def _group(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{prefix}/"): value for name, value in tensors.items() if name.startswith(f"{prefix}/")}

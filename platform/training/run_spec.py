@@ -1,0 +1,25 @@
+"""What the workers of a training run are told."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mosar.platform.data.stream import Source
+from mosar.platform.training.stage import Stage
+from mosar.platform.training.train_config import TrainConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """All that a worker is told. ``build`` makes the stage and its module, parents' weights loaded."""
+
+    location: str
+    build: Callable[[], "tuple[Stage, nn.Module]"]
+    training: tuple[Source, ...]
+    validation: tuple[Source, ...]
+    config: TrainConfig
+    submission: str
+    identity: Mapping[str, Any]

@@ -1,0 +1,170 @@
+"""Training a stage: checks, then a Ray Train run whose workers execute :func:`mosar.platform.training.worker.work`."""
+
+import logging
+import os
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mosar.config import to_mapping
+from mosar.errors import ConfigError, RunError, StoppedError
+from mosar.platform import cluster, storage
+from mosar.platform.data import stream
+from mosar.platform.data.manifest import open_manifest
+from mosar.platform.data.stream import READER_CPUS, Decode, Source
+from mosar.platform.runs import checkpoint, run, run_lock
+from mosar.platform.training import failure, graceful_stop, resources
+from mosar.platform.training.run_spec import RunSpec
+from mosar.platform.training.stage import Stage, StreamSpec
+from mosar.platform.training.train_config import WITHOUT_EFFECT, TrainConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Decoder = Callable[[StreamSpec, bool], Decode]
+"""(what a stage wants of a stream, whether to augment) -> how to decode its samples; must be picklable."""
+
+_FREE = tuple(f"train.{name}" for name in WITHOUT_EFFECT)
+
+
+def prepare(
+    location: str,
+    stage: Stage,
+    build: Callable[[], "tuple[Stage, nn.Module]"],
+    data: Mapping[str, str],
+    decoder: Decoder,
+    config: TrainConfig,
+    identity: Mapping[str, Any],
+) -> RunSpec:
+    """Check everything that can be checked before anything starts; nothing is written.
+
+    Args:
+        location: the run's folder.
+        data: stream name -> location of its data set.
+        identity: JSON-ready: what else decides the result (model, parents); ``train`` and ``data`` are added.
+
+    Raises:
+        ConfigError: a stream without data, a batch that cannot be shared out, a run begun with another configuration.
+        DataError: a data set that is not there or lacks a split.
+    """
+    missing = sorted(set(stage.streams) - set(data))
+    if missing:
+        raise ConfigError(f"data: stage {stage.name!r} also needs data for the stream {missing[0]!r}")
+    share = stream.shares({name: spec.proportion for name, spec in stage.streams.items()}, config.batch, config.cut)
+
+    def sources(split: str, seed: int, training: bool) -> tuple[Source, ...]:
+        found = []
+        for name, spec in sorted(stage.streams.items()):
+            manifest = open_manifest(data[name])
+            manifest.split(split)
+            decode = decoder(spec, training and spec.augment)
+            policy = config.on_corrupt if training else "stop"
+            found.append(Source(name, data[name], manifest.digest, split, share[name], seed, decode, policy))
+        return tuple(found)
+
+    training, validation = sources("train", config.seed, True), sources("validation", 0, False)
+    digests = {source.name: {"location": source.location, "digest": source.digest} for source in training}
+    full = {**identity, "stage": stage.name, "train": to_mapping(config) | {"slices": config.cut}, "data": digests}
+    run.check(location, full, _FREE)
+    return RunSpec(location, build, training, validation, config, uuid.uuid4().hex, full)
+
+
+def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
+    """Train to the end on the connected cluster, or go on where the run was left; its summary.
+
+    Once ``asked`` is set (see :func:`~mosar.platform.training.graceful_stop.on_signals`) the run saves a checkpoint and
+    stops.
+
+    Raises:
+        StoppedError: it was asked to stop.
+        DataError, ConfigError: a worker found what it was given unusable.
+        RunError: workers failed more often than ``config.retries``.
+    """
+    finished = run.summary(spec.location)
+    if finished is not None:
+        return finished
+    asked = asked or threading.Event()
+    if asked.is_set():
+        raise StoppedError(f"{spec.location}: not started; the same command starts it")
+    set_environment([spec.config])
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+    from ray.train.v2.api.exceptions import TrainingFailedError
+
+    from mosar.platform.training.worker import work
+
+    logging.getLogger("ray.train").setLevel(logging.ERROR)
+    config = spec.config
+    fewest = config.min_workers or config.workers
+    cpus = cluster.capacity()
+    resources.check_capacity(config, cpus)
+    most = max(fewest, min(config.workers, int((cpus - READER_CPUS) / config.cpus)))
+    if most < config.workers:
+        print(
+            f"{spec.location}: at most {most} of {config.workers} workers, for the cluster has {cpus:g} CPUs; where it "
+            f"can grow, {cluster.CAPACITY} tells how far",
+            file=sys.stderr,
+        )
+    gpus = resources.on_gpus(config, cluster.capacity("GPU"))
+    resources.check_device(spec.location, gpus)
+    trainer = TorchTrainer(
+        work,
+        train_loop_config={"spec": spec},
+        scaling_config=ScalingConfig(
+            num_workers=most if fewest == most else (fewest, most),
+            use_gpu=gpus,
+            resources_per_worker={"CPU": config.cpus, **({"GPU": 1} if gpus else {})},
+            elastic_resize_monitor_interval_s=config.resize_s,
+        ),
+        run_config=RunConfig(
+            name=spec.submission,
+            storage_path=storage.join(spec.location, "ray"),
+            failure_config=FailureConfig(max_failures=config.retries),
+        ),
+    )
+    with run_lock.held(spec.location):
+        # Again, and first thing: whoever had the run until now may have begun it with another configuration.
+        run.begin(spec.location, spec.identity, _FREE)
+        try:
+            graceful_stop.call(trainer.fit, asked, spec.location, spec.submission)
+        except TrainingFailedError as error:
+            failure.raise_failure(spec)
+            where = failure.keep_traceback(spec, str(error))
+            raise RunError(f"{spec.location}: training stopped: {_reason(error)} ({where})") from error
+        finally:
+            if not isinstance(sys.exception(), graceful_stop.UnheardError):
+                storage.remove(storage.join(spec.location, "ray"))
+    failure.raise_failure(spec)
+    finished = run.summary(spec.location)
+    if finished is None and asked.is_set():
+        at = f"step {position(spec.location)} of {spec.config.steps}"
+        raise StoppedError(f"{spec.location}: saved at {at}; the same command goes on from there")
+    if finished is None:
+        raise RunError(f"{spec.location}: training ended without a result")
+    return finished
+
+
+def set_environment(configs: Sequence[TrainConfig]) -> None:
+    """What Ray Train reads of this process's environment, which runs side by side share; what is set there stays.
+
+    To be called with the configurations of all of them before the first starts; for one alone :func:`fit` does it.
+    """
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    os.environ.setdefault("RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S", str(max(config.stall_s for config in configs)))
+    if not any(config.elastic for config in configs):  # else a size is thought over after Ray's own, shorter time
+        os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
+    if cluster.starts_own():  # It has one node, which nobody takes away.
+        os.environ.setdefault(graceful_stop.WATCHER, "0")
+
+
+def position(location: str) -> int:
+    """The step that a run would go on from."""
+    return max(checkpoint.steps(location), default=0)
+
+
+def _reason(error: BaseException) -> str:
+    """The last line of the first worker's error: the exception itself."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else repr(error)
