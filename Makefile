@@ -21,7 +21,7 @@ test: install
 check: install
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	mkdir -p .types/mosar
-	for d in platform models datasets jobs; do ln -sfn ../../$$d .types/mosar/$$d; done
-	for f in mosar/*.py; do ln -sfn ../../$$f .types/mosar/; done
+	rm -rf .types && mkdir -p .types/mosar
+	for d in platform models datasets jobs; do ln -s ../../$$d .types/mosar/$$d; done
+	for f in mosar/*; do ln -s ../../$$f .types/mosar/; done
 	MYPYPATH=.types .venv/bin/mypy -p mosar

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mosar import bundle
+from mosar.bundle import locate
 from mosar.errors import ConfigError, DataError
-from mosar.jobs import bundles, entry
-from mosar.jobs.bundles import locate
+from mosar.jobs import hydra_main
 from mosar.platform import storage
 from mosar.platform.data.manifest import Manifest
 from mosar.platform.runs import run
@@ -76,7 +77,7 @@ def main(config: Assemble) -> None:
         raise DataError(f"head: {path or DEFAULT_PATH} is not the head that the runs were trained on; restore it")
     summaries = {name: run.summary(where) or {} for name, where in runs.items()}
     location = locate(config.bundle, config.storage)
-    digest = bundles.write(
+    digest = bundle.write(
         location,
         storage.read_bytes(str(path or DEFAULT_PATH)),
         {name: run.weights_file(where) for name, where in runs.items()},
@@ -125,4 +126,4 @@ def _source(location: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(entry.run(main, Assemble, "assemble"))
+    sys.exit(hydra_main.run(main, Assemble, "assemble"))

@@ -2,7 +2,7 @@
 
 import sys
 
-from mosar.jobs import named
+from mosar.jobs import registry
 
 if __name__ == "__main__":
-    sys.exit(named.run("bench", "mosar.jobs.benchmarks", "suite", "run"))
+    sys.exit(registry.run("bench", "mosar.jobs.benchmarks", "suite", "run"))

@@ -40,10 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _reconstruct(arguments: argparse.Namespace) -> None:
+    from mosar.bundle import locate
     from mosar.errors import PhotographError
-    from mosar.jobs.bundles import locate
-    from mosar.jobs.reconstruction import Reconstruction
     from mosar.platform.storage.bundle import MANIFEST
+    from mosar.reconstructor import Reconstruction
 
     try:
         data = arguments.photo.read_bytes()

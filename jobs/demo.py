@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mosar.errors import ConfigError, RunError
-from mosar.jobs import entry
+from mosar.jobs import hydra_main
 from mosar.platform.cluster import free_ports, local_cluster
 
 JOBS = Path(__file__).resolve().parent
@@ -139,4 +139,4 @@ def unzip(data: bytes) -> dict[str, bytes]:
 
 
 if __name__ == "__main__":
-    sys.exit(entry.run(main, Demo, "demo"))
+    sys.exit(hydra_main.run(main, Demo, "demo"))

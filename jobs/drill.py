@@ -5,7 +5,7 @@ By default (``what=faults``) a training is disturbed in many ways and has to end
 
 import sys
 
-from mosar.jobs import named
+from mosar.jobs import registry
 
 if __name__ == "__main__":
-    sys.exit(named.run("drill", "mosar.jobs.drills", "what", "run", default="faults"))
+    sys.exit(registry.run("drill", "mosar.jobs.fault_injection.drills", "what", "run", default="faults"))

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mosar.errors import ConfigError
-from mosar.jobs import entry, stages
-from mosar.models.stages.morphable import Stage, released
-from mosar.models.stages.morphable.network import Morphable
+from mosar.jobs import hydra_main, stages
+from mosar.models.morphable import pretrained
+from mosar.models.morphable.network import Morphable
+from mosar.models.stages.morphable import Stage
 from mosar.platform import storage
 
 
@@ -24,7 +25,7 @@ class Export:
     """
 
     run: str = "morphable-cpu"
-    output: str = str(released.DEFAULT_PATH)
+    output: str = str(pretrained.DEFAULT_PATH)
     storage: str | None = None
 
 
@@ -33,9 +34,9 @@ def main(config: Export) -> None:
     if not isinstance(stage, Stage) or not isinstance(module, Morphable):
         raise ConfigError(f"run: {config.run} is of stage {stage.name!r}, expected 'morphable'")
     path = Path(config.output)
-    released.write(module, stage.head, path)
+    pretrained.write(module, stage.head, path)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":
-    sys.exit(entry.run(main, Export, "export_morphable"))
+    sys.exit(hydra_main.run(main, Export, "export_morphable"))

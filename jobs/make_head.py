@@ -13,10 +13,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from mosar.datasets import head_builder
+from mosar.datasets.head_building import builder, makehuman, obj_folder
 from mosar.errors import ConfigError
-from mosar.jobs import entry
-from mosar.models.head import load_head, makehuman, obj_folder, save_head
+from mosar.jobs import hydra_main
+from mosar.models.head import load_head, save_head
 from mosar.models.head.head import DEFAULT_PATH
 
 MAKEHUMAN = "makehuman"
@@ -62,7 +62,7 @@ def main(config: MakeHead) -> None:
         output = Path(config.output or folder.with_suffix(".npz"))
     for note in notes:
         print(f"missing: {note}")
-    digest = save_head(output, head_builder.build(source, known, config.views, config.seed))
+    digest = save_head(output, builder.build(source, known, config.views, config.seed))
     head = load_head(output)
     print(
         f"{output}: {len(head.template_v3)} vertices, {len(head.triangles_f3)} triangles, {len(head.archetype_names)} "
@@ -79,4 +79,4 @@ def _makehuman_folder() -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(entry.run(main, MakeHead, "make_head"))
+    sys.exit(hydra_main.run(main, MakeHead, "make_head"))

@@ -20,9 +20,10 @@ from mosar.config import to_mapping
 from mosar.datasets import schema
 from mosar.datasets.quality import FLAGS
 from mosar.errors import ConfigError
-from mosar.jobs import entry
-from mosar.jobs.sources import photographs, pictures, report, studio, virtual
-from mosar.jobs.sources.pictures import Picture
+from mosar.jobs import hydra_main
+from mosar.jobs.inspection import contact_sheet
+from mosar.jobs.sources import image_files, photographs, studio, virtual
+from mosar.jobs.sources.image_files import Picture
 from mosar.platform import cluster, storage
 from mosar.platform.data import writer
 from mosar.platform.data.manifest import Manifest
@@ -114,7 +115,7 @@ class MakeShards:
 
 def main(config: MakeShards) -> None:
     root = storage.root(config.storage)
-    found = pictures.find(config.folder) if config.source == "photographs" and config.folder else []
+    found = image_files.find(config.folder) if config.source == "photographs" and config.folder else []
     locations = [storage.join(root, "data", f"{kind}-{config.preset}") for kind in KINDS[str(config.source)]]
     if config.concurrency == 0 or all(_finished(location) for location in locations):
         _write(_plans(config, locations, found, 0), _recipe(config, found), 0)
@@ -178,7 +179,7 @@ def _write(todo: Sequence[Plan], recipe: Mapping[str, Any], concurrency: int) ->
             on_progress=functools.partial(_progress, location.rsplit("/", 1)[-1]),
         )
         print(f"{location}: {_counts(found)}")
-        lines = report.write(found) + (studio.summary(location) if recipe["source"] == "studio" else [])
+        lines = contact_sheet.write(found) + (studio.summary(location) if recipe["source"] == "studio" else [])
         for line in lines:
             print(f"  {line}")
 
@@ -203,4 +204,4 @@ def _cores() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(entry.run(main, MakeShards, "make_shards"))
+    sys.exit(hydra_main.run(main, MakeShards, "make_shards"))

@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mosar.bundle import locate
 from mosar.config import parse
 from mosar.errors import ConfigError
-from mosar.jobs import entry
-from mosar.jobs.bundles import locate
+from mosar.jobs import hydra_main
 from mosar.platform.serving import endpoint
 from mosar.platform.serving.config import ServingConfig
 from mosar.platform.storage import bundle as bundles
@@ -64,17 +64,17 @@ def application(arguments: Mapping[str, Any]) -> Any:
 
 
 def _endpoint(config: Serve) -> tuple[Callable[[], endpoint.Handler], str, tuple[str, ...], str]:
-    from mosar.jobs.reconstruction import GLB, PNG, ZIP
+    from mosar.reconstructor import GLB, PNG, ZIP
 
     build = partial(_build, locate(config.bundle, config.storage), config.device, config.refine_steps)
     return build, ROUTE, (GLB, ZIP, PNG), PAGE.read_text(encoding="utf-8")
 
 
 def _build(location: str, device: str, refine_steps: int) -> endpoint.Handler:
-    from mosar.jobs.reconstruction import Reconstruction
+    from mosar.reconstructor import Reconstruction
 
     return Reconstruction(location, device, refine_steps)
 
 
 if __name__ == "__main__":
-    sys.exit(entry.run(main, Serve, "serve"))
+    sys.exit(hydra_main.run(main, Serve, "serve"))

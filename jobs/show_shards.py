@@ -7,8 +7,8 @@ import sys
 from dataclasses import dataclass
 
 from mosar.errors import ConfigError
-from mosar.jobs import entry
-from mosar.jobs.sources import card, report
+from mosar.jobs import hydra_main
+from mosar.jobs.inspection import contact_sheet, data_card
 from mosar.platform import storage
 from mosar.platform.data.manifest import Manifest
 
@@ -37,10 +37,10 @@ def main(config: ShowShards) -> None:
     found = Manifest(storage.join(storage.root(config.storage), "data", config.data))
     for row in found.shards():
         print(f"{row.name}  {row.split:<10}  {row.samples:>6} samples  {row.bytes / 1e6:8.1f} MB  {row.sha256[:12]}")
-    for line in report.write(found):
+    for line in contact_sheet.write(found):
         print(line)
-    print(f"card: {card.write(found, config.samples)}")
+    print(f"card: {data_card.write(found, config.samples)}")
 
 
 if __name__ == "__main__":
-    sys.exit(entry.run(main, ShowShards, "show_shards"))
+    sys.exit(hydra_main.run(main, ShowShards, "show_shards"))

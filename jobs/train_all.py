@@ -9,7 +9,7 @@ from typing import Any
 
 from mosar.config import parse
 from mosar.errors import ConfigError, MosarError, RunError, StoppedError
-from mosar.jobs import entry, stages, train_stage
+from mosar.jobs import hydra_main, stages, train_stage
 from mosar.jobs.train_stage import TrainStage
 from mosar.platform import cluster, storage
 from mosar.platform.monitoring import plots
@@ -92,7 +92,7 @@ def main(config: TrainAll) -> None:
 
 def _job(name: str, config: TrainAll) -> TrainStage:
     """The job that ``train_stage`` would do for this stage."""
-    values = entry.compose("train_stage", [f"stage={name}", f"preset={config.preset}"])
+    values = hydra_main.compose("train_stage", [f"stage={name}", f"preset={config.preset}"])
     values["train"] |= config.train
     values["data"] |= config.data
     job = parse(TrainStage, values, name)
@@ -100,11 +100,11 @@ def _job(name: str, config: TrainAll) -> TrainStage:
 
 
 def _with_recipe(preset: str) -> list[str]:
-    found = [name for name in entry.stage_names() if preset in entry.presets(name)]
+    found = [name for name in hydra_main.stage_names() if preset in hydra_main.presets(name)]
     if not found:
         raise ConfigError(f"preset: no stage has a recipe {preset!r} in jobs/config/recipe/")
     return found
 
 
 if __name__ == "__main__":
-    sys.exit(entry.run(main, TrainAll, "train_all"))
+    sys.exit(hydra_main.run(main, TrainAll, "train_all"))

@@ -8,7 +8,7 @@ from typing import Any
 
 from mosar.datasets import schema
 from mosar.errors import ConfigError, DataError
-from mosar.jobs import entry, stages
+from mosar.jobs import hydra_main, stages
 from mosar.platform import cluster, storage
 from mosar.platform.data.manifest import open_manifest
 from mosar.platform.monitoring import mlflow_tracker, tensorboard
@@ -132,4 +132,4 @@ def _parent(stage: str, location: str) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(entry.run(main, TrainStage, "train_stage"))
+    sys.exit(hydra_main.run(main, TrainStage, "train_stage"))

@@ -10,9 +10,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 from mosar.errors import ConfigError, DataError
-from mosar.jobs import entry
-from mosar.jobs.sources import check
-from mosar.jobs.sources.check import Fault
+from mosar.jobs import hydra_main
+from mosar.jobs.inspection import validation
+from mosar.jobs.inspection.validation import Fault
 from mosar.platform import cluster, storage
 from mosar.platform.data.ordered_map import streamed
 
@@ -42,7 +42,7 @@ def main(config: VerifyShards) -> None:
     if config.concurrency == 0:
         faults, samples = verify(location, 0)
     else:
-        check.check_tables(location)  # a mistake is told before a cluster is started
+        validation.check_tables(location)  # a mistake is told before a cluster is started
         with cluster.connect():
             faults, samples = verify(location, config.concurrency or cluster.cpus())
     for fault in faults:
@@ -59,13 +59,13 @@ def verify(location: str, concurrency: int) -> tuple[list[Fault], int]:
     Raises:
         DataError: it has no tables that can be read.
     """
-    faults, plans = check.check_tables(location)
+    faults, plans = validation.check_tables(location)
     alike = []
-    for plan, (found, like) in zip(plans, streamed(plans, check.check_shard, concurrency), strict=True):
+    for plan, (found, like) in zip(plans, streamed(plans, validation.check_shard, concurrency), strict=True):
         faults += found
         alike.append((plan.name, like))
-    return faults + check.check_together(alike), sum(count for _, like in alike for _, count in like.values())
+    return faults + validation.check_together(alike), sum(count for _, like in alike for _, count in like.values())
 
 
 if __name__ == "__main__":
-    sys.exit(entry.run(main, VerifyShards, "verify_shards"))
+    sys.exit(hydra_main.run(main, VerifyShards, "verify_shards"))

@@ -36,3 +36,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return _FIRST[0] if _rank(nodeid) == 0 else nodeid.split("::", maxsplit=1)[0]
 
     return Scheduling(config, log)
+
+
+@pytest.fixture(scope="session")
+def head() -> Any:
+    """The default head."""
+    from mosar.models.head import load_head
+
+    return load_head()

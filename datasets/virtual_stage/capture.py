@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from mosar.datasets import crop, lights, schema
-from mosar.datasets.virtual_stage import occlusion, skin, traced
-from mosar.datasets.virtual_stage.atlas import Atlas, atlas
-from mosar.datasets.virtual_stage.exact import POINT_BITS, UNIT_BITS, rounded
-from mosar.datasets.virtual_stage.extras import dress
+from mosar.datasets.virtual_stage import mitsuba_render, occlusion, skin
+from mosar.datasets.virtual_stage.accessories import dress
+from mosar.datasets.virtual_stage.geometry import Body
 from mosar.datasets.virtual_stage.hair import veil
-from mosar.datasets.virtual_stage.people import Person, sample_expression
+from mosar.datasets.virtual_stage.quantize import POINT_BITS, UNIT_BITS, rounded
 from mosar.datasets.virtual_stage.render import Subject, View, backdrop, render
 from mosar.datasets.virtual_stage.renderers import Renderer
-from mosar.datasets.virtual_stage.things import Body
+from mosar.datasets.virtual_stage.subjects import Person, sample_expression
+from mosar.datasets.virtual_stage.uv_regions import Atlas, atlas
 from mosar.models.camera import Camera, position, project, to_camera, transform_image
 from mosar.models.colour import to_linear, to_srgb
 from mosar.models.head import Head
@@ -66,7 +66,7 @@ def capture(stage: Stage, person: Person, painted: skin.Skin, seed: int) -> tupl
     view = render(head, subject, camera, light, behind)
     colour = view.colour_hw3
     if stage.renderer == "path":
-        colour = traced.render(head, subject, a, drawn_normal, camera, light, behind)
+        colour = mitsuba_render.render(head, subject, a, drawn_normal, camera, light, behind)
     sample = {
         "mesh": mesh.float().numpy(),
         "neutral": neutral.float().numpy(),

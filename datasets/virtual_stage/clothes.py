@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mosar.datasets.virtual_stage.atlas import smoothstep
-from mosar.datasets.virtual_stage.people import Person
-from mosar.datasets.virtual_stage.things import CLOTH, Body, Mesh
+from mosar.datasets.virtual_stage.geometry import CLOTH, Body, Mesh
+from mosar.datasets.virtual_stage.subjects import Person
+from mosar.datasets.virtual_stage.uv_regions import smoothstep
 from mosar.models.head import Head
 
 

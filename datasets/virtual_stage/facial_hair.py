@@ -6,13 +6,13 @@ import numpy as np
 import torch
 
 from mosar.datasets import skin_mask
-from mosar.datasets.virtual_stage.atlas import Atlas, outline_distance, smoothstep
-from mosar.datasets.virtual_stage.exact import POINT_BITS, rounded
+from mosar.datasets.virtual_stage.geometry import FUZZ, Body, Mesh, Strands
 from mosar.datasets.virtual_stage.hair import colour
 from mosar.datasets.virtual_stage.noise import bumps, gradient_noise
-from mosar.datasets.virtual_stage.people import Person
+from mosar.datasets.virtual_stage.quantize import POINT_BITS, rounded
 from mosar.datasets.virtual_stage.strands import Floats, Growth, grow, scatter
-from mosar.datasets.virtual_stage.things import FUZZ, Body, Mesh, Strands
+from mosar.datasets.virtual_stage.subjects import Person
+from mosar.datasets.virtual_stage.uv_regions import Atlas, outline_distance, smoothstep
 from mosar.models.head import Head, lashes
 
 _UPPER = {1.0: (362, 398, 384, 385, 386, 387, 388, 466, 263), -1.0: (133, 173, 157, 158, 159, 160, 161, 246, 33)}

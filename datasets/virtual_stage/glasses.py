@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mosar.datasets.virtual_stage.people import Person
-from mosar.datasets.virtual_stage.things import Body, Mesh, tube
+from mosar.datasets.virtual_stage.geometry import Body, Mesh, tube
+from mosar.datasets.virtual_stage.subjects import Person
 from mosar.models.head import Head
 
 _COLOURS = np.array(

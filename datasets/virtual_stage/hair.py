@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosar.datasets.virtual_stage import hats
-from mosar.datasets.virtual_stage.atlas import Atlas, eye_level, hairline, smoothstep
+from mosar.datasets.virtual_stage.geometry import HAIR, Body, Mesh, Strands, subdivide
 from mosar.datasets.virtual_stage.noise import bumps, fractal_noise, gradient_noise
-from mosar.datasets.virtual_stage.people import Person
 from mosar.datasets.virtual_stage.strands import Floats, Growth, Hull, Roots, grow, scatter
-from mosar.datasets.virtual_stage.things import HAIR, Body, Mesh, Strands, subdivide
+from mosar.datasets.virtual_stage.subjects import Person
+from mosar.datasets.virtual_stage.uv_regions import Atlas, eye_level, hairline, smoothstep
 from mosar.models.head import Head
 
 STRANDS = 10000

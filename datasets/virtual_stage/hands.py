@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from mosar.datasets.virtual_stage.people import Person, skin_tone
+from mosar.datasets.virtual_stage.geometry import HAND, Mesh, tube
 from mosar.datasets.virtual_stage.strands import Hull
-from mosar.datasets.virtual_stage.things import HAND, Mesh, tube
+from mosar.datasets.virtual_stage.subjects import Person, skin_tone
 
 SHARE = 0.04
 """Of captures that show one."""

@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from mosar.datasets.virtual_stage.atlas import Atlas, eye_level, smoothstep
+from mosar.datasets.virtual_stage.geometry import CLOTH, Body, Mesh, subdivide
 from mosar.datasets.virtual_stage.noise import fractal_noise, gradient_noise
-from mosar.datasets.virtual_stage.people import Person
-from mosar.datasets.virtual_stage.things import CLOTH, Body, Mesh, subdivide
+from mosar.datasets.virtual_stage.subjects import Person
+from mosar.datasets.virtual_stage.uv_regions import Atlas, eye_level, smoothstep
 from mosar.models.head import Head
 
 SHARE = 0.09

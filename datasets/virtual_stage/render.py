@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, normalize
 
 from mosar.datasets import lights
-from mosar.datasets.virtual_stage.extras import Extras
-from mosar.datasets.virtual_stage.things import FUZZ, HAIR, SKIN
+from mosar.datasets.virtual_stage.accessories import Extras
+from mosar.datasets.virtual_stage.geometry import FUZZ, HAIR, SKIN
 from mosar.models.camera import Camera, to_camera, transform_image, views
 from mosar.models.colour import to_linear
 from mosar.models.head import Head

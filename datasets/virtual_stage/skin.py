@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mosar.datasets.virtual_stage.atlas import Atlas, Values, at, smoothstep
 from mosar.datasets.virtual_stage.noise import cells, creases, fractal_noise, gradient_noise, pits, spots
-from mosar.datasets.virtual_stage.people import SURFACE, TONE_AXES, TONE_MEAN, Person, skin_tone
+from mosar.datasets.virtual_stage.subjects import SURFACE, TONE_AXES, TONE_MEAN, Person, skin_tone
+from mosar.datasets.virtual_stage.uv_regions import Atlas, Values, at, smoothstep
 
 RANGE = np.array([[0.113, 0.066, 0.050], [0.540, 0.351, 0.272]])
 """The measured 1 and 99 % of facial reflectance, linear sRGB, specular included (ISSA, Lu et al. 2025)."""

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosar.datasets.virtual_stage import occlusion
-from mosar.datasets.virtual_stage.exact import POINT_BITS, UNIT_BITS, rounded
-from mosar.datasets.virtual_stage.things import Body
+from mosar.datasets.virtual_stage.geometry import Body
+from mosar.datasets.virtual_stage.quantize import POINT_BITS, UNIT_BITS, rounded
 from mosar.models.head import Head
 
 Floats = NDArray[np.floating]

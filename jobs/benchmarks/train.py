@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from mosar.config import parse
-from mosar.jobs import entry, train_stage
-from mosar.jobs.drilling import toy
+from mosar.jobs import hydra_main, train_stage
+from mosar.jobs.fault_injection import toy
 from mosar.jobs.train_stage import TrainStage
 from mosar.platform import cluster, storage
 from mosar.platform.data import stream
@@ -197,7 +197,7 @@ def _stage(config: Config, name: str, folder: Path) -> tuple[float, float]:
 
 def _lines(config: Config, name: str, folder: Path, turn: int, workers: int) -> list[dict[str, Any]]:
     """Metrics of a short run of a stage, without those of its start."""
-    values = entry.compose("train_stage", [f"stage={name}", f"preset={config.preset}"])
+    values = hydra_main.compose("train_stage", [f"stage={name}", f"preset={config.preset}"])
     values["train"] |= {
         "steps": config.stage_steps, "log_every": 4, "evaluate_every": 10_000, "evaluate_batches": 1, "threads": 1,
         "calibrate_batches": min(1, values["train"].get("calibrate_batches", 1)), "checkpoint_every": 10_000,

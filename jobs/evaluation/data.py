@@ -23,13 +23,14 @@ from numpy.typing import NDArray
 from mosar.datasets import lights, schema
 from mosar.datasets.landmarks import Detector
 from mosar.datasets.virtual_stage import renderers, skin
-from mosar.datasets.virtual_stage.atlas import atlas
 from mosar.datasets.virtual_stage.capture import Stage, capture
-from mosar.datasets.virtual_stage.people import SURFACE, TONE_AXES, TONE_MEAN, TONE_STD, sample_person
+from mosar.datasets.virtual_stage.subjects import SURFACE, TONE_AXES, TONE_MEAN, TONE_STD, sample_person
+from mosar.datasets.virtual_stage.uv_regions import atlas
 from mosar.errors import ConfigError
 from mosar.jobs.evaluation.realism import realism_auc
+from mosar.jobs.inspection import corruptions
 from mosar.jobs.make_shards import Sizes
-from mosar.jobs.sources import faults, virtual
+from mosar.jobs.sources import virtual
 from mosar.jobs.verify_shards import verify
 from mosar.models.head import Head, load_head
 from mosar.platform import cluster
@@ -197,17 +198,21 @@ def faults_found(folder: Path, head_path: str | None) -> dict[str, Any]:
     clean = folder / "clean"
     _write(clean, "stage", head_path, 0)
     if verify(str(clean), 0)[0]:
-        return {"faults_found": 0.0, "faults": len(faults.FAULTS), "faults_missed": ["a whole data set has faults"]}
+        return {
+            "faults_found": 0.0,
+            "faults": len(corruptions.FAULTS),
+            "faults_missed": ["a whole data set has faults"],
+        }
     missed = []
-    for name in faults.FAULTS:
+    for name in corruptions.FAULTS:
         copy = folder / "faulty"
         shutil.copytree(clean, copy)
-        where = faults.inject(name, copy)
+        where = corruptions.inject(name, copy)
         if {(f.shard, f.key) for f in verify(str(copy), 0)[0]} != {(where.shard, where.key)}:
             missed.append(name)
         shutil.rmtree(copy)
-    share = 1 - len(missed) / len(faults.FAULTS)
-    return {"faults_found": share, "faults": len(faults.FAULTS), "faults_missed": missed}
+    share = 1 - len(missed) / len(corruptions.FAULTS)
+    return {"faults_found": share, "faults": len(corruptions.FAULTS), "faults_missed": missed}
 
 
 def _write(location: Path, kind: Any, head_path: str | None, workers: int) -> dict[str, str]:

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from mosar.datasets import embedding, head_pictures
+from mosar.datasets.head_building import landmark_embedding, sheets
+from mosar.datasets.head_building.uv_metrics import chart_metrics
 from mosar.errors import ConfigError
 from mosar.jobs.evaluation import morphable_model
 from mosar.models.head import load_head
-from mosar.models.head.measure import chart_metrics
 from mosar.platform import storage
 
 
@@ -52,8 +52,8 @@ class Config:
 def evaluate(config: Config) -> dict[str, Any]:
     """Metrics by name; all are lower-is-better but ``uv_face_share`` and ``landmarks_embedded``."""
     head = load_head(config.head)
-    views = embedding.detect_views(head, config.people, config.seed, config.views)
-    residual_bl2 = embedding.residuals(head, views)
+    views = landmark_embedding.detect_views(head, config.people, config.seed, config.views)
+    residual_bl2 = landmark_embedding.residuals(head, views)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # points that are not embedded, or never seen, have no median
         person_pl2 = np.stack([np.nanmean(residual_bl2[views.person_b == p], 0) for p in np.unique(views.person_b)])
@@ -68,7 +68,7 @@ def evaluate(config: Config) -> dict[str, Any]:
     }
     if config.pictures:
         root = storage.root(config.storage)
-        for name, png in head_pictures.draw(head, views).items():
+        for name, png in sheets.draw(head, views).items():
             storage.write_bytes(storage.join(root, "evaluations", "head", f"{name}.png"), png)
     if config.model:
         wanted = morphable_model.Config(weights=config.weights, head=config.head, storage=config.storage)

@@ -23,15 +23,15 @@ from torch import Tensor
 from mosar.errors import ConfigError
 from mosar.jobs import stages
 from mosar.models.head import Head, load_head
-from mosar.models.head.behaviour import express
-from mosar.models.head.moods import sample_expression
+from mosar.models.head.expression_model import express
+from mosar.models.head.expression_sampling import sample_expression
 from mosar.models.head.morph import neutral
-from mosar.models.stages.morphable import released
-from mosar.models.stages.morphable.fitting import Faces, Gaussian, Observed, Recovery, photograph, scan
-from mosar.models.stages.morphable.mixture import Mixture
-from mosar.models.stages.morphable.network import Morphable
-from mosar.models.stages.morphable.pca import Pca
-from mosar.models.stages.morphable.people import draw
+from mosar.models.morphable import pretrained
+from mosar.models.morphable.fitting import Faces, Gaussian, Observed, Recovery, photograph, scan
+from mosar.models.morphable.mixture import Mixture
+from mosar.models.morphable.network import Morphable
+from mosar.models.morphable.pca import Pca
+from mosar.models.morphable.synthetic_people import draw
 from mosar.models.stages.morphable.stage import POOL_SEED
 from mosar.platform import storage
 
@@ -141,7 +141,7 @@ def evaluate(config: Config) -> dict[str, Any]:
 
 def _model(config: Config, head: Head) -> Morphable:
     if config.weights is None:
-        return released.read(head)
+        return pretrained.read(head)
     stage, module = stages.trained(storage.join(storage.root(config.storage), "runs", config.weights))
     if not isinstance(module, Morphable) or getattr(stage, "head").digest != head.digest:  # noqa: B009
         raise ConfigError(f"weights: {config.weights} is no run of stage morphable on the head {head.name}")
@@ -158,7 +158,7 @@ def _training(head: Head, faces: Faces, count: int) -> tuple[Tensor, Tensor]:
 
 
 def _subjects(head: Head, first: int, count: int) -> Subjects:
-    from mosar.datasets.virtual_stage.people import sample_person
+    from mosar.datasets.virtual_stage.subjects import sample_person
 
     people = [sample_person(head, seed) for seed in range(first, first + count)]
     archetype, mode = (torch.from_numpy(np.stack([getattr(p, n) for p in people])) for n in ("archetype_a", "mode_m"))

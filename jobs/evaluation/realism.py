@@ -61,9 +61,9 @@ def evaluate(config: Config) -> dict[str, Any]:
 def captures(count: int, renderer: Renderer = "fast", size: int = 192) -> list[Pictures]:
     """Pictures (size, size, 3) sRGB of people of no data set, turned little from the camera, under any light."""
     from mosar.datasets.virtual_stage import skin
-    from mosar.datasets.virtual_stage.atlas import atlas
     from mosar.datasets.virtual_stage.capture import Stage, capture
-    from mosar.datasets.virtual_stage.people import sample_person
+    from mosar.datasets.virtual_stage.subjects import sample_person
+    from mosar.datasets.virtual_stage.uv_regions import atlas
     from mosar.models.head import load_head
 
     head = load_head()
@@ -78,8 +78,8 @@ def captures(count: int, renderer: Renderer = "fast", size: int = 192) -> list[P
 
 def portraits(count: int, size: int = 192) -> tuple[list[Pictures], str | None]:
     """As many official portraits, cropped as captures are; or none, and the reason."""
+    from mosar.datasets.in_the_wild import wild_sample
     from mosar.datasets.landmarks import Detector
-    from mosar.datasets.wild import wild_sample
 
     folder = os.environ.get("MOSAR_PORTRAITS")
     if not folder or not Path(folder).is_dir():

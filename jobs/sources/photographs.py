@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mosar.datasets.perceptual import duplicates
+from mosar.datasets.dedup import duplicates
 from mosar.errors import PhotographError
-from mosar.jobs.sources import pictures
-from mosar.jobs.sources.pictures import Picture
+from mosar.jobs.sources import image_files
+from mosar.jobs.sources.image_files import Picture
 from mosar.platform import storage
 from mosar.platform.data.ordered_map import streamed
 from mosar.platform.data.shards import Record
@@ -93,15 +93,15 @@ def tasks(
 def produce(location: str, task: Task) -> Iterator[Record]:
     """The records of a shard; what was left out, and why, is written to ``left_out/`` of the data set."""
     from mosar.datasets import schema
+    from mosar.datasets.in_the_wild import wild_sample
     from mosar.datasets.landmarks import Detector
     from mosar.datasets.quality import Quality
-    from mosar.datasets.wild import wild_sample
 
     left_out: dict[str, str] = {}
     with Detector() as detector:
         for picture, subject in zip(task.pictures, task.subjects, strict=True):
             try:
-                sample = wild_sample(pictures.read(picture), detector, task.image_size)
+                sample = wild_sample(image_files.read(picture), detector, task.image_size)
             except PhotographError as error:
                 left_out[picture.label] = str(error).partition(";")[0]
                 continue
@@ -123,7 +123,7 @@ def produce(location: str, task: Task) -> Iterator[Record]:
 
 def _hash(location: str, chunk: Sequence[Picture]) -> list[str]:
     """Perceptual hashes of pictures in hexadecimal, empty where one cannot be read; kept in ``hashes/``."""
-    from mosar.datasets.perceptual import perceptual_hash
+    from mosar.datasets.dedup import perceptual_hash
     from mosar.datasets.photographs import read_photograph
 
     name = f"{digest.of_json([[p.label, p.place] for p in chunk])[:16]}.json"
@@ -133,7 +133,7 @@ def _hash(location: str, chunk: Sequence[Picture]) -> list[str]:
     found = []
     for picture in chunk:
         try:
-            found.append(perceptual_hash(read_photograph(pictures.read(picture))).hex())
+            found.append(perceptual_hash(read_photograph(image_files.read(picture))).hex())
         except PhotographError:
             found.append("")  # the second pass says why
     storage.write_json(where, found)

@@ -94,10 +94,10 @@ def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record
     import torch
 
     from mosar.datasets.virtual_stage import skin
-    from mosar.datasets.virtual_stage.atlas import atlas
+    from mosar.datasets.virtual_stage.camera_pipeline import snapshot
     from mosar.datasets.virtual_stage.capture import Stage, capture
-    from mosar.datasets.virtual_stage.people import sample_person
-    from mosar.datasets.virtual_stage.snapshot import snapshot
+    from mosar.datasets.virtual_stage.subjects import sample_person
+    from mosar.datasets.virtual_stage.uv_regions import atlas
     from mosar.models.head import load_head
 
     torch.set_num_threads(1)

@@ -6,14 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mosar.models.head.behaviour import express
+from mosar.models.head.expression_model import express
 from mosar.models.head.head import Head
 
 
 def shape(head: Head, archetype_ba: Tensor, mode_bm: Tensor, expression_be: Tensor) -> Tensor:
     """Vertices (B V 3, mm, head frame) of a mixture of archetypes, local modes and an expression.
 
-    Linear in the identity; expressions sit on it as :func:`mosar.models.head.behaviour.express` says.
+    Linear in the identity; expressions sit on it as :func:`mosar.models.head.expression_model.express` says.
 
     Args:
         archetype_ba: convex weights (B A): not negative, summing to one.

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mosar.models.numba_parallel import bands_of, compiled, side_by_side
 from mosar.models.rasterizer.layout import Layout
-from mosar.models.threads import bands_of, compiled, side_by_side
 
 
 def barycentric(points_p3: Tensor, inverse_b33: Tensor, layout: Layout, seen_bhw: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mosar.models.threads import compiled, side_by_side
+from mosar.models.numba_parallel import compiled, side_by_side
 
 _CHUNK = 8192
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mosar.models.numba_parallel import bands_of, compiled, side_by_side
 from mosar.models.rasterizer.layout import Layout
-from mosar.models.threads import bands_of, compiled, side_by_side
 
 NEAR = 1.0
 """Nearest depth that is drawn, mm."""

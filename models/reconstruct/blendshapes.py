@@ -1,6 +1,7 @@
 """Named expressions as a person's own morph targets, and their weights in a mesh.
 
-A morph target is linear in its weight and knows nothing of the others; a face is not (``models/head/behaviour.py``).
+A morph target is linear in its weight and independent of the others; a face is not (see
+``models/head/expression_model.py``).
 Targets are exact for one expression at full weight; docs/head.md says what they lose in between and together.
 """
 
@@ -10,7 +11,7 @@ from scipy.optimize import lsq_linear
 from torch import Tensor
 
 from mosar.models.head import Head
-from mosar.models.head.behaviour import express
+from mosar.models.head.expression_model import express
 from mosar.models.head.morph import morph_targets
 
 _RIDGE = 0.02  # of the mean squared column norm: keeps look-alike shapes from cancelling each other

@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
-from mosar.models.avatar import Avatar, Maps
+from mosar.avatar import Avatar, Maps
 from mosar.models.camera import project, transform_image, views
 from mosar.models.colour import to_linear
 from mosar.models.head import Head
 from mosar.models.head.morph import landmarks
 from mosar.models.reconstruct.blendshapes import expression_weights
-from mosar.models.reconstruct.light import brightness, solve_light
+from mosar.models.reconstruct.light_estimation import brightness, solve_light
 from mosar.models.reconstruct.refine import Fit, refine
 from mosar.models.shading import Material
-from mosar.models.texels import fill, shading
-from mosar.models.texels.fill import spread
+from mosar.models.texture_space import fill, shading
+from mosar.models.texture_space.fill import spread
 from mosar.models.uv import Surface, chart, surface, to_world, unwrap
 
 STAGES = ("morphable", "geometry", "completion", "delight", "intrinsics", "normals")

@@ -15,8 +15,8 @@ from torch import Tensor
 from mosar.models.camera import Camera, project
 from mosar.models.head import Head
 from mosar.models.head.morph import landmarks, morph_targets
+from mosar.models.morphable.network import Morphable
 from mosar.models.stages.geometry.network import Parameters, camera_of
-from mosar.models.stages.morphable.network import Morphable
 
 SIGMA = 0.004  # standard deviation of a landmark, shares of the crop's side
 CORRECTION = 0.5  # prior standard deviation of the corrections, in units of the head's own

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from mosar.models.threads import compiled
+from mosar.models.numba_parallel import compiled
 
 BLOCK = 64
 

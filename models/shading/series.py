@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mosar.models.numba_parallel import side_by_side
 from mosar.models.shading import kernels
 from mosar.models.shading.basis import basis, basis_gradient, recurrence
-from mosar.models.threads import side_by_side
 
 Scattering = tuple[float, ...]
 

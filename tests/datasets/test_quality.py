@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
+from mosar.datasets.dedup import DISTANCE, distance, duplicates, perceptual_hash
 from mosar.datasets.landmarks import Detector
-from mosar.datasets.perceptual import DISTANCE, distance, duplicates, perceptual_hash
 from mosar.datasets.quality import angles, measure
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from mosar.jobs import entry
+from mosar.jobs import hydra_main
 from mosar.jobs.make_shards import MakeShards, main
 
 
@@ -18,5 +18,5 @@ def small():
 def storage(small, tmp_path_factory):
     """A storage root with both virtual data sets; not to be written to."""
     root = tmp_path_factory.mktemp("storage")
-    assert entry.run(main, MakeShards, "make_shards", ["source=virtual", f"storage={root}", *small]) == 0
+    assert hydra_main.run(main, MakeShards, "make_shards", ["source=virtual", f"storage={root}", *small]) == 0
     return root

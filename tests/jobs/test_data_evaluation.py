@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mosar.datasets.virtual_stage.people import TONE_AXES, TONE_MEAN, TONE_STD
+from mosar.datasets.virtual_stage.subjects import TONE_AXES, TONE_MEAN, TONE_STD
 from mosar.jobs.evaluation import data
 from mosar.models.head import load_head
 

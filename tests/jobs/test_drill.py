@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from mosar.jobs.drilling import outcome
-from mosar.jobs.drilling.outcome import Result
+from mosar.jobs.fault_injection import outcome
+from mosar.jobs.fault_injection.outcome import Result
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 UNDISTURBED = {"weights_sha256": "aa", "order": "bb", "heldout": {"end": 2.0}}

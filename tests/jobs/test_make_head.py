@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from mosar.jobs import entry, make_head, stages
+from mosar.datasets.head_building.uv_metrics import chart_metrics
+from mosar.jobs import hydra_main, make_head, stages
 from mosar.models.head import load_head
-from mosar.models.head.measure import chart_metrics
-from mosar.models.stages.morphable.people import draw
+from mosar.models.morphable.synthetic_people import draw
 
 SQUARE = "v -1 0 0\nv 1 0 0\nv 1 1 0\nv -1 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nf 1/1 2/2 3/3 4/4\n"
 
@@ -102,7 +102,7 @@ def made(other_head):
     folder, _ = other_head
     arguments, said = [f"source={folder}", "unit_mm=10", "views=12"], io.StringIO()
     with contextlib.redirect_stdout(said):
-        assert entry.run(make_head.main, make_head.MakeHead, "make_head", arguments) == 0
+        assert hydra_main.run(make_head.main, make_head.MakeHead, "make_head", arguments) == 0
     return folder.parent / "scan.npz", said.getvalue()
 
 
@@ -132,7 +132,7 @@ def test_every_stage_takes_a_step_on_another_topology(made, name):
     torch.manual_seed(0)
 
     def build(stage_name, parents):
-        recipe = entry.compose("train_stage", [f"stage={stage_name}", "preset=tiny"])
+        recipe = hydra_main.compose("train_stage", [f"stage={stage_name}", "preset=tiny"])
         stage = stages.make(stage_name, recipe["model"], str(path))
         return stage, stage.build(parents)
 
@@ -185,7 +185,7 @@ def test_every_fault_is_named(tmp_path, capsys, files, message):
         (tmp_path / "bad" / name).write_text(content)
     (tmp_path / "bad").mkdir(exist_ok=True)
     arguments = [f"source={tmp_path / 'bad'}", "views=12"]
-    assert entry.run(make_head.main, make_head.MakeHead, "make_head", arguments) == entry.BAD_INPUT
+    assert hydra_main.run(make_head.main, make_head.MakeHead, "make_head", arguments) == hydra_main.BAD_INPUT
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert re.search(message, said), said
@@ -193,7 +193,7 @@ def test_every_fault_is_named(tmp_path, capsys, files, message):
 
 def test_a_folder_that_is_none_and_impossible_values(tmp_path, capsys):
     def run(*arguments):
-        return entry.run(make_head.main, make_head.MakeHead, "make_head", arguments), capsys.readouterr().err
+        return hydra_main.run(make_head.main, make_head.MakeHead, "make_head", arguments), capsys.readouterr().err
 
     assert run(f"source={tmp_path / 'none'}") == (
         2,

@@ -14,7 +14,7 @@ from skimage.data import astronaut
 
 from mosar.datasets import lights, schema
 from mosar.datasets.studio.example import write_example
-from mosar.jobs import entry
+from mosar.jobs import hydra_main
 from mosar.jobs.make_shards import MakeShards, main
 from mosar.jobs.sources import photographs
 from mosar.jobs.verify_shards import verify
@@ -24,7 +24,7 @@ from mosar.platform.data.manifest import Manifest
 
 
 def run(*arguments):
-    return entry.run(main, MakeShards, "make_shards", arguments)
+    return hydra_main.run(main, MakeShards, "make_shards", arguments)
 
 
 def samples(location):

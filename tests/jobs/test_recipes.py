@@ -10,7 +10,7 @@ import torch
 from mosar.config import parse
 from mosar.datasets import schema
 from mosar.datasets.decode import Want, decode
-from mosar.jobs import entry, stages, train_stage
+from mosar.jobs import hydra_main, stages, train_stage
 from mosar.jobs.sources import virtual
 from mosar.platform.data.shards import Record
 from mosar.platform.data.writer import write_dataset
@@ -20,14 +20,14 @@ ALL = ("completion", "delight", "geometry", "intrinsics", "morphable", "normals"
 
 
 def test_every_stage_has_every_preset() -> None:
-    assert tuple(entry.stage_names()) == ALL
-    assert all(set(entry.presets(name)) == {"tiny", "cpu", "paper"} for name in ALL)
+    assert tuple(hydra_main.stage_names()) == ALL
+    assert all(set(hydra_main.presets(name)) == {"tiny", "cpu", "paper"} for name in ALL)
 
 
 @pytest.mark.parametrize("preset", ["tiny", "cpu", "paper"])
 @pytest.mark.parametrize("name", ALL)
 def test_recipes_are_valid(name: str, preset: str) -> None:
-    recipe = entry.compose("train_stage", [f"stage={name}", f"preset={preset}"])
+    recipe = hydra_main.compose("train_stage", [f"stage={name}", f"preset={preset}"])
     stage = stages.make(name, recipe["model"], None)
     config = parse(TrainConfig, recipe["train"])
     assert stage.name == name
@@ -47,7 +47,7 @@ def test_data_of_another_head_or_version_are_refused_at_once(
     place, recipe = str(tmp_path / "data" / "virtual-tiny"), {"head": 64 * head} if head else {}
     write_dataset(place, [0], lambda _: [record], recipe=recipe, schema_version=version, concurrency=0)
     arguments = ["stage=normals", "preset=tiny", f"storage={tmp_path}"]
-    assert entry.run(train_stage.main, train_stage.TrainStage, "train_stage", arguments) == entry.BAD_INPUT
+    assert hydra_main.run(train_stage.main, train_stage.TrainStage, "train_stage", arguments) == hydra_main.BAD_INPUT
     assert message in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
@@ -75,7 +75,7 @@ def test_paper_size_takes_a_step(captures: dict[str, dict[str, bytes]]) -> None:
     parents: dict[str, torch.nn.Module] = {}
     for name in ("morphable", "geometry"):
         torch.manual_seed(0)
-        stage = stages.make(name, entry.compose("train_stage", [f"stage={name}", "preset=paper"])["model"], None)
+        stage = stages.make(name, hydra_main.compose("train_stage", [f"stage={name}", "preset=paper"])["model"], None)
         batch = {}
         for stream, spec in stage.streams.items():
             want = Want(spec.fields, spec.map_size, spec.crop_size, spec.augment)

@@ -7,27 +7,27 @@ import torch
 
 from mosar.datasets import path_tracer
 from mosar.datasets.lights import load_lights
-from mosar.jobs import named
+from mosar.jobs import registry
 from mosar.jobs.evaluation import shading
 from mosar.models.shading import sh
 
 
 @pytest.mark.parametrize("argument", ["suite=nothing", "", "suite=render,suite"])
 def test_a_suite_that_does_not_exist_is_named(argument, capsys):
-    assert named.run("bench", "mosar.jobs.benchmarks", "suite", "run", [argument]) == 2
+    assert registry.run("bench", "mosar.jobs.benchmarks", "suite", "run", [argument]) == 2
     assert "expected suite=NAME with one of render" in capsys.readouterr().err
 
 
 def test_a_wrong_key_is_named(capsys):
-    assert named.run("evaluate", "mosar.jobs.evaluation", "what", "evaluate", ["what=shading", "size=15"]) == 2
+    assert registry.run("evaluate", "mosar.jobs.evaluation", "what", "evaluate", ["what=shading", "size=15"]) == 2
     assert "15" in capsys.readouterr().err
-    assert named.run("evaluate", "mosar.jobs.evaluation", "what", "evaluate", ["what=shading", "colour=1"]) == 2
+    assert registry.run("evaluate", "mosar.jobs.evaluation", "what", "evaluate", ["what=shading", "colour=1"]) == 2
     assert "colour" in capsys.readouterr().err
 
 
 def test_the_last_line_is_json(capsys, monkeypatch):
     monkeypatch.setattr(shading, "evaluate", lambda config: {"size": config.size, "half": 0.5})
-    assert named.run("evaluate", "mosar.jobs.evaluation", "what", "evaluate", ["what=shading", "size=32"]) == 0
+    assert registry.run("evaluate", "mosar.jobs.evaluation", "what", "evaluate", ["what=shading", "size=32"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert json.loads(last) == {"suite": "shading", "metrics": {"size": 32, "half": 0.5}}
 

@@ -4,14 +4,14 @@ from html.parser import HTMLParser
 
 import pytest
 
-from mosar.jobs import entry
+from mosar.jobs import hydra_main
+from mosar.jobs.inspection import dataset_stats
 from mosar.jobs.show_shards import ShowShards, main
-from mosar.jobs.sources import facts
 from mosar.platform.data.manifest import Manifest
 
 
 def run(*arguments):
-    return entry.run(main, ShowShards, "show_shards", arguments)
+    return hydra_main.run(main, ShowShards, "show_shards", arguments)
 
 
 class Words(HTMLParser):
@@ -51,8 +51,8 @@ def test_the_card_of_a_data_set(storage, tmp_path, name, samples, capsys):
 
 def test_facts_are_spread_evenly(storage):
     found = Manifest(str(storage / "data" / "virtual-tiny"))
-    assert [len(indices) for _, _, indices in facts.spread(found, 2)] == [1, 1]
-    known = facts.gather(found, 100)
+    assert [len(indices) for _, _, indices in dataset_stats.spread(found, 2)] == [1, 1]
+    known = dataset_stats.gather(found, 100)
     assert len(known) == 3
     assert {f.split for f in known} == {"train", "validation"}
     for fact in known:
@@ -68,4 +68,4 @@ def test_tones_go_from_light_to_dark():
         "South Asian": (0.346, 0.197, 0.129),
         "African": (0.186, 0.098, 0.064),
     }
-    assert [facts.tone(colour) for colour in measured.values()] == ["intermediate", "tan", "dark"]
+    assert [dataset_stats.tone(colour) for colour in measured.values()] == ["intermediate", "tan", "dark"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mosar.errors import ConfigError
-from mosar.jobs import entry, train_all, train_stage
+from mosar.jobs import hydra_main, train_all, train_stage
 from mosar.jobs.train_all import TrainAll
 from mosar.platform.runs import run
 
@@ -30,8 +30,8 @@ def test_finished_stages_are_held_against_their_recipes_and_parents(
         return values
 
     with monkeypatch.context() as patch:
-        compose = entry.compose
-        patch.setattr(entry, "compose", edited)
+        compose = hydra_main.compose
+        patch.setattr(hydra_main, "compose", edited)
         with pytest.raises(ConfigError, match=r"geometry-tiny was begun with another .*train\.lr: .* -> 0\.123"):
             train_all.main(config)
     run.finish(str(tmp_path / "runs" / "morphable-tiny"), {"weight": torch.ones(1)}, {})

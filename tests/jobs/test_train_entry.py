@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mosar.errors import ConfigError, RunError
-from mosar.jobs import entry
+from mosar.jobs import hydra_main
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ def config_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "job.yaml").write_text(
         "defaults:\n  - stage: ???\n  - preset: tiny\n  - recipe@_global_: ${stage}/${preset}\n  - _self_\n"
     )
-    monkeypatch.setattr(entry, "CONFIG_FOLDER", tmp_path)
-    monkeypatch.setattr(entry, "RECIPES", recipes)
+    monkeypatch.setattr(hydra_main, "CONFIG_FOLDER", tmp_path)
+    monkeypatch.setattr(hydra_main, "RECIPES", recipes)
 
 
 def run(*arguments: str) -> tuple[int, list[Job]]:
     seen: list[Job] = []
-    return entry.run(seen.append, Job, "job", arguments), seen
+    return hydra_main.run(seen.append, Job, "job", arguments), seen
 
 
 @pytest.mark.usefixtures("config_folder")
@@ -92,10 +92,10 @@ def test_a_failed_run_is_exit_code_1_and_a_bug_is_a_traceback(capsys: pytest.Cap
     def buggy(_: Job) -> None:
         raise KeyError("bug")
 
-    assert entry.run(fails, Job, "job", ["stage=one"]) == 1
+    assert hydra_main.run(fails, Job, "job", ["stage=one"]) == 1
     assert capsys.readouterr().err == "failed: stage one stopped\n"
     with pytest.raises(KeyError):
-        entry.run(buggy, Job, "job", ["stage=one"])
+        hydra_main.run(buggy, Job, "job", ["stage=one"])
 
 
 @pytest.mark.usefixtures("config_folder")

@@ -4,14 +4,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mosar.jobs import entry
-from mosar.jobs.sources import check, faults
+from mosar.jobs import hydra_main
+from mosar.jobs.inspection import corruptions, validation
 from mosar.jobs.verify_shards import VerifyShards, main, verify
 from mosar.platform.data import manifest
 
 
 def run(*arguments):
-    return entry.run(main, VerifyShards, "verify_shards", arguments)
+    return hydra_main.run(main, VerifyShards, "verify_shards", arguments)
 
 
 @pytest.fixture
@@ -26,15 +26,15 @@ def test_whole_data_sets_have_no_faults(storage, capsys):
         assert f"{samples} whole samples, 0 faults" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", faults.FAULTS)
+@pytest.mark.parametrize("name", corruptions.FAULTS)
 def test_every_kind_of_fault_is_found_where_it_is_and_nowhere_else(copy, name):
-    where = faults.inject(name, copy)
+    where = corruptions.inject(name, copy)
     found, _ = verify(str(copy), 0)
     assert {(f.shard, f.key) for f in found} == {(where.shard, where.key)}
 
 
 def test_faults_are_printed_and_end_the_job(copy, capsys):
-    where = faults.inject("NaN mesh", copy)
+    where = corruptions.inject("NaN mesh", copy)
     assert run("data=virtual-tiny", f"storage={copy.parent.parent}", "concurrency=0") == 2
     out, error = capsys.readouterr()
     assert f"{where.shard}  {where.key}  sample not valid: member mesh.npy" in out
@@ -46,7 +46,7 @@ def test_subjects_in_two_splits_are_found(copy):
     table = pq.read_table(copy / manifest.SAMPLES, use_threads=False)
     rows = [{**row, "subject": "one"} for row in table.to_pylist()]
     manifest.write(str(copy), found.shards(), [pa.Table.from_pylist(rows, schema=table.schema)], found.about)
-    told, _ = check.check_tables(str(copy))
+    told, _ = validation.check_tables(str(copy))
     assert [fault.kind for fault in told] == ["subject in two splits"]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mosar.jobs.bundles import locate
+from mosar.bundle import locate
 from mosar.models.reconstruct.reconstructor import STAGES
 from mosar.platform import cluster
 

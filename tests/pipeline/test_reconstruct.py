@@ -11,9 +11,9 @@ import pytest
 import torch
 import trimesh
 
+from mosar.bundle import open_bundle
 from mosar.errors import BundleError
 from mosar.jobs import cli
-from mosar.jobs.bundles import open_bundle
 from mosar.models.camera import Camera, project
 from mosar.models.head.morph import landmarks
 

@@ -7,7 +7,7 @@ from mosar.models.colour import to_linear, to_srgb
 from mosar.models.networks.patchgan import PatchDiscriminator
 from mosar.models.networks.unet import UNet
 from mosar.models.stages.completion.config import Config
-from mosar.models.texels import AverageSkin, Filled, fill, spread
+from mosar.models.texture_space import AverageSkin, Filled, fill, spread
 
 
 class Completion(nn.Module):
@@ -29,8 +29,8 @@ class Completion(nn.Module):
         Args:
             texture_b3hw: linear, of any size; what it holds in holes is not looked at.
             known_b1hw: bool or 0 / 1, which texels the photograph shows. They stay, but for a seam inside their edge.
-            shading_b3hw: :func:`mosar.models.texels.shading` of the estimated light at the mesh's normals, if there is
-                an estimate. The network was trained with estimates that are wrong, and without any.
+            shading_b3hw: :func:`~mosar.models.texture_space.shading` of the estimated light at the mesh's normals, if
+                there is an estimate. The network was trained with estimates that are wrong, and without any.
         """
         filled = fill(to_srgb(texture_b3hw.clamp(0.0, 1.0)), known_b1hw)
         given = texture_b3hw.new_full((len(texture_b3hw),), float(shading_b3hw is not None))

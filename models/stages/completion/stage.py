@@ -15,7 +15,7 @@ from mosar.models.stages.completion.config import Config
 from mosar.models.stages.completion.network import Completion
 from mosar.models.stages.preview import rows
 from mosar.models.stages.spec import StreamSpec
-from mosar.models.texels import Filled, fill, radiance, random_eyes, random_known, read_skin, shading
+from mosar.models.texture_space import Filled, fill, radiance, random_eyes, random_known, read_skin, shading
 
 Batch = Mapping[str, Mapping[str, Tensor]]
 _MAPS = ("diffuse", "specular", "ao", "translucency", "normal")

@@ -7,7 +7,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 from mosar.models.networks.patchgan import PatchDiscriminator
 from mosar.models.networks.unet import UNet
 from mosar.models.stages.delight.config import Config
-from mosar.models.texels import AverageSkin
+from mosar.models.texture_space import AverageSkin
 
 _DARK = 0.02  # keeps logarithms of dark colours finite
 _LARGEST = 2.5  # of the gain's logarithm
@@ -37,8 +37,8 @@ class Delight(nn.Module):
 
         Args:
             texture_b3hw: a whole texture under any light, linear, of any size; values above 1 are clipped.
-            shading_b3hw: :func:`mosar.models.texels.shading` of the estimated light at the mesh's normals, if there is
-                an estimate. The network was trained with estimates that are wrong, and without any.
+            shading_b3hw: :func:`~mosar.models.texture_space.shading` of the estimated light at the mesh's normals, if
+                there is an estimate. The network was trained with estimates that are wrong, and without any.
         """
         count, _, height, width = texture_b3hw.shape
         given = texture_b3hw.new_ones(count) if shading_b3hw is not None else texture_b3hw.new_zeros(count)

@@ -15,7 +15,16 @@ from mosar.models.stages.delight.config import Config
 from mosar.models.stages.delight.network import Delight
 from mosar.models.stages.preview import rows
 from mosar.models.stages.spec import StreamSpec
-from mosar.models.texels import degrade, evenly_lit, fill, radiance, random_eyes, random_known, read_skin, shading
+from mosar.models.texture_space import (
+    degrade,
+    evenly_lit,
+    fill,
+    radiance,
+    random_eyes,
+    random_known,
+    read_skin,
+    shading,
+)
 
 Batch = Mapping[str, Mapping[str, Tensor]]
 

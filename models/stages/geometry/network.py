@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from mosar.models.camera import Camera
 from mosar.models.head import Head
+from mosar.models.morphable.network import Morphable
 from mosar.models.networks.resnet import ResNet
 from mosar.models.stages.geometry.config import Config
-from mosar.models.stages.morphable.network import Morphable
 
 REFERENCE_MM = 100.0  # the length whose size in the crop stands for distance
 LANDMARKS = 478

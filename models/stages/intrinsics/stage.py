@@ -15,7 +15,7 @@ from mosar.models.stages.intrinsics.config import Config
 from mosar.models.stages.intrinsics.network import SCALARS, Intrinsics, IntrinsicsNetwork
 from mosar.models.stages.preview import rows
 from mosar.models.stages.spec import StreamSpec
-from mosar.models.texels import Skin, evenly_lit, every, radiance, random_eyes, read_skin
+from mosar.models.texture_space import Skin, evenly_lit, every, radiance, random_eyes, read_skin
 
 Batch = Mapping[str, Mapping[str, Tensor]]
 _NAMES = ("diffuse", *SCALARS)

@@ -1,6 +1,6 @@
 """Stage ``morphable``: the non-linear morphable model."""
 
-from mosar.models.stages.morphable.config import Config
+from mosar.models.morphable.config import Config
 from mosar.models.stages.morphable.stage import Stage
 
 __all__ = ["Config", "Stage"]

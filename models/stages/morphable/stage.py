@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from mosar.models.colour import to_linear
 from mosar.models.head import Head
+from mosar.models.morphable.config import Config
+from mosar.models.morphable.network import Code, Morphable, vertex_weights
+from mosar.models.morphable.synthetic_people import CHUNK, draw, draw_chunk
 from mosar.models.preview import grey_heads
-from mosar.models.stages.morphable.config import Config
-from mosar.models.stages.morphable.network import Code, Morphable, vertex_weights
-from mosar.models.stages.morphable.people import CHUNK, draw, draw_chunk
 from mosar.models.stages.spec import StreamSpec
 
 Batch = Mapping[str, Mapping[str, Tensor]]

@@ -13,7 +13,7 @@ from mosar.models.stages.normals.config import Config
 from mosar.models.stages.normals.network import Normals, upright
 from mosar.models.stages.preview import rows
 from mosar.models.stages.spec import StreamSpec
-from mosar.models.texels import Maps, evenly_lit, read_maps
+from mosar.models.texture_space import Maps, evenly_lit, read_maps
 
 Batch = Mapping[str, Mapping[str, Tensor]]
 

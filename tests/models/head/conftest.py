@@ -2,13 +2,6 @@ import dataclasses
 
 import pytest
 
-from mosar.models.head import load_head
-
-
-@pytest.fixture(scope="session")
-def head():
-    return load_head()
-
 
 @pytest.fixture
 def fields(head):

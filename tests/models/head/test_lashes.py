@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from mosar.models.avatar.drawn import drawn, vertices
-from mosar.models.head import lash_bands, lashes, load_head, sample_identity, shape
+from mosar.avatar.render_mesh import drawn, vertices
+from mosar.datasets.head_building import lash_bands
+from mosar.models.head import lashes, load_head, sample_identity, shape
 from mosar.models.head.head import Head
 
 HEAD = load_head()

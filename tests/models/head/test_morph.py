@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
 from mosar.models.head import landmarks, sample_identity, shape, vertex_normals
-from mosar.models.head.behaviour import behaviour
+from mosar.models.head.expression_model import behaviour
 
 
 def weights(head, expression=None, dtype=torch.float32):

@@ -5,11 +5,11 @@ import torch
 
 from mosar.models.camera import Camera, project
 from mosar.models.head import load_head
-from mosar.models.head.behaviour import express
+from mosar.models.head.expression_model import express
+from mosar.models.head.identity_sampling import sample_identity
 from mosar.models.head.morph import landmarks, morph_targets, shape
-from mosar.models.head.sample import sample_identity
 from mosar.models.reconstruct.blendshapes import expression_weights
-from mosar.models.reconstruct.light import solve_light
+from mosar.models.reconstruct.light_estimation import solve_light
 from mosar.models.reconstruct.refine import refine
 from mosar.models.shading import Material, shade
 from mosar.models.stages import morphable

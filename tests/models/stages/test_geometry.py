@@ -9,10 +9,10 @@ from mosar.errors import ConfigError
 from mosar.models.camera import Camera, project
 from mosar.models.head import load_head
 from mosar.models.head.morph import landmarks
+from mosar.models.morphable.synthetic_people import draw
 from mosar.models.stages import geometry, morphable
 from mosar.models.stages.geometry.network import Geometry, camera_of, place_of, rotation_from_six
 from mosar.models.stages.geometry.render import render_skin
-from mosar.models.stages.morphable.people import draw
 
 SIZE = 64
 MORPHABLE = morphable.Config(

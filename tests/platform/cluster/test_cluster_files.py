@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 
 import mosar
 from mosar.errors import InputError
-from mosar.jobs import entry, serve
+from mosar.jobs import hydra_main, serve
 from mosar.platform import cluster
 from mosar.platform.cluster import local_autoscaler
 
@@ -157,7 +157,7 @@ def test_the_job_runs_a_job_of_this_checkout_with_options_that_exist() -> None:
     python, script, *options = shlex.split(spec["entrypoint"])
     assert python == "python"
     assert (ROOT / script).is_file()
-    assert entry.compose(Path(script).stem, options)["preset"] == "paper"
+    assert hydra_main.compose(Path(script).stem, options)["preset"] == "paper"
     assert "working_dir" in yaml.safe_load(spec["runtimeEnvYAML"])
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mosar.errors import ConfigError, DataError
-from mosar.jobs.drilling import toy
+from mosar.jobs.fault_injection import toy
 from mosar.platform.data import shards, stream
 from mosar.platform.data.manifest import open_manifest
 from mosar.platform.data.stream import ROWS, Source

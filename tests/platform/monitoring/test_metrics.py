@@ -13,7 +13,7 @@ import prometheus_client
 import pytest
 
 from mosar.config import parse
-from mosar.jobs.drilling import toy
+from mosar.jobs.fault_injection import toy
 from mosar.platform import cluster
 from mosar.platform.monitoring import metrics
 from mosar.platform.runs import checkpoint, run

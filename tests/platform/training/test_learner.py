@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mosar.jobs.drilling import toy
+from mosar.jobs.fault_injection import toy
 from mosar.platform.runs import checkpoint
 from mosar.platform.runs.checkpoint import Checkpoint
 from mosar.platform.training.learner import Learner

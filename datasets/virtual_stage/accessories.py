@@ -1,0 +1,103 @@
+"""What people wear on and around their skin: hair, clothes, hats, glasses, hands. They occlude; no map holds them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from mosar.datasets.virtual_stage import hats
+from mosar.datasets.virtual_stage.clothes import Collar, collar, shoulders
+from mosar.datasets.virtual_stage.facial_hair import facial_hair
+from mosar.datasets.virtual_stage.geometry import CLOTH, FRAME, FUZZ, HAIR, HAND, SKIN, Body, Mesh
+from mosar.datasets.virtual_stage.glasses import glasses
+from mosar.datasets.virtual_stage.hair import hair, skull
+from mosar.datasets.virtual_stage.hands import hand
+from mosar.datasets.virtual_stage.noise import bumps
+from mosar.datasets.virtual_stage.strands import Hull
+from mosar.datasets.virtual_stage.subjects import Person
+from mosar.datasets.virtual_stage.uv_regions import Atlas
+from mosar.models.head import Head
+
+SPECULAR = {HAIR: 0.2, FUZZ: 0.1, FRAME: 0.6, CLOTH: 0.12, HAND: 0.3}
+"""By material; reflectance at normal incidence is 0.08 of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """Surfaces of pixels (n) that ``cover`` (0 or 1) the skin: linear albedo, specular, normal."""
+
+    cover_n1: Tensor
+    diffuse_n3: Tensor
+    specular_n1: Tensor
+    normal_n3: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Extras:
+    """Meshes beside the head (x vertices), and how they and the clothes look.
+
+    ``rest_v3``: template positions of the head's vertices, then of these: patterns are fixed to them; ``albedo_v3``
+    likewise (zero for the head's). ``parts``: the meshes one by one.
+    """
+
+    person: Person
+    vertices_v3: Tensor
+    triangles_f3: Tensor
+    material_f: Tensor
+    normals_v3: Tensor
+    shadow_v3: Tensor
+    rest_v3: Tensor
+    albedo_v3: Tensor
+    collar: Collar
+    parts: tuple[Mesh, ...]
+
+    def surface(self, material_n: Tensor, rest_n3: Tensor, albedo_n3: Tensor, normal_n3: Tensor) -> Patch:
+        """How the pixels that show something else than skin look; all gathered from the vertices."""
+        rest = rest_n3.double().numpy()
+        cloth = (material_n == SKIN).numpy() & (self.collar.below(rest) > 0)
+        diffuse, normal = albedo_n3.clone(), normal_n3.clone()
+        diffuse[torch.from_numpy(cloth)] = torch.from_numpy(self.collar.weave(rest[cloth])).float()
+        woven = torch.from_numpy(cloth) | (material_n == CLOTH)
+        normal[woven] += torch.from_numpy(0.25 * bumps(rest[woven.numpy()], 22, self.person.seed + 85))
+        specular = torch.zeros(len(rest))
+        for material, value in SPECULAR.items():
+            specular[material_n == material] = value
+        specular[woven] = SPECULAR[CLOTH]
+        cover = torch.from_numpy(cloth) | (material_n >= HAIR)
+        return Patch(cover[:, None].float(), diffuse, specular[:, None], normalize(normal, dim=-1))
+
+
+def dress(head: Head, a: Atlas, person: Person, body: Body, rng: np.random.Generator) -> Extras:
+    """All that a person wears; ``rng`` is the capture's: it decides on a hand."""
+    hull = Hull.of(head, body, skull(a, head, body))
+    worn = collar(head, person)
+    parts = [
+        shoulders(head, body, worn),
+        glasses(head, person, body),
+        hats.hat(head, a, person, body),
+        hand(person, hull, rng),
+        *facial_hair(head, a, person, body),
+    ]
+    if hats.kind(person) != "scarf":
+        parts += hair(head, a, person, body, hull)
+    parts = [part for part in parts if len(part.triangles_g3)]
+    whole = Mesh.join(parts)
+    faces = torch.from_numpy(whole.triangles_g3)
+
+    def floats(*values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.concatenate(values).astype(np.float32))
+
+    return Extras(
+        person=person,
+        vertices_v3=floats(whole.vertices_x3),
+        triangles_f3=faces,
+        material_f=torch.from_numpy(np.concatenate([np.full(len(m.triangles_g3), m.material) for m in parts])),
+        normals_v3=floats(whole.normals_x3),
+        shadow_v3=floats(whole.shadow_x3),
+        rest_v3=floats(head.template_v3, whole.rest_x3),
+        albedo_v3=floats(np.zeros_like(head.template_v3), whole.albedo_x3),
+        collar=worn,
+        parts=tuple(parts),
+    )

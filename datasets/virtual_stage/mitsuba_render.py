@@ -1,0 +1,131 @@
+"""The picture of a subject by path tracing: true shadows, light from skin to skin, sharp eyes, hair as curves.
+
+Shapes and maps are those of :mod:`render`, so that its mask and depths hold here too. Linear RGB.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mosar.datasets import lights, path_tracer
+from mosar.datasets.virtual_stage.accessories import SPECULAR
+from mosar.datasets.virtual_stage.geometry import CLOTH, FRAME, HAIR, HAND, Mesh
+from mosar.datasets.virtual_stage.render import EYES, HAIR_SHEEN, MOUTH, Subject, eyes_and_mouth
+from mosar.datasets.virtual_stage.uv_regions import Atlas, smoothstep
+from mosar.models.camera import Camera
+from mosar.models.head import Head
+from mosar.models.shading import SHARPNESS
+
+SAMPLES = 64
+"""Paths a pixel."""
+
+Floats = NDArray[np.floating]
+_WET = {"type": "roughplastic", "int_ior": 1.376}
+_BOUNCES = 4
+_WINDOW = math.pi**2 / 288
+"""Variance that the window of the nine bands (:func:`mosar.models.shading.sh.window`) adds to a lobe."""
+_ALPHA = 1 / (2 / (1 / (SHARPNESS + 2) + _WINDOW) - 3) ** 0.5
+"""Of GGX, as wide as the lobes that nine bands of light can draw with Phong's ``SHARPNESS``, of variance 1 / (s + 2).
+
+Networks see highlights that they can draw. A lobe of the sharpness alone looks wet under small lamps.
+"""
+_FIREFLY = 12.0
+"""Radiance, in units of the face's, beyond which a pixel is cut: rare paths that few samples cannot average."""
+
+
+def render(
+    head: Head,
+    subject: Subject,
+    a: Atlas,
+    normal_hw3: Floats,
+    camera: Camera,
+    light: lights.Light,
+    background_hw3: NDArray[np.float32],
+    samples: int = SAMPLES,
+) -> NDArray[np.float32]:
+    """The picture (H, W, 3) over a square background. ``normal_hw3``: the skin's tangent-space normals.
+
+    Raises:
+        ConfigError: Mitsuba is not installed.
+    """
+    shapes = _head(head, subject, a, normal_hw3)
+    for number, part in enumerate(subject.extras.parts):
+        shapes[f"part{number}"] = _thing(part)
+    size = len(background_hw3)
+    around = lights.environment(light)
+    picture = path_tracer.render(shapes, around, _view(camera, size), size, samples, _BOUNCES)
+    colour, alpha = picture[..., :3], picture[..., 3:]
+    level = float(np.median(colour[alpha[..., 0] > 0.9])) if (alpha > 0.9).any() else 1.0
+    return np.minimum(colour, _FIREFLY * max(level, 0.05)) + background_hw3 * (1 - alpha)
+
+
+def _head(head: Head, subject: Subject, a: Atlas, normal_hw3: Floats) -> dict[str, Any]:
+    """Skin with its clothes painted on, eyes, mouth."""
+    vertices, normals = subject.vertices_v3.numpy(), subject.normals_v3.numpy()
+    corner_w = np.zeros(len(head.uv_w2), np.int64)
+    corner_w[head.uv_triangles_f3.ravel()] = head.triangles_f3.ravel()
+    eyes, mouth = (eyes_and_mouth(head, i, subject.iris)[0].permute(1, 2, 0).numpy() for i in (EYES, MOUTH))
+    surfaces = {
+        0: _skin(subject, a, normal_hw3),
+        EYES: {
+            "type": "roughplastic",
+            "alpha": 0.04,
+            "int_ior": 1.376,
+            "diffuse_reflectance": path_tracer.bitmap(eyes),
+        },
+        MOUTH: {"type": "roughplastic", "alpha": 0.15, "diffuse_reflectance": path_tracer.bitmap(mouth)},
+    }
+    shapes = {}
+    for material, surface in surfaces.items():
+        faces = head.uv_triangles_f3[head.material_f == material]
+        used, flat = np.unique(faces, return_inverse=True)
+        place = corner_w[used]
+        shapes[f"head{material}"] = path_tracer.mesh(
+            vertices[place], flat.reshape(-1, 3), normals[place], np.zeros((len(place), 3)), surface, head.uv_w2[used]
+        )
+    return shapes
+
+
+def _skin(subject: Subject, a: Atlas, normal_hw3: Floats) -> Mapping[str, Any]:
+    texels = subject.texels_1chw[0].permute(1, 2, 0).numpy()
+    diffuse, specular = texels[..., :3] * texels[..., 4:5], texels[..., 3:4]
+    collar = subject.extras.collar
+    worn = a.map(smoothstep(-0.7, 0.7, collar.below(a.position_n3) / a.texel_n))[..., None]
+    cloth = a.map(collar.weave(a.position_n3))
+    diffuse, specular = diffuse + worn * (cloth - diffuse), specular + worn * (SPECULAR[CLOTH] - specular)
+    bent = normal_hw3 + worn * (np.array([0, 0, 1.0]) - normal_hw3)
+    coat = path_tracer.skin(path_tracer.bitmap(2 * diffuse), _ALPHA)
+    lobe = {**coat["specular"], "specular_reflectance": path_tracer.bitmap(np.repeat(2 / 0.35 * specular, 3, -1))}
+    return {
+        "type": "normalmap",
+        "normalmap": path_tracer.bitmap(0.5 + 0.5 * bent),
+        "bsdf": {**coat, "specular": lobe},
+    }
+
+
+def _thing(part: Mesh) -> Any:
+    colour = {"type": "mesh_attribute", "name": "vertex_colour"}
+    alpha = {HAND: _ALPHA, HAIR: _ALPHA, FRAME: 0.1}.get(part.material)
+    surface = dict(path_tracer.skin(colour, alpha))
+    if part.material == HAIR:
+        surface["specular"] |= {"specular_reflectance": 2 * HAIR_SHEEN}
+    albedo = part.albedo_x3 * (2.0 if alpha else 1.0)
+    both = {"type": "twosided", "bsdf": surface}
+    return path_tracer.mesh(part.vertices_x3, part.triangles_g3, part.normals_x3, albedo, both)
+
+
+def _view(camera: Camera, size: int) -> Mapping[str, Any]:
+    """Mitsuba's camera: x left, y up, z ahead; its principal point moves in shares of the picture."""
+    k, r, t = (x[0].double().numpy() for x in (camera.intrinsics_b33, camera.rotation_b33, camera.translation_b3))
+    pose = np.eye(4)
+    pose[:3, :3] = r.T @ np.diag([-1.0, -1, 1])
+    pose[:3, 3] = -r.T @ t
+    return {
+        "fov": path_tracer.field_of_view(size, float(k[0, 0])),
+        "to_world": path_tracer.load().ScalarTransform4f(pose.tolist()),
+        "principal_point_offset_x": float(0.5 - k[0, 2] / size),
+        "principal_point_offset_y": float(0.5 - k[1, 2] / size),
+    }

@@ -1,0 +1,218 @@
+"""The shipped cluster's twin on this machine grows for a submitted job, and shrinks when idle.
+
+The twin has the node types of ``ray_cluster.yaml``; its nodes are processes. Data are made and a stage is trained by
+``ray job submit --working-dir .``, as on the real cluster. Needs a checkout.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mosar.errors import ConfigError, RunError
+from mosar.platform import cluster
+from mosar.platform.cluster import local_autoscaler
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+SHIPPED = CHECKOUT / "ray_cluster.yaml"
+_PEOPLE = "subjects={train:8,validation:2,test:1}"
+_JOBS = {
+    "make_shards": ("source=virtual", f"presets.tiny.{_PEOPLE}", f"presets.tiny.wild_{_PEOPLE}"),
+    "train_stage": ("stage=normals", *(f"train.{key}=4" for key in ("workers", "slices", "batch")), "train.steps=20"),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Attributes:
+
+    idle_s: after which a node is given back.
+    patience_s: for a job, and for shrinking.
+    out: folder for the picture and the jobs' output; a temporary one if null.
+    """
+
+    idle_s: float = 8.0
+    patience_s: float = 400.0
+    out: str | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.idle_s, self.patience_s) <= 0:
+            raise ConfigError("idle_s and patience_s: expected more than 0 seconds")
+
+
+@dataclass
+class Timeline:
+    """Nodes by type over time: (seconds since the start, type -> how many), a row for every change; and marks."""
+
+    rows: list[tuple[float, dict[str, int]]] = field(default_factory=list)
+    marks: list[tuple[float, str]] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+    def mark(self, text: str) -> None:
+        self.marks.append((self.seconds(), text))
+
+    def see(self, nodes: dict[str, int]) -> None:
+        if not self.rows or self.rows[-1][1] != nodes:
+            self.rows.append((self.seconds(), nodes))
+
+    def most(self) -> int:
+        return max(sum(nodes.values()) for _, nodes in self.rows)
+
+    def table(self) -> str:
+        events = [(at, " + ".join(f"{n} {kind}" for kind, n in sorted(nodes.items()))) for at, nodes in self.rows]
+        return "\n".join(f"{at:7.1f} s  {text}" for at, text in sorted(events + self.marks))
+
+
+def run(config: Config) -> dict[str, Any]:
+    """``scaled_up``, ``scaled_down``, ``job_ok``, and what happened when.
+
+    Raises:
+        ConfigError: this is no checkout.
+    """
+    if not SHIPPED.is_file():
+        raise ConfigError(f"{SHIPPED} is missing: the drill submits a checkout; start it from one")
+    out = Path(config.out) if config.out else Path(tempfile.mkdtemp(prefix="mosar-autoscale-"))
+    out.mkdir(parents=True, exist_ok=True)
+    shipped = local_autoscaler.load(SHIPPED)
+    with tempfile.TemporaryDirectory(prefix="mosar-storage-") as storage:
+        with (
+            cluster.local_cluster(dashboard=True, shipped=shipped, idle_s=config.idle_s) as local,
+            cluster.using(local),
+            _watched() as timeline,
+        ):
+            failed = []
+            for job, words in _JOBS.items():
+                timeline.mark(job)
+                if not _submit(job, words, local, storage, out, config):
+                    failed.append(job)
+            timeline.mark("jobs done")
+            started = cluster.processes_below(local.process)
+            down = _shrinks(timeline, config.patience_s)
+        left = len(cluster.living(started))
+    print(timeline.table())
+    (out / "nodes.txt").write_text(timeline.table() + "\n")
+    draw(timeline).save(out / "nodes.png")
+    print(f"nodes over time: {out / 'nodes.png'}; output of the jobs beside it")
+    ups = [at for at, nodes in timeline.rows if sum(nodes.values()) > 1]
+    return {
+        "scaled_up": timeline.most() > 1,
+        "scaled_down": down and bool(ups),
+        "job_ok": not failed,
+        "most_nodes": timeline.most(),
+        "first_node_s": round(ups[0], 1) if ups else None,
+        "total_s": round(timeline.seconds(), 1),
+        "processes_left": left,
+    }
+
+
+def short(metrics: dict[str, Any]) -> list[str]:
+    """What did not happen."""
+    return [f"{name}: false" for name in ("scaled_up", "scaled_down", "job_ok") if not metrics[name]]
+
+
+def _submit(
+    job: str, words: tuple[str, ...], local: cluster.LocalCluster, storage: str, out: Path, config: Config
+) -> bool:
+    """Submit a job of the checkout and wait for it; whether it succeeded. Its output goes to ``<out>/<job>.log``."""
+    assert local.dashboard
+    # Jobs are started as `python`: the one of this environment, as where it is activated.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, **local.environment, "RAY_ADDRESS": local.dashboard, "PATH": path}
+    command = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--working-dir", str(CHECKOUT), "--"]
+    command += ["python", f"jobs/{job}.py", "preset=tiny", f"storage={storage}", *words]
+    with (out / f"{job}.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            return process.wait(config.patience_s) == 0
+        except subprocess.TimeoutExpired:
+            return False
+        finally:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def _watched() -> Iterator[Timeline]:
+    """Nodes of the connected cluster, seen until the block ends."""
+    import ray
+
+    timeline, stop = Timeline(), threading.Event()
+
+    def look() -> None:
+        while not stop.wait(0.25):
+            alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            timeline.see(dict(Counter(map(_kind, alive))))
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield timeline
+    finally:
+        stop.set()
+        thread.join()
+    if not timeline.rows:
+        raise RunError("no node was ever seen")
+
+
+def _kind(resources: dict[str, float]) -> str:
+    if "node:__internal_head__" in resources:
+        return "head"
+    return "train" if resources.get("GPU") else "data"
+
+
+def _shrinks(timeline: Timeline, patience_s: float) -> bool:
+    """Whether the head is alone again within the time."""
+    until = time.monotonic() + patience_s
+    while time.monotonic() < until:
+        if sum(timeline.rows[-1][1].values()) == 1:
+            return True
+        time.sleep(0.25)
+    return False
+
+
+def draw(timeline: Timeline) -> Any:
+    """Nodes by type over time as stacked steps, a PIL picture."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    width, height, left, bottom, top = 1000, 420, 60, 50, 50
+    colours = {"head": "#7f8c8d", "data": "#2980b9", "train": "#c0392b"}
+    picture = Image.new("RGB", (width, height), "white")
+    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(15)
+    end = max([at for at, _ in timeline.rows] + [at for at, _ in timeline.marks]) * 1.05 + 1
+    most = timeline.most()
+
+    def x(at: float) -> float:
+        return left + (width - left - 90) * at / end
+
+    def y(nodes: int) -> float:
+        return height - bottom - (height - bottom - top) * nodes / most
+
+    ends = [at for at, _ in timeline.rows[1:]] + [end]
+    for (at, nodes), until in zip(timeline.rows, ends, strict=True):
+        below = 0
+        for kind, colour in colours.items():
+            if nodes.get(kind):
+                pen.rectangle((x(at), y(below + nodes[kind]), x(until), y(below)), fill=colour, outline="white")
+                below += nodes[kind]
+    for count in range(most + 1):
+        pen.text((left - 25, y(count) - 8), str(count), "black", font)
+    for at in range(0, int(end), max(5, 5 * int(end / 60))):
+        pen.text((x(at), height - bottom + 6), f"{at} s", "black", font)
+    for at, text in timeline.marks:
+        pen.line((x(at), top - 10, x(at), height - bottom), fill="black")
+        pen.text((x(at) + 4, top - 14), text, "black", font)
+    for number, (kind, colour) in enumerate(colours.items()):
+        pen.rectangle((left + 120 * number, 12, left + 14 + 120 * number, 26), fill=colour)
+        pen.text((left + 20 + 120 * number, 10), f"{kind} nodes", "black", font)
+    return picture

@@ -1,5 +1,0 @@
-"""The avatar, its pictures and its files."""
-
-from mosar.models.avatar.avatar import Avatar, Maps
-
-__all__ = ["Avatar", "Maps"]

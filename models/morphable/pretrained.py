@@ -1,0 +1,57 @@
+"""A trained morphable model in one file: weights in half precision, with configuration and head beside them."""
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from mosar.config import parse, to_mapping
+from mosar.errors import DataError
+from mosar.models.head import Head
+from mosar.models.morphable.config import Config
+from mosar.models.morphable.network import Morphable
+
+DEFAULT_PATH = Path(__file__).parent / "data" / "makehuman.safetensors"
+
+
+def read(head: Head, path: Path = DEFAULT_PATH) -> Morphable:
+    """The model, in evaluation mode.
+
+    Raises:
+        DataError: the file is not there, is none of :func:`write`, or belongs to another head.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {}).get("about", "{}"))
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path}: {error}; expected a file of jobs/export_morphable.py") from error
+    if about.get("head") != head.digest:
+        raise DataError(
+            f"{path} belongs to another head (sha256 {str(about.get('head'))[:12]}) than {head.name} "
+            f"({head.digest[:12]}); train stage=morphable on this head"
+        )
+    module = Morphable(head, parse(Config, about["model"], str(path)))
+    module.load_state_dict(tensors)
+    return module.eval().requires_grad_(False)
+
+
+def write(module: Morphable, head: Head, path: Path = DEFAULT_PATH) -> None:
+    """Write atomically; the same model gives the same bytes."""
+    # Means are of the size of a head: half precision would round them to a tenth of a millimetre.
+    tensors = {
+        name: value.detach().cpu().to(torch.float32 if "mean" in name else torch.float16).contiguous()
+        for name, value in module.state_dict().items()
+    }
+    about = json.dumps({"head": head.digest, "model": to_mapping(module.config)}, sort_keys=True)
+    content = save(tensors, {"about": about})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,96 @@
+"""The average skin on the average head, and the light that a texture would need to be it.
+
+Shapes: b batch, h w the map.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from mosar.models.shading import sh
+from mosar.models.texture_space.captured_skin import Skin, evenly_lit
+from mosar.models.vectors import unit
+
+_BANDS = 3  # they carry 99 % of irradiance
+_STRIDE = 4  # texels: shading is smooth
+_RIDGE = 0.1  # pull of the directional bands to zero, as a share of the mean power of the equations
+_DARK = 0.02  # least shading
+
+
+class AverageSkin(nn.Module):
+    """Statistics of the training captures.
+
+    Attributes:
+        even_13hw: the mean evenly lit texture, linear.
+        normal_13hw: the mean of the meshes' normals, unit, head frame.
+        inside_11hw: 1 where the chart has skin.
+    """
+
+    even_13hw: Tensor
+    normal_13hw: Tensor
+    inside_11hw: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("even_13hw", torch.full((1, 3, size, size), 0.25))
+        self.register_buffer(
+            "normal_13hw", torch.tensor([0.0, 0.0, 1.0])[:, None, None].expand(1, 3, size, size).clone()
+        )
+        self.register_buffer("inside_11hw", torch.ones(1, 1, size, size))
+
+    @torch.no_grad()
+    def fit(self, skins: Iterable[Skin]) -> None:
+        """Means over batches of captures."""
+        even, normal, count = torch.zeros_like(self.even_13hw), torch.zeros_like(self.normal_13hw), 0
+        for skin in skins:
+            even += evenly_lit(skin).sum(dim=0, keepdim=True)
+            normal += skin.surface.normal_b3hw.sum(dim=0, keepdim=True)
+            count += len(skin.diffuse_b3hw)
+            self.inside_11hw.copy_(skin.inside_11hw)
+        self.even_13hw.copy_(even / count)
+        self.normal_13hw.copy_(unit(normal))
+
+    def like(self, texture_b3hw: Tensor, weight_b1hw: Tensor) -> tuple[Tensor, Tensor]:
+        """The average skin lit as the texture is (b, 3, h, w), and its shading: irradiance / pi (b, 3, h, w).
+
+        Bands 0 to 2 of the light that minimises ``|even * shading - texture|^2`` (ridge regression). How bright and of
+        what colour the skin is cannot be told from its light: both are in the shading.
+
+        Args:
+            texture_b3hw: linear, of any size.
+            weight_b1hw: how far each texel counts; what is outside the chart never does.
+        """
+        size = texture_b3hw.shape[-2:]
+        even, normal, inside = (_resized(m, size) for m in (self.even_13hw, self.normal_13hw, self.inside_11hw))
+        few = (..., slice(None, None, _STRIDE), slice(None, None, _STRIDE))
+        weight = (weight_b1hw * inside)[few].flatten(2)[..., None]
+        # Columns (1, 3, n, 9): what each coefficient adds to each channel of each texel.
+        columns = even[few].flatten(2)[..., None] * _basis(normal[few])[:, None]
+        weighted = (columns * weight / weight.sum(dim=2, keepdim=True).clamp_min(1e-6)).mT
+        gram, right = weighted @ columns, weighted @ texture_b3hw[few].flatten(2)[..., None]
+        pull = torch.full((_BANDS**2,), _RIDGE, device=gram.device, dtype=gram.dtype)
+        pull[0] *= 1e-2
+        light = torch.linalg.solve(gram + gram[..., :1, :1].clamp_min(1e-6) * pull.diag(), right)
+        lit = (_basis(normal)[:, None] @ light)[..., 0].unflatten(-1, size).clamp_min(_DARK)
+        return even * lit, lit
+
+    def under(self, texture_b3hw: Tensor, weight_b1hw: Tensor, shading_b3hw: Tensor) -> Tensor:
+        """The average skin (b, 3, h, w) under a given shading, with the one gain a channel that makes it most like
+        the texture where ``weight_b1hw`` counts.
+        """
+        size = texture_b3hw.shape[-2:]
+        even, inside = (_resized(m, size) for m in (self.even_13hw, self.inside_11hw))
+        lit, weight = even * shading_b3hw, weight_b1hw * inside
+        both, own = ((weight * lit * other).mean(dim=(2, 3), keepdim=True) for other in (texture_b3hw, lit))
+        return lit * (both / own.clamp_min(1e-8))
+
+
+def _basis(normal_b3hw: Tensor) -> Tensor:
+    """Harmonics (b, n, 9) of unit normals, such that the first is one."""
+    return sh.evaluate(normal_b3hw.flatten(2).mT, _BANDS) / 0.28209479177387814
+
+
+def _resized(maps_bchw: Tensor, size: torch.Size) -> Tensor:
+    return maps_bchw if maps_bchw.shape[-2:] == size else interpolate(maps_bchw, size=size, mode="bilinear")

@@ -1,0 +1,101 @@
+"""An avatar as GLB (glTF 2.0 binary) and as OBJ with MTL."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import trimesh
+from PIL import Image
+from trimesh.visual.material import PBRMaterial
+
+from mosar.avatar import gltf_morph_targets
+from mosar.avatar.avatar import Avatar
+from mosar.avatar.encode import map_arrays
+from mosar.avatar.render_mesh import LASHES, Drawn, drawn, vertices
+from mosar.models.head import Head, lashes
+from mosar.models.head.morph import morph_targets, vertex_normals
+
+_METRES = 1e-3  # glTF's unit; its axes (+y up, +z towards the viewer) are the head frame's
+_SKIN_ROUGHNESS = 0.35
+_UNSEEN_MM = 0.01  # what moves less does not move
+
+
+def glb(head: Head, avatar: Avatar) -> bytes:
+    """One mesh a material; the skin with base-colour, normal and occlusion textures. Metres.
+
+    Every mesh has the person's own morph targets, one an expression. At the weights that the file starts with, the
+    avatar's, its vertices are the avatar's.
+    """
+    shape, whole = drawn(head), vertices(head, avatar.vertices_1v3.cpu())
+    normals = vertex_normals(whole, torch.from_numpy(shape.triangles_f3))[0].numpy()
+    targets_ev3 = _targets(head, avatar)
+    weights = np.array([avatar.expression.get(name, 0.0) for name in head.expression_names], np.float32)
+    start_v3 = whole[0].numpy() * _METRES - np.tensordot(weights, targets_ev3, 1)
+    scene, offsets = trimesh.Scene(), {}
+    for index, name in enumerate(shape.material_names):
+        corners, triangles = _split_seams(shape, index)
+        mesh = trimesh.Trimesh(
+            vertices=start_v3[corners[:, 0]],
+            faces=triangles,
+            vertex_normals=normals[corners[:, 0]],
+            visual=trimesh.visual.TextureVisuals(uv=head.uv_w2[corners[:, 1]], material=_material(head, avatar, name)),
+            process=False,
+        )
+        scene.add_geometry(mesh, geom_name=name, node_name=name)
+        offsets[name] = targets_ev3[:, corners[:, 0]]
+    add = gltf_morph_targets.adder(offsets, head.expression_names, weights.tolist())
+    return bytes(scene.export(file_type="glb", include_normals=True, buffer_postprocessor=add))
+
+
+def _targets(head: Head, avatar: Avatar) -> npt.NDArray[np.float32]:
+    """Offsets (e, n, 3) of each expression at weight one on the avatar's neutral face, metres; least ones left out."""
+    neutral = avatar.neutral_1v3.cpu()
+    offsets = (vertices(head, neutral + morph_targets(head, neutral)) - vertices(head, neutral)).numpy()
+    offsets[np.abs(offsets).max(axis=2) < _UNSEEN_MM] = 0.0
+    return np.asarray(offsets * _METRES, np.float32)
+
+
+def _material(head: Head, avatar: Avatar, name: str) -> PBRMaterial:
+    if name == LASHES:
+        dark = [*np.round(255 * np.array(lashes.ALBEDO)).astype(int).tolist(), 255]
+        return PBRMaterial(name=name, baseColorFactor=dark, metallicFactor=0.0, roughnessFactor=1.0)
+    if name != "skin":
+        albedo = Image.fromarray(getattr(head, f"{name}_albedo_hw3"))
+        return PBRMaterial(name=name, baseColorTexture=albedo, metallicFactor=0.0, roughnessFactor=0.2)
+    arrays = map_arrays(avatar.maps)
+    return PBRMaterial(
+        name=name,
+        baseColorTexture=Image.fromarray(arrays["diffuse"]),
+        normalTexture=Image.fromarray((arrays["normal"] // 257).astype(np.uint8)),
+        occlusionTexture=Image.fromarray(np.repeat(arrays["ao"][..., None], 3, axis=2)),
+        metallicFactor=0.0,
+        roughnessFactor=_SKIN_ROUGHNESS,
+    )
+
+
+def obj(head: Head, avatar: Avatar, library: str = "mesh.mtl") -> str:
+    """Vertices in the head file's order, millimetres, head frame; one group a material."""
+    lines = [f"mtllib {library}"]
+    lines += [f"v {x:.5f} {y:.5f} {z:.5f}" for x, y, z in avatar.vertices_1v3[0].cpu().tolist()]
+    lines += [f"vt {u:.6f} {v:.6f}" for u, v in head.uv_w2.tolist()]
+    for index, name in enumerate(head.material_names):
+        own = head.material_f == index
+        lines.append(f"g {name}\nusemtl {name}")
+        for v, w in zip(head.triangles_f3[own] + 1, head.uv_triangles_f3[own] + 1, strict=True):
+            lines.append("f " + " ".join(f"{a}/{b}" for a, b in zip(v, w, strict=True)))
+    return "\n".join(lines) + "\n"
+
+
+def mtl(head: Head) -> str:
+    """The materials of :func:`obj`, textures in ``maps/`` beside it."""
+    textures = {name: name for name in head.material_names} | {"skin": "diffuse"}
+    blocks = [f"newmtl {m}\nKd 1 1 1\nillum 1\nmap_Kd maps/{textures[m]}.png" for m in head.material_names]
+    blocks[0] += "\nmap_Ks maps/specular.png\nnorm maps/normal.png"
+    return "\n\n".join(blocks) + "\n"
+
+
+def _split_seams(shape: Drawn, material: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Distinct (vertex, uv) pairs (n, 2) of one material and its triangles (f, 3) in terms of them."""
+    own = shape.material_f == material
+    pairs = np.stack([shape.triangles_f3[own], shape.uv_triangles_f3[own]], axis=-1).reshape(-1, 2)
+    corners, inverse = np.unique(pairs, axis=0, return_inverse=True)
+    return corners, inverse.reshape(-1, 3)

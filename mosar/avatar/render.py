@@ -1,0 +1,108 @@
+"""A picture of an avatar under any light and camera.
+
+Legend: n covered pixels, h w rows and columns.
+"""
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, normalize
+
+from mosar.avatar.avatar import Avatar
+from mosar.avatar.render_mesh import LASHES, drawn, vertices
+from mosar.models.camera import Camera, position, transform_image
+from mosar.models.colour import to_linear
+from mosar.models.head import Head, lashes
+from mosar.models.head.morph import vertex_normals
+from mosar.models.rasterizer import Covered, covered, gather, rasterize, scatter
+from mosar.models.shading import Material, shade
+from mosar.models.uv import chart, sample, surface, to_world
+
+_CHUNK = 1 << 17  # pixels shaded at a time: bounds memory for large photographs
+_OTHER_SPECULAR = {"eyes": 0.5, "mouth": 0.35, LASHES: 0.0}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A rendered avatar.
+
+    Attributes:
+        colour_13hw: linear RGB, premultiplied by ``alpha_11hw``, not clamped.
+        alpha_11hw: share of each pixel that the head covers.
+        face_11hw: share that visible facial skin (no scalp, eyes or mouth interior) covers.
+    """
+
+    colour_13hw: Tensor
+    alpha_11hw: Tensor
+    face_11hw: Tensor
+
+
+@torch.no_grad()
+def render(
+    head: Head, avatar: Avatar, camera: Camera, light_1lc: Tensor, size: tuple[int, int], supersample: int = 2
+) -> Picture:
+    """Render at ``size`` = (height, width) pixels, each the mean of ``supersample`` squared samples."""
+    height, width = size[0] * supersample, size[1] * supersample
+    scale = torch.diag(torch.tensor([supersample, supersample, 1.0], device=light_1lc.device))
+    camera = transform_image(camera, scale[None])
+    whole = vertices(head, avatar.vertices_1v3)
+    triangles = torch.from_numpy(drawn(head).triangles_f3).to(whole.device)
+    visible = covered(rasterize(whole, triangles, camera, (height, width)), len(triangles))
+    texels = _skin_texels(head, avatar)
+    parts = [
+        _shade(head, whole, camera, light_1lc, texels, _slice(visible, start))
+        for start in range(0, len(visible.image_n), _CHUNK)
+    ]
+    values = torch.cat(parts) if parts else avatar.vertices_1v3.new_zeros(0, 5)
+    picture = avg_pool2d(scatter(visible, values, (1, height, width)), supersample)
+    return Picture(picture[:, :3], picture[:, 3:4], picture[:, 4:])
+
+
+def _shade(
+    head: Head, whole_1v3: Tensor, camera: Camera, light_1lc: Tensor, texels_1chw: Tensor, visible: Covered
+) -> Tensor:
+    """Colour, one, and whether it is facial skin, of each covered pixel (n, 5)."""
+    shape, device = drawn(head), light_1lc.device
+    arrays = (shape.triangles_f3, shape.uv_triangles_f3, shape.material_f)
+    triangles, uv_triangles, material_f = (torch.from_numpy(array).to(device) for array in arrays)
+    uv = gather(visible, uv_triangles, torch.tensor(head.uv_w2, device=device)[None])
+    texel = sample(texels_1chw, uv[None])[0]
+    diffuse, specular, ao, translucency, normal = texel.split([3, 1, 1, 1, 3], dim=1)
+    material_n = material_f[visible.triangle_n]
+    view = normalize(position(camera) - gather(visible, triangles, whole_1v3), dim=-1)
+    geometric = gather(visible, triangles, vertex_normals(whole_1v3, triangles))
+    for index, name in enumerate(shape.material_names[1:], start=1):
+        here = (material_n == index)[:, None]
+        diffuse = torch.where(here, _albedo(head, name, uv), diffuse)
+        specular = torch.where(here, torch.full_like(specular, _OTHER_SPECULAR[name]), specular)
+        ao = torch.where(here, torch.ones_like(ao), ao)
+        translucency = torch.where(here, torch.zeros_like(ao), translucency)
+        # Lashes are too thin for a lobe: a surface without specularity that faces the viewer mirrors nothing.
+        normal = torch.where(here, view if name == LASHES else geometric, normal)
+    colour = shade(Material(diffuse, specular, ao, translucency), normalize(normal, dim=-1), view, light_1lc)
+    face_v = torch.zeros(whole_1v3.shape[1], device=device)
+    face_v[: len(head.template_v3)] = torch.from_numpy(head.region("skin") & ~head.region("scalp")).to(face_v)
+    face = (gather(visible, triangles, face_v[None, :, None]) > 0.5) & (material_n == 0)[:, None]
+    return torch.cat([colour, torch.ones_like(ao), face.to(colour)], dim=1)
+
+
+def _albedo(head: Head, name: str, uv_n2: Tensor) -> Tensor:
+    """Linear albedo (n, 3), or one for all, of a material other than skin."""
+    if name == LASHES:
+        return uv_n2.new_tensor(lashes.ALBEDO)
+    own = torch.tensor(getattr(head, f"{name}_albedo_hw3")).to(uv_n2.device).permute(2, 0, 1)[None] / 255.0
+    return sample(to_linear(own), uv_n2[None])[0]
+
+
+def _skin_texels(head: Head, avatar: Avatar) -> Tensor:
+    """Diffuse, specular, occlusion, translucency and head-frame normal (1, 9, s, s)."""
+    maps = avatar.maps
+    skin = surface(chart(head, maps.diffuse.shape[-1]), head, avatar.vertices_1v3)
+    world = to_world(skin, maps.normal)
+    return torch.cat([maps.diffuse, maps.specular, maps.ao, maps.translucency, world], dim=1)
+
+
+def _slice(visible: Covered, start: int) -> Covered:
+    end = start + _CHUNK
+    return Covered(*(getattr(visible, field.name)[start:end] for field in fields(visible)))

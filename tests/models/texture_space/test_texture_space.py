@@ -1,0 +1,131 @@
+import math
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from mosar.models.relight import uniform_light
+from mosar.models.shading import sh
+from mosar.models.texture_space import (
+    AverageSkin,
+    degrade,
+    evenly_lit,
+    every,
+    fill,
+    radiance,
+    random_eyes,
+    random_known,
+    read_skin,
+    shading,
+    spread,
+)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_evenly_lit_is_what_uniform_light_shows_head_on(head, sample):
+    skin = read_skin(sample, head)
+    # A camera far along each texel's own normal cannot be had; where the surface faces it, the two agree.
+    eye = torch.tensor([[0.0, 0.0, 1e6], [0.0, 0.0, 1e6]])
+    seen, even = radiance(skin, uniform_light(2), eye), evenly_lit(skin)
+    facing = (skin.world_normal_b3hw[:, 2:] > 0.998) & (skin.inside_11hw > 0)
+    assert int(facing.sum()) > 4
+    torch.testing.assert_close(seen[facing.expand_as(seen)], even[facing.expand_as(even)], rtol=2e-3, atol=0)
+    assert bool((even[(skin.inside_11hw == 0).expand_as(even)] == 0).all())
+
+
+def test_radiance_is_linear_in_light_and_bounded_at_the_rim(head, sample):
+    skin = read_skin(sample, head)
+    eye = random_eyes(2, generator())
+    once, twice = (radiance(skin, gain * uniform_light(2), eye) for gain in (1.0, 2.0))
+    torch.testing.assert_close(twice, 2 * once)
+    assert float(once.max()) < 1.3 * float(evenly_lit(skin).max())  # no bright rim where no camera looks
+
+
+def test_shading_is_one_under_uniform_light_and_half_lit_under_a_lamp(head, sample):
+    normal = read_skin(sample, head).surface.normal_b3hw
+    inside = normal.norm(dim=1, keepdim=True) > 0.5
+    one = shading(uniform_light(2), normal)
+    torch.testing.assert_close(one[inside.expand_as(one)], torch.ones(int(inside.sum()) * 3), rtol=1e-4, atol=1e-4)
+    lamp = sh.directional(torch.tensor([[0.0, 0.0, 1.0]] * 2), torch.full((2, 3), math.pi))
+    torch.testing.assert_close(shading(lamp, normal)[:, 0], normal[:, 2].clamp_min(0) * inside[:, 0], atol=0.04, rtol=0)
+
+
+def test_every_second_texel_shades_as_all_do(head, sample):
+    skin = read_skin(sample, head)
+    eye = random_eyes(2, generator())
+    torch.testing.assert_close(
+        radiance(every(skin, 3), uniform_light(2), eye), radiance(skin, uniform_light(2), eye)[..., ::3, ::3]
+    )
+
+
+def test_known_texels_face_the_camera(head, sample):
+    skin = read_skin(sample, head)
+    eye = random_eyes(2, generator())
+    known = random_known(skin.surface, skin.inside_11hw, eye, generator())
+    views = normalize(eye[:, :, None, None] - skin.surface.position_b3hw, dim=1)
+    assert set(known.unique().tolist()) == {0.0, 1.0}
+    assert float((views * skin.surface.normal_b3hw).sum(dim=1, keepdim=True)[known > 0].min()) > 0.2
+    assert float(eye[:, 2].min()) > 0
+
+
+def test_fill_keeps_what_is_known_and_mirrors_the_rest():
+    texture = torch.rand(1, 3, 64, 64, generator=generator())
+    texture = 0.5 * (texture + texture.flip(-1))  # a symmetric face
+    known = torch.zeros(1, 1, 64, 64)
+    known[..., 8:56, 8:44] = 1
+    filled = fill(torch.where(known > 0, texture, float("nan")), known)
+    assert bool(filled.texture_bchw.isfinite().all())
+    inner = (filled.known_b1hw == 1).expand_as(texture)
+    torch.testing.assert_close(filled.texture_bchw[inner], texture[inner])
+    mirrored = (filled.mirrored_b1hw == 1).expand_as(texture)
+    assert int(mirrored.sum()) > 100
+    torch.testing.assert_close(filled.texture_bchw[mirrored], texture[mirrored], atol=0.02, rtol=0)
+    assert bool((filled.known_b1hw[known == 0] == 0).all())
+
+
+def test_fill_joins_the_mirrored_side_without_a_seam():
+    ramp = torch.linspace(0.2, 0.8, 64).expand(1, 3, 64, 64)  # light from one side
+    known = torch.zeros(1, 1, 64, 64)
+    known[..., 24:] = 1
+    step = fill(ramp, known).texture_bchw[..., 32, :].diff(dim=-1).abs()
+    assert float(step.max()) < 0.05  # the bare mirror would jump by 0.15
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (16, 33)])
+def test_spread_of_one_texel_fills_everything_with_it(size):
+    weight = torch.zeros(1, 1, *size)
+    weight[..., size[0] // 2, size[1] // 2] = 1
+    colours = torch.tensor([0.2, 0.4, 0.6])[None, :, None, None]
+    torch.testing.assert_close(spread(colours * weight, weight), colours.expand(1, 3, *size))
+
+
+def test_fill_refuses_shapes_that_do_not_match():
+    with pytest.raises(ValueError, match=r"\(1, 3, 8, 8\).*\(1, 1, 4, 4\)"):
+        fill(torch.rand(1, 3, 8, 8), torch.ones(1, 1, 4, 4))
+
+
+def test_average_skin_finds_the_light_of_its_own_kind(head, sample):
+    skin = read_skin(sample, head)
+    average = AverageSkin(48)
+    average.fit([skin])
+    light = torch.zeros(2, 81, 3)
+    light[:, 0], light[:, 2], light[:, 3] = 4.0, 1.0, torch.tensor([0.5, 0.0, -0.5])
+    true_shading = shading(light, skin.surface.normal_b3hw)
+    texture = average.even_13hw * true_shading
+    lit, found = average.like(texture, torch.ones(2, 1, 48, 48))
+    inside = (skin.inside_11hw > 0).expand(2, 3, -1, -1)
+    # The ridge pulls the directional part down by about a tenth: it is a guess.
+    assert float((found - true_shading)[inside].abs().mean()) < 0.15 * float(true_shading[inside].mean())
+    assert float((lit - texture)[inside].abs().mean()) < 0.02
+    torch.testing.assert_close(average.under(texture, torch.ones(2, 1, 48, 48), 3 * true_shading), texture)
+
+
+def test_degrade_keeps_range_and_tone():
+    texture = torch.rand(4, 3, 32, 32, generator=generator()) * 1.5
+    found = degrade(texture, generator(1))
+    assert float(found.min()) >= 0
+    assert float(found.max()) <= 1
+    assert float((found.mean() - texture.clamp(0, 1).mean()).abs()) < 0.1

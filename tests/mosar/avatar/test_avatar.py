@@ -1,0 +1,149 @@
+"""The files of an avatar, read back with other people's libraries."""
+
+import io
+import json
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import trimesh
+from scipy.spatial import cKDTree
+
+from mosar.avatar import Avatar, Maps, encode, export, sheet
+from mosar.avatar.render import render
+from mosar.models.camera import project
+from mosar.models.head import load_head, sample_identity
+from mosar.models.head.expression_model import express
+from mosar.models.head.morph import landmarks, morph_targets, neutral
+from mosar.models.preview import frontal_camera
+
+SIZE, WIDTH = 64, 160
+
+
+@pytest.fixture(scope="module")
+def avatar() -> Avatar:
+    head = load_head()
+    vertices = torch.tensor(head.template_v3)[None]
+    generator = torch.Generator().manual_seed(0)
+    diffuse = 0.3 + 0.2 * torch.rand(1, 3, SIZE, SIZE, generator=generator)
+    one = torch.ones(1, 1, SIZE, SIZE)
+    normal = torch.cat([0.0 * one, 0.0 * one, one], dim=1)
+    camera = frontal_camera(1, WIDTH, torch.device("cpu"))
+    light = torch.zeros(1, 81, 3)
+    light[:, 0] = 3.5449077  # radiance one
+    points = project(camera, landmarks(head, vertices))[0]
+    points[~torch.tensor(head.landmark_triangle_l >= 0)] = torch.nan
+    maps = Maps(diffuse, 0.35 * one, one, 0.2 * one, normal, one)
+    return Avatar(vertices, vertices, maps, camera, light, {"jawOpen": 0.0}, points, WIDTH, WIDTH, {"total": 1.0})
+
+
+def test_glb_opens_with_textures_and_seams(avatar: Avatar) -> None:
+    head = load_head()
+    scene = trimesh.load(io.BytesIO(export.glb(head, avatar)), file_type="glb")
+    skin = scene.geometry["skin"]
+    assert set(scene.geometry) == {*head.material_names, "lashes"}
+    assert len(skin.faces) == int((head.material_f == 0).sum())
+    assert skin.extents[1] == pytest.approx(
+        np.ptp(head.template_v3[np.unique(head.triangles_f3[head.material_f == 0])][:, 1]) / 1000, rel=1e-4
+    )
+    material = skin.visual.material
+    assert (
+        material.baseColorTexture.size == material.normalTexture.size == material.occlusionTexture.size == (SIZE, SIZE)
+    )
+    assert skin.visual.uv.shape == (len(skin.vertices), 2)
+    assert np.allclose(np.linalg.norm(skin.vertex_normals, axis=1), 1, atol=1e-3)
+    # The texture lies where the head file says: compare the uv of a vertex by its position.
+    corner = head.triangles_f3[0, 0], head.uv_triangles_f3[0, 0]
+    at = np.abs(skin.vertices * 1000 - head.template_v3[corner[0]]).sum(axis=1)
+    assert np.abs(skin.visual.uv[at < 0.01] - head.uv_w2[corner[1]]).sum(axis=1).min() < 1e-5
+
+
+def test_glb_has_the_persons_own_morph_targets(avatar: Avatar) -> None:
+    head = load_head()
+    generator = torch.Generator().manual_seed(1)
+    person = sample_identity(head, generator)
+    rest = neutral(head, person.archetype_a[None], person.mode_m[None])
+    weights = torch.zeros(1, len(head.expression_names))
+    weights[0, head.expression_names.index("jawOpen")] = 0.6
+    mesh = express(head, rest, weights)
+    content = export.glb(head, replace(avatar, vertices_1v3=mesh, neutral_1v3=rest, expression={"jawOpen": 0.6}))
+    length = int.from_bytes(content[12:16], "little")
+    tree, binary = json.loads(content[20 : 20 + length]), content[28 + length :]
+
+    def read(number: int) -> np.ndarray:
+        accessor = tree["accessors"][number]
+        values = np.zeros((accessor["count"], 3), np.float32)
+
+        def raw(view: int, kind: str) -> np.ndarray:
+            place = tree["bufferViews"][view]
+            return np.frombuffer(binary, kind, place["byteLength"] // 4, place["byteOffset"])
+
+        if "bufferView" in accessor:
+            return raw(accessor["bufferView"], "<f4").reshape(-1, 3)
+        if "sparse" in accessor:
+            sparse = accessor["sparse"]
+            at = raw(sparse["indices"]["bufferView"], "<u4")
+            values[at] = raw(sparse["values"]["bufferView"], "<f4").reshape(-1, 3)
+        return values
+
+    skin = next(m for m in tree["meshes"] if m["name"] == "skin")
+    primitive, jaw = skin["primitives"][0], head.expression_names.index("jawOpen")
+    assert all(m["extras"]["targetNames"] == list(head.expression_names) for m in tree["meshes"])
+    assert len(primitive["targets"]) == len(skin["weights"]) == len(head.expression_names)
+    base, target = read(primitive["attributes"]["POSITION"]), read(primitive["targets"][jaw]["POSITION"])
+    # At the file's weights, the avatar; the target itself is what this person does, not what the template does.
+    shown = 1000 * (base + skin["weights"][jaw] * target)
+    assert cKDTree(shown).query(mesh[0, np.unique(head.triangles_f3[head.material_f == 0])])[0].max() < 1e-2
+    own = morph_targets(head, rest)[jaw].norm(dim=-1).max()
+    assert 1000 * np.linalg.norm(target, axis=1).max() == pytest.approx(float(own), rel=1e-3)
+
+
+def test_obj_keeps_the_head_files_order(avatar: Avatar) -> None:
+    head = load_head()
+    lines = export.obj(head, avatar).splitlines()
+    vertices = np.array([line.split()[1:] for line in lines if line.startswith("v ")], float)
+    faces = [[int(c.split("/")[0]) - 1 for c in line.split()[1:]] for line in lines if line.startswith("f ")]
+    assert np.allclose(vertices, head.template_v3, atol=1e-4)
+    assert sorted(map(tuple, faces)) == sorted(map(tuple, head.triangles_f3.tolist()))
+    assert all(f"newmtl {name}" in export.mtl(head) for name in head.material_names)
+
+
+def test_maps_are_encoded_as_documented(avatar: Avatar) -> None:
+    arrays = encode.map_arrays(avatar.maps)
+    normal = cv2.imdecode(np.frombuffer(encode.png(arrays["normal"]), np.uint8), cv2.IMREAD_UNCHANGED)[..., ::-1]
+    assert normal.dtype == np.uint16
+    assert (normal[0, 0] == [32768, 32768, 65535]).all()
+    assert arrays["specular"].dtype == np.uint8
+    assert (arrays["specular"] == 89).all()
+    linear = float(avatar.maps.diffuse[0, 0, 0, 0])
+    assert arrays["diffuse"][0, 0, 0] == round(255 * (1.055 * linear ** (1 / 2.4) - 0.055))
+
+
+def test_render_under_uniform_light_shows_the_albedo(avatar: Avatar) -> None:
+    picture = render(load_head(), avatar, avatar.camera, avatar.light_1lc, (WIDTH, WIDTH))
+    face = picture.face_11hw[0, 0] > 0.99
+    assert 1000 < int(face.sum()) < WIDTH * WIDTH
+    colour = picture.colour_13hw[0, :, face].median(dim=1).values
+    assert (colour > 0.38).all()  # mean albedo 0.4
+    assert (colour < 0.47).all()
+    assert picture.alpha_11hw.max() == 1.0
+    assert picture.alpha_11hw[0, 0, 0, 0] == 0.0
+
+
+def test_wide_photographs_keep_their_shape(avatar: Avatar) -> None:
+    picture = render(load_head(), avatar, avatar.camera, avatar.light_1lc, (90, 200), supersample=1)
+    assert picture.colour_13hw.shape == (1, 3, 90, 200)
+
+
+def test_sheet_has_every_tile(avatar: Avatar) -> None:
+    head = load_head()
+    photograph = np.full((WIDTH, WIDTH, 3), 120, np.uint8)
+    picture = render(head, avatar, avatar.camera, avatar.light_1lc, (WIDTH, WIDTH))
+    lights = dict.fromkeys(("a", "b", "c"), avatar.light_1lc[0])
+    drawn = sheet.draw(head, avatar, photograph, picture, lights)
+    assert drawn.shape == (2 * sheet.TILE, 4 * sheet.TILE, 3)
+    blank = sheet.over(picture, photograph)
+    assert (blank[0, 0] == 120).all()
+    assert np.abs(blank.astype(int) - 120).max() > 20
