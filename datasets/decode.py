@@ -21,7 +21,7 @@ JITTER = 0.04
 
 
 @dataclass(frozen=True)
-class Want:
+class DecodeSpec:
     """What to decode: field names, side of the maps and of the crop in pixels, whether to augment the photograph."""
 
     fields: tuple[str, ...]
@@ -35,7 +35,7 @@ class Want:
             raise DataError(f"field {unknown[0]!r} is not in a sample; expected some of {', '.join(FIELDS)}")
 
 
-def decode(members: Mapping[str, bytes], want: Want, seed: int) -> dict[str, NDArray[Any]]:
+def decode(members: Mapping[str, bytes], want: DecodeSpec, seed: int) -> dict[str, NDArray[Any]]:
     """The wanted fields of one sample; shapes and encodings are those of the contract.
 
     With ``want.augment`` the crop is moved and scaled a little, intrinsics, mask and landmarks with it; some faces are
@@ -69,7 +69,7 @@ def _direct(members: Mapping[str, bytes], name: str, map_size: int) -> NDArray[A
     return np.ascontiguousarray(channels_last.transpose(2, 0, 1))
 
 
-def _view(members: Mapping[str, bytes], want: Want, seed: int) -> dict[str, NDArray[Any]]:
+def _view(members: Mapping[str, bytes], want: DecodeSpec, seed: int) -> dict[str, NDArray[Any]]:
     """Fields of the rendered view or photograph, in the ``crop_size`` crop."""
     size = want.crop_size
     camera = schema.decode_member(members, "camera")

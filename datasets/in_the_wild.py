@@ -19,7 +19,7 @@ SMALLEST_PX = 40
 """Least height of a face."""
 
 
-def wild_sample(data: bytes, detector: "Detector", size: int) -> dict[str, Any]:
+def in_the_wild_sample(data: bytes, detector: "Detector", size: int) -> dict[str, Any]:
     """The sample (see :mod:`mosar.datasets.schema`) of an image file that shows one face; ``size``: side of its crop.
 
     ``capture["quality"]`` holds the fields of :class:`mosar.datasets.quality.Quality`.

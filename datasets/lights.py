@@ -22,7 +22,7 @@ HELD_OUT_LIGHTS = ("courtyard", "night", "studio")
 
 
 @dataclass(frozen=True)
-class Light:
+class EnvironmentLight:
     """A light in the head frame.
 
     ``sh_l3``: 81 x 3 coefficients of the radiance. ``name``: the environment map it was made of. ``rotation_33`` and
@@ -53,7 +53,9 @@ def light_sh(name: str) -> NDArray[np.float32]:
     return (light / mean).astype(np.float32)
 
 
-def random_light(generator: np.random.Generator, names: Sequence[str], exposure: float = 1.0, lamps: int = 3) -> Light:
+def random_light(
+    generator: np.random.Generator, names: Sequence[str], exposure: float = 1.0, lamps: int = 3
+) -> EnvironmentLight:
     """One of ``names``, turned, tinted, mixed with up to ``lamps`` lamps, balanced and exposed for the face.
 
     ``exposure``: what the mean of irradiance / pi over the normals that look at +z is brought to, in luminance, as a
@@ -76,7 +78,7 @@ def random_light(generator: np.random.Generator, names: Sequence[str], exposure:
     scale = tint * exposure / max(float(front * tint @ _LUMINANCE), 0.15)
     gain = dimmed / (load_lights()[name].reshape(-1, 3) @ _LUMINANCE * _solid_angles()).sum()
     lamps_k6 = placed * np.concatenate([np.ones(3), scale])
-    return Light(name, (light[0].numpy() * scale).astype(np.float32), rotation, gain * scale, lamps_k6)
+    return EnvironmentLight(name, (light[0].numpy() * scale).astype(np.float32), rotation, gain * scale, lamps_k6)
 
 
 def _scattered(generator: np.random.Generator, most: int) -> NDArray[np.float64]:
@@ -102,7 +104,7 @@ def _lamp(around: float, height: float, power: float, warm: float) -> NDArray[np
     return np.array([*direction, *(power * np.exp(np.array([warm, 0.0, -warm])))])
 
 
-def radiance(light: Light, directions_n3: NDArray[np.float64], lamps: bool = False) -> NDArray[np.float32]:
+def radiance(light: EnvironmentLight, directions_n3: NDArray[np.float64], lamps: bool = False) -> NDArray[np.float32]:
     """Radiance (n x 3) that comes from unit directions of the head frame, bilinear in the environment map.
 
     ``lamps``: with the lamps, as softly bounded discs.
@@ -123,7 +125,7 @@ def radiance(light: Light, directions_n3: NDArray[np.float64], lamps: bool = Fal
     return seen.astype(np.float32)
 
 
-def environment(light: Light, height: int = HEIGHT) -> NDArray[np.float32]:
+def environment(light: EnvironmentLight, height: int = HEIGHT) -> NDArray[np.float32]:
     """The whole light as an environment map (height, 2 height, 3) of the head frame."""
     directions = sh.environment_directions(height, 2 * height).double().numpy()
     return radiance(light, directions.reshape(-1, 3), lamps=True).reshape(height, 2 * height, 3)

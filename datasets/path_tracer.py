@@ -93,11 +93,11 @@ def trace(
     """
     look = {"origin": [float(x) for x in eye], "target": [float(x) for x in target], "up": [0.0, 1.0, 0.0]}
     view = {"fov": field_of_view, "to_world": load().ScalarTransform4f().look_at(**look)}
-    picture = render({"shape": shape}, environment_hw3, view, size, samples, bounces)
+    picture = render_scene({"shape": shape}, environment_hw3, view, size, samples, bounces)
     return picture[..., :3], picture[..., 3] > 1 - 1e-6
 
 
-def render(
+def render_scene(
     shapes: Mapping[str, Any], environment_hw3: Floats, view: Mapping[str, Any], size: int, samples: int,
     bounces: int = 6, seed: int = 0,
 ) -> NDArray[np.float32]:  # fmt: skip

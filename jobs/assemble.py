@@ -69,11 +69,11 @@ def main(config: Assemble) -> None:
     unfinished = [name for name, where in runs.items() if run.summary(where) is None]
     if unfinished:
         raise ConfigError(f"runs: {', '.join(runs[n] for n in unfinished)} not finished; train them first")
-    identities = {name: run.identity(where) for name, where in runs.items()}
-    _belong_together(runs, identities)
-    path = identities["geometry"]["head"]["path"]
+    fingerprints = {name: run.fingerprint(where) for name, where in runs.items()}
+    _belong_together(runs, fingerprints)
+    path = fingerprints["geometry"]["head"]["path"]
     head = load_head(path)
-    if head.digest != identities["geometry"]["head"]["digest"]:
+    if head.digest != fingerprints["geometry"]["head"]["digest"]:
         raise DataError(f"head: {path or DEFAULT_PATH} is not the head that the runs were trained on; restore it")
     summaries = {name: run.summary(where) or {} for name, where in runs.items()}
     location = locate(config.bundle, config.storage)
@@ -81,20 +81,20 @@ def main(config: Assemble) -> None:
         location,
         storage.read_bytes(str(path or DEFAULT_PATH)),
         {name: run.weights_file(where) for name, where in runs.items()},
-        {name: identity["model"] for name, identity in identities.items()},
-        _card(config.preset, head.name, head.digest, identities, summaries),
+        {name: fingerprint["model"] for name, fingerprint in fingerprints.items()},
+        _card(config.preset, head.name, head.digest, fingerprints, summaries),
         {"preset": config.preset, "runs": {n: {"location": w, **summaries[n]} for n, w in runs.items()}},
     )
     print(f"{location}: bundle {digest[:12]} of {', '.join(runs)}")
 
 
-def _belong_together(runs: Mapping[str, str], identities: Mapping[str, Mapping[str, Any]]) -> None:
+def _belong_together(runs: Mapping[str, str], fingerprints: Mapping[str, Mapping[str, Any]]) -> None:
     """Every run has the same head, and was built on the very weights of its parents that the bundle holds."""
-    digests = {name: identity["head"]["digest"] for name, identity in identities.items()}
+    digests = {name: fingerprint["head"]["digest"] for name, fingerprint in fingerprints.items()}
     if len(set(digests.values())) > 1:
         raise DataError(f"runs were trained on different heads ({digests}); train them on one")
-    for name, identity in identities.items():
-        for parent, about in identity["parents"].items():
+    for name, fingerprint in fingerprints.items():
+        for parent, about in fingerprint["parents"].items():
             found = (run.summary(runs[parent]) or {})["weights_sha256"]
             if found != about["weights_sha256"]:
                 raise DataError(f"{runs[name]} was trained on other weights of {parent} than {runs[parent]} holds")
@@ -104,15 +104,15 @@ def _card(
     preset: str,
     head: str,
     head_digest: str,
-    identities: Mapping[str, Mapping[str, Any]],
+    fingerprints: Mapping[str, Mapping[str, Any]],
     summaries: Mapping[str, Mapping[str, Any]],
 ) -> str:
     rows = []
     for name, summary in summaries.items():
-        figures = [f"{summary['heldout'][key]:.4g}" for key in ("start", "end", "blind")]
-        data = ", ".join(f"{s} {d['digest'][:12]}" for s, d in identities[name]["data"].items())
+        figures = [f"{summary['heldout'][key]:.4g}" for key in ("start", "end", "baseline")]
+        data = ", ".join(f"{s} {d['digest'][:12]}" for s, d in fingerprints[name]["data"].items())
         rows.append(f"| {name} | {summary['steps']} | {' | '.join(figures)} | {data} |")
-    wild = _WILD[_source(identities["geometry"]["data"]["wild"]["location"])]
+    wild = _WILD[_source(fingerprints["geometry"]["data"]["wild"]["location"])]
     return _CARD.format(preset=preset, wild=wild, head=head, head_digest=head_digest, rows="\n".join(rows))
 
 

@@ -34,7 +34,7 @@ def main(config: Export) -> None:
     if not isinstance(stage, Stage) or not isinstance(module, Morphable):
         raise ConfigError(f"run: {config.run} is of stage {stage.name!r}, expected 'morphable'")
     path = Path(config.output)
-    pretrained.write(module, stage.head, path)
+    pretrained.save(module, stage.head, path)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 

@@ -52,12 +52,12 @@ class MakeHead:
 def main(config: MakeHead) -> None:
     """Build, write, and say what was found and what the source lacks."""
     if config.source == MAKEHUMAN:
-        source, known = makehuman.read(_makehuman_folder())
+        source, known = makehuman.read_makehuman(_makehuman_folder())
         notes: list[str] = []
         output = Path(config.output or DEFAULT_PATH)
     else:
         folder = Path(config.source)
-        source, notes = obj_folder.read(folder, config.unit_mm, config.mode_std)
+        source, notes = obj_folder.read_obj_folder(folder, config.unit_mm, config.mode_std)
         known = {}
         output = Path(config.output or folder.with_suffix(".npz"))
     for note in notes:

@@ -115,7 +115,7 @@ class MakeShards:
 
 def main(config: MakeShards) -> None:
     root = storage.root(config.storage)
-    found = image_files.find(config.folder) if config.source == "photographs" and config.folder else []
+    found = image_files.find_image_files(config.folder) if config.source == "photographs" and config.folder else []
     locations = [storage.join(root, "data", f"{kind}-{config.preset}") for kind in KINDS[str(config.source)]]
     if config.concurrency == 0 or all(_finished(location) for location in locations):
         _write(_plans(config, locations, found, 0), _recipe(config, found), 0)

@@ -48,9 +48,9 @@ def trained(location: str) -> "tuple[Stage, nn.Module]":
     Raises:
         DataError: the run is not there, not finished, or was altered.
     """
-    identity = run.identity(location)
-    parents = {name: parent["location"] for name, parent in identity["parents"].items()}
-    stage, module = build(identity["stage"], identity["model"], identity["head"]["path"], parents)
+    fingerprint = run.fingerprint(location)
+    parents = {name: parent["location"] for name, parent in fingerprint["parents"].items()}
+    stage, module = build(fingerprint["stage"], fingerprint["model"], fingerprint["head"]["path"], parents)
     module.load_state_dict(run.weights(location))
     return stage, module.eval()
 
@@ -70,9 +70,9 @@ def _decode(
     fields: tuple[str, ...], map_size: int, crop_size: int, augment: bool, members: Mapping[str, bytes], seed: int
 ) -> "dict[str, NDArray[Any]]":
     """The decoder is imported where it runs: on the readers."""
-    from mosar.datasets.decode import Want, decode
+    from mosar.datasets.decode import DecodeSpec, decode
 
-    return decode(members, Want(fields, map_size, crop_size, augment), seed)
+    return decode(members, DecodeSpec(fields, map_size, crop_size, augment), seed)
 
 
 def _package(name: str) -> Any:

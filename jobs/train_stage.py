@@ -67,7 +67,9 @@ def main(config: TrainStage) -> None:
 
 def followers(locations: Sequence[str]) -> list[Callable[[], None]]:
     """What else follows runs while they train: TensorBoard's event files, and curves."""
-    return [follower(location).update for follower in (tensorboard.Board, tensorboard.Curves) for location in locations]
+    return [
+        follower(location).update for follower in (tensorboard.EventFile, tensorboard.Curves) for location in locations
+    ]
 
 
 def trackers(locations: Sequence[str]) -> list[Callable[[], None]]:
@@ -88,7 +90,7 @@ def prepare(config: TrainStage) -> RunSpec:
         raise ConfigError(f"parents: stage {config.stage!r} does not require {unknown[0]!r}")
     names = {parent: config.parents.get(parent, f"{parent}-{config.preset}") for parent in stage.requires}
     parents = {parent: storage.join(root, "runs", name) for parent, name in names.items()}
-    identity: dict[str, Any] = {
+    fingerprint: dict[str, Any] = {
         "stage": config.stage,
         "model": stages.model_config(config.stage, config.model),
         "head": {"path": config.head, "digest": stages.head_digest(config.head)},
@@ -96,7 +98,7 @@ def prepare(config: TrainStage) -> RunSpec:
     }
     data = {name: storage.join(root, "data", config.data[name]) for name in config.data if name in stage.streams}
     for location in data.values():
-        _check_data(location, identity["head"]["digest"])
+        _check_data(location, fingerprint["head"]["digest"])
     return trainer.prepare(
         location=storage.join(root, "runs", config.run),
         stage=stage,
@@ -104,7 +106,7 @@ def prepare(config: TrainStage) -> RunSpec:
         data=data,
         decoder=stages.decoder,
         config=config.train,
-        identity=identity,
+        fingerprint=fingerprint,
     )
 
 

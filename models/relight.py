@@ -50,7 +50,7 @@ def random_lights(light_blc: Tensor, generator: torch.Generator, exposure: float
     return light * tint[:, None]
 
 
-def misjudged(light_blc: Tensor, generator: torch.Generator, noise: float) -> Tensor:
+def perturb_light(light_blc: Tensor, generator: torch.Generator, noise: float) -> Tensor:
     """Lights as an estimate has them: Gaussian noise on every coefficient, ``noise`` times its band's own deviation."""
     bands = [light_blc[:, d * d : (d + 1) ** 2] for d in range(sh.BANDS)]
     spread = torch.cat([b.square().mean(dim=1, keepdim=True).sqrt().expand_as(b) for b in bands], dim=1)

@@ -57,7 +57,7 @@ def write(
         about: further facts for the manifest.
     """
     files = {HEAD: head, CARD: card.encode()} | {f"{name}.safetensors": content for name, content in weights.items()}
-    return bundle.write(location, files, {**about, "stages": {k: dict(v) for k, v in stages.items()}})
+    return bundle.write_files(location, files, {**about, "stages": {k: dict(v) for k, v in stages.items()}})
 
 
 def open_bundle(location: str, device: str = "cpu") -> Opened:
@@ -70,7 +70,7 @@ def open_bundle(location: str, device: str = "cpu") -> Opened:
 
     from mosar.models.head import load_head
 
-    files, about = bundle.read(location)
+    files, about = bundle.read_files(location)
     if HEAD not in files or not about.get("stages"):
         raise BundleError(f"{location}: holds no head or no stages; make it anew with jobs/assemble.py")
     with tempfile.TemporaryDirectory() as folder:

@@ -78,7 +78,7 @@ class Reconstruction:
             **{f"maps/{name}.png": encode.png(array) for name, array in (maps | extra).items()},
             "render.png": encode.png(sheet.over(picture, image)),
             "mask.png": encode.png(encode.unit8((picture.face_11hw > 0.5).float())),
-            "sheet.png": encode.png(sheet.draw(head, avatar, image, picture, shown)),
+            "sheet.png": encode.png(sheet.avatar_sheet(head, avatar, image, picture, shown)),
         }
 
     def respond(self, body: bytes, media_type: str) -> bytes:

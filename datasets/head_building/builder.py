@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from mosar.datasets.head_building import landmark_embedding, region_labels
 from mosar.datasets.head_building.uv_density import intended_scale
-from mosar.datasets.head_building.uv_parameterization import flatten
+from mosar.datasets.head_building.uv_parameterization import parameterize
 from mosar.models.head import Head
 from mosar.models.head.head import LANDMARKS
 
@@ -89,7 +89,7 @@ def _chart(fields: Mapping[str, Any]) -> dict[str, Any]:
     skin_f = fields["material_f"] == 0
     skin_f3, others_f3 = fields["triangles_f3"][skin_f], fields["triangles_f3"][~skin_f]
     scale_f = intended_scale(skin_f3, fields["region_names"], fields["regions_rv"])
-    uv_w2, uv_f3 = flatten(fields["template_v3"].astype(np.float64), skin_f3, fields["mirror_v"], scale_f)
+    uv_w2, uv_f3 = parameterize(fields["template_v3"].astype(np.float64), skin_f3, fields["mirror_v"], scale_f)
     kept_v, others_local = np.unique(others_f3, return_inverse=True)
     uv_triangles_f3 = np.empty_like(fields["triangles_f3"])
     uv_triangles_f3[skin_f] = uv_f3

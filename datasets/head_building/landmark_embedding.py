@@ -37,7 +37,7 @@ _CLIP_MM = 4.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Views:
+class LandmarkViews:
     """Renders in which the detector found the face.
 
     Attributes:
@@ -77,7 +77,7 @@ class Embedding:
         }
 
 
-def detect_views(head: Head, people: int, seed: int, views_each: int = 1) -> Views:
+def detect_views(head: Head, people: int, seed: int, views_each: int = 1) -> LandmarkViews:
     """Render random people with expressions from random views, and run the detector on each picture.
 
     Raises:
@@ -91,7 +91,7 @@ def detect_views(head: Head, people: int, seed: int, views_each: int = 1) -> Vie
             for turn in torch.randn(views_each, 2, generator=generator) * _TURNS:
                 yaw, pitch = turn.clamp(-_TURN_LIMIT, _TURN_LIMIT).tolist()
                 camera = view(head, yaw, pitch)
-                image = render(head, vertices_1v3, camera, generator)
+                image = render_grey_view(head, vertices_1v3, camera, generator)
                 if faces := detector.detect(image):
                     points = faces[0].landmarks[:, :2].astype(np.float64)
                     kept.append((vertices_1v3, camera, points, yaw, person, image))
@@ -106,7 +106,7 @@ def detect_views(head: Head, people: int, seed: int, views_each: int = 1) -> Vie
         torch.cat([c.rotation_b33 for c in cameras]),
         torch.cat([c.translation_b3 for c in cameras]),
     )
-    return Views(
+    return LandmarkViews(
         torch.cat(vertices),
         camera,
         np.stack(points_bl2),
@@ -117,7 +117,7 @@ def detect_views(head: Head, people: int, seed: int, views_each: int = 1) -> Vie
     )
 
 
-def embed(head: Head, views: Views) -> Embedding:
+def embed(head: Head, views: LandmarkViews) -> Embedding:
     """The place of each of the detector's points on the surface, and how far it spreads around it."""
     projected_bv2, scale_bv = _projected(views, views.vertices_bv3)
     facing_bv = _facing(head, views)
@@ -149,7 +149,7 @@ def embed(head: Head, views: Views) -> Embedding:
     return Embedding(triangle_l, barycentric_l3, spread_l)
 
 
-def residuals(head: Head, views: Views) -> Array:
+def residuals(head: Head, views: LandmarkViews) -> Array:
     """From every embedded point's projection to the detected one (B 478 2), mm in the image plane at the point's depth.
 
     NaN where a point is not embedded, turned away from the camera, or on the outline of a face that is not frontal.
@@ -176,7 +176,7 @@ def view(head: Head, yaw: float, pitch: float) -> Camera:
     return Camera(intrinsics[None], rotation[None], translation[None])
 
 
-def render(
+def render_grey_view(
     head: Head,
     vertices_1v3: Tensor,
     camera: Camera,
@@ -263,7 +263,7 @@ def _person(head: Head, index: int, generator: torch.Generator) -> Tensor:
     return shape(head, identity.archetype_a[None], identity.mode_m[None], expression_e[None])
 
 
-def _projected(views: Views, points_bn3: Tensor) -> tuple[Array, Array]:
+def _projected(views: LandmarkViews, points_bn3: Tensor) -> tuple[Array, Array]:
     """Pixels (B N 2), and the mm that a pixel is at the point's depth (B N)."""
     camera = views.camera
     depth_bn = (points_bn3 @ camera.rotation_b33.transpose(1, 2) + camera.translation_b3[:, None])[..., 2]
@@ -271,7 +271,7 @@ def _projected(views: Views, points_bn3: Tensor) -> tuple[Array, Array]:
     return project(camera, points_bn3).double().numpy(), scale_bn.double().numpy()
 
 
-def _facing(head: Head, views: Views) -> Array:
+def _facing(head: Head, views: LandmarkViews) -> Array:
     """Cosine (B V), not negative, between the vertices' normals and the direction to the camera."""
     normals = vertex_normals(views.vertices_bv3, torch.from_numpy(np.array(head.triangles_f3)))
     to_camera = torch.nn.functional.normalize(camera_views(views.camera, views.vertices_bv3), dim=-1)

@@ -56,7 +56,7 @@ _TEETH_BACK_MM = 2.5
 _TEETH_NARROWER = 0.92
 
 
-def read(folder: Path) -> tuple[dict[str, Any], dict[str, Mask]]:
+def read_makehuman(folder: Path) -> tuple[dict[str, Any], dict[str, Mask]]:
     """Fields of the head but for landmarks, regions, parts and the skin's chart; and masks (V) of the skin by name.
 
     Raises:

@@ -29,7 +29,7 @@ _PLAIN = {"eyes": (225, 220, 214), "mouth": (168, 92, 90)}
 
 
 @dataclasses.dataclass(frozen=True)
-class Mesh:
+class ObjMesh:
     """Vertices (V 3), UV (W 2), triangles into both (F 3), and the material of each triangle (F)."""
 
     vertices_v3: Array
@@ -39,7 +39,7 @@ class Mesh:
     material_f: Index
 
 
-def read(folder: Path, unit_mm: float = 1.0, mode_std: float = 0.3) -> tuple[dict[str, Any], list[str]]:
+def read_obj_folder(folder: Path, unit_mm: float = 1.0, mode_std: float = 0.3) -> tuple[dict[str, Any], list[str]]:
     """Fields of a head, all but landmarks, regions and parts, and sentences on what the folder lacks.
 
     Args:
@@ -86,7 +86,7 @@ def read(folder: Path, unit_mm: float = 1.0, mode_std: float = 0.3) -> tuple[dic
     return fields, [*notes, "no lashes: folders hold none"]
 
 
-def read_obj(path: Path) -> Mesh:
+def read_obj(path: Path) -> ObjMesh:
     """One OBJ file; polygons are split into fans.
 
     Raises:
@@ -125,7 +125,7 @@ def read_obj(path: Path) -> Mesh:
     if any(len(v) != 3 for v in vertices):
         raise DataError(f"{path}: a vertex has no three coordinates")
     index_f32 = np.array(corners)
-    mesh = Mesh(
+    mesh = ObjMesh(
         np.array(vertices),
         np.array(places).reshape(-1, 2),
         index_f32[..., 0],
@@ -153,7 +153,7 @@ def _corner(word: str, vertices: int, places: int) -> tuple[int, int]:
     return result[0], result[1]
 
 
-def _offsets(folder: Path, neutral: Mesh) -> dict[str, Array]:
+def _offsets(folder: Path, neutral: ObjMesh) -> dict[str, Array]:
     found = {}
     for path in sorted(folder.glob("*.obj")) if folder.is_dir() else []:
         mesh = read_obj(path)
@@ -167,7 +167,7 @@ def _offsets(folder: Path, neutral: Mesh) -> dict[str, Array]:
     return found
 
 
-def _check_chart(path: Path, mesh: Mesh) -> None:
+def _check_chart(path: Path, mesh: ObjMesh) -> None:
     if not len(mesh.uv_w2) or (mesh.uv_triangles_f3 < 0).any():
         raise DataError(f"{path}: faces without UV; expected a chart of the skin in [0, 1] x [0, 1]")
     if not np.isfinite(mesh.uv_w2).all():
@@ -177,7 +177,7 @@ def _check_chart(path: Path, mesh: Mesh) -> None:
         raise DataError(f"{path}: UV in [{used.min():.3f}, {used.max():.3f}], expected [0, 1]")
 
 
-def _check_manifold(path: Path, mesh: Mesh) -> None:
+def _check_manifold(path: Path, mesh: ObjMesh) -> None:
     edges = np.concatenate([mesh.triangles_f3[:, [i, (i + 1) % 3]] for i in range(3)])
     if (edges[:, 0] == edges[:, 1]).any():
         raise DataError(f"{path}: a face uses a vertex twice")

@@ -17,7 +17,7 @@ _CHART = 1024
 _CHECKS = 32
 
 
-def draw(head: Head, views: landmark_embedding.Views) -> dict[str, bytes]:
+def head_sheets(head: Head, views: landmark_embedding.LandmarkViews) -> dict[str, bytes]:
     """PNG files by name."""
     return {
         "people": _png(_sheet(people(head, 12), 4)),
@@ -38,7 +38,9 @@ def people(head: Head, count: int, seed: int = 7) -> list[Picture]:
             head, person.archetype_a[None], person.mode_m[None], torch.zeros(1, len(head.expression_names))
         )
         pictures.append(
-            landmark_embedding.render(head, vertices, landmark_embedding.view(head, (0.0, 0.5, -0.5)[i % 3], 0.0))
+            landmark_embedding.render_grey_view(
+                head, vertices, landmark_embedding.view(head, (0.0, 0.5, -0.5)[i % 3], 0.0)
+            )
         )
     return pictures
 
@@ -57,7 +59,9 @@ def expressions(head: Head, people: int = 8, seed: int = 3) -> list[Picture]:
         vertices = shape(head, person.archetype_a[None], person.mode_m[None], weights)
         side = 0.35 if name.endswith("Left") else -0.35 if name.endswith("Right") else 0.0
         picture = Image.fromarray(
-            landmark_embedding.render(head, vertices, landmark_embedding.view(head, side, 0.0))[40:300, 62:322]
+            landmark_embedding.render_grey_view(head, vertices, landmark_embedding.view(head, side, 0.0))[
+                40:300, 62:322
+            ]
         )
         ImageDraw.Draw(picture).text((4, 2), name, fill=(255, 255, 255))
         pictures.append(np.asarray(picture))
@@ -83,12 +87,12 @@ def checkerboard(head: Head) -> list[Picture]:
     board = np.where(((x + y) % 2)[..., None] > 0, [230, 226, 220], [70, 110, 150]).astype(np.uint8)
     vertices = torch.from_numpy(np.array(head.template_v3))[None]
     return [
-        landmark_embedding.render(head, vertices, landmark_embedding.view(head, yaw, 0.0), skin_hw3=board)
+        landmark_embedding.render_grey_view(head, vertices, landmark_embedding.view(head, yaw, 0.0), skin_hw3=board)
         for yaw in (0.0, 0.7, -1.4)
     ]
 
 
-def landmark_renders(head: Head, views: landmark_embedding.Views, count: int) -> list[Picture]:
+def landmark_renders(head: Head, views: landmark_embedding.LandmarkViews, count: int) -> list[Picture]:
     """Where the detector sees its points (red), and where the embedded ones lie (green)."""
     points_bl2 = project(views.camera, landmarks(head, views.vertices_bv3)).numpy()
     pictures = []

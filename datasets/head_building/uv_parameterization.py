@@ -45,7 +45,7 @@ def boundary_loop(triangles_f3: Index) -> Index:
     return np.array(loop)
 
 
-def flatten(
+def parameterize(
     vertices_v3: Array, triangles_f3: Index, mirror_v: Index, scale_f: Array, corner: float = 0.3
 ) -> tuple[Array, Index]:
     """Chart of the skin: ``uv_w2`` in the unit square and ``uv_triangles_f3`` into it.

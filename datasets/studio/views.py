@@ -27,7 +27,7 @@ _KEYS = {"image", "intrinsics", "rotation", "translation_mm", "distortion", "mas
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class StudioView:
     """A calibrated photograph, in the head frame: H x W x 3 sRGB, K of its pixels (centres at integers + 0.5), pose.
 
     ``file``: where it was read from, if its pixels are the file's.
@@ -40,7 +40,7 @@ class View:
     file: Path | None
 
 
-def read_view(folder: Path, given: dict[str, Any], studio: Studio, motion: Motion) -> View:
+def read_view(folder: Path, given: dict[str, Any], studio: Studio, motion: Motion) -> StudioView:
     """A camera of ``cameras.json``. ``motion``: from the studio's frame (in mm) to the head's.
 
     Raises:
@@ -72,12 +72,12 @@ def read_view(folder: Path, given: dict[str, Any], studio: Studio, motion: Motio
     if motion.degrees or motion.shift_3.any():
         rotation = rotation @ motion.rotation_33.T
         translation = translation - rotation @ motion.shift_3
-    return View(image, k, rotation, translation, path if exact else None)
+    return StudioView(image, k, rotation, translation, path if exact else None)
 
 
 def crop_view(
-    view: View, head: Head, mesh_v3: NDArray[np.float64], size: int, cropped: bool
-) -> tuple[dict[str, Any], View, Camera]:
+    view: StudioView, head: Head, mesh_v3: NDArray[np.float64], size: int, cropped: bool
+) -> tuple[dict[str, Any], StudioView, Camera]:
     """Image, landmarks, mask and camera of the face's crop (stems of a sample); and the crop as a view and camera.
 
     ``cropped``: the photograph is the face's crop already, and only brought to ``size``.
@@ -103,7 +103,9 @@ def crop_view(
     affine = crop.resize_affine(height, size) if cropped else crop.face_crop(marks, size)
     same = cropped and height == size
     image = view.image_hw3 if same else crop.warp(view.image_hw3, affine, size)
-    moved = View(image, affine @ view.intrinsics_33, view.rotation_33, view.translation_3, view.file if same else None)
+    moved = StudioView(
+        image, affine @ view.intrinsics_33, view.rotation_33, view.translation_3, view.file if same else None
+    )
     camera = _camera(moved)
     marks = crop.transform_points(marks, affine)
     triangle, depth = _visible(head, mesh, camera, size)
@@ -121,7 +123,7 @@ def crop_view(
     return sample, moved, camera
 
 
-def _camera(view: View) -> Camera:
+def _camera(view: StudioView) -> Camera:
     parts = (view.intrinsics_33, view.rotation_33, view.translation_3)
     return Camera(*(torch.from_numpy(p.astype(np.float32))[None] for p in parts))
 

@@ -10,13 +10,13 @@ from torch.nn.functional import normalize
 from mosar.datasets.virtual_stage import hats
 from mosar.datasets.virtual_stage.clothes import Collar, collar, shoulders
 from mosar.datasets.virtual_stage.facial_hair import facial_hair
-from mosar.datasets.virtual_stage.geometry import CLOTH, FRAME, FUZZ, HAIR, HAND, SKIN, Body, Mesh
+from mosar.datasets.virtual_stage.geometry import CLOTH, FRAME, FUZZ, HAIR, HAND, SKIN, Body, Prop
 from mosar.datasets.virtual_stage.glasses import glasses
 from mosar.datasets.virtual_stage.hair import hair, skull
 from mosar.datasets.virtual_stage.hands import hand
 from mosar.datasets.virtual_stage.noise import bumps
 from mosar.datasets.virtual_stage.strands import Hull
-from mosar.datasets.virtual_stage.subjects import Person
+from mosar.datasets.virtual_stage.subjects import Subject
 from mosar.datasets.virtual_stage.uv_regions import Atlas
 from mosar.models.head import Head
 
@@ -35,14 +35,14 @@ class Patch:
 
 
 @dataclass(frozen=True, eq=False)
-class Extras:
+class Accessories:
     """Meshes beside the head (x vertices), and how they and the clothes look.
 
     ``rest_v3``: template positions of the head's vertices, then of these: patterns are fixed to them; ``albedo_v3``
     likewise (zero for the head's). ``parts``: the meshes one by one.
     """
 
-    person: Person
+    subject: Subject
     vertices_v3: Tensor
     triangles_f3: Tensor
     material_f: Tensor
@@ -51,7 +51,7 @@ class Extras:
     rest_v3: Tensor
     albedo_v3: Tensor
     collar: Collar
-    parts: tuple[Mesh, ...]
+    parts: tuple[Prop, ...]
 
     def surface(self, material_n: Tensor, rest_n3: Tensor, albedo_n3: Tensor, normal_n3: Tensor) -> Patch:
         """How the pixels that show something else than skin look; all gathered from the vertices."""
@@ -60,7 +60,7 @@ class Extras:
         diffuse, normal = albedo_n3.clone(), normal_n3.clone()
         diffuse[torch.from_numpy(cloth)] = torch.from_numpy(self.collar.weave(rest[cloth])).float()
         woven = torch.from_numpy(cloth) | (material_n == CLOTH)
-        normal[woven] += torch.from_numpy(0.25 * bumps(rest[woven.numpy()], 22, self.person.seed + 85))
+        normal[woven] += torch.from_numpy(0.25 * bumps(rest[woven.numpy()], 22, self.subject.seed + 85))
         specular = torch.zeros(len(rest))
         for material, value in SPECULAR.items():
             specular[material_n == material] = value
@@ -69,28 +69,28 @@ class Extras:
         return Patch(cover[:, None].float(), diffuse, specular[:, None], normalize(normal, dim=-1))
 
 
-def dress(head: Head, a: Atlas, person: Person, body: Body, rng: np.random.Generator) -> Extras:
+def add_accessories(head: Head, a: Atlas, subject: Subject, body: Body, rng: np.random.Generator) -> Accessories:
     """All that a person wears; ``rng`` is the capture's: it decides on a hand."""
     hull = Hull.of(head, body, skull(a, head, body))
-    worn = collar(head, person)
+    worn = collar(head, subject)
     parts = [
         shoulders(head, body, worn),
-        glasses(head, person, body),
-        hats.hat(head, a, person, body),
-        hand(person, hull, rng),
-        *facial_hair(head, a, person, body),
+        glasses(head, subject, body),
+        hats.hat(head, a, subject, body),
+        hand(subject, hull, rng),
+        *facial_hair(head, a, subject, body),
     ]
-    if hats.kind(person) != "scarf":
-        parts += hair(head, a, person, body, hull)
+    if hats.kind(subject) != "scarf":
+        parts += hair(head, a, subject, body, hull)
     parts = [part for part in parts if len(part.triangles_g3)]
-    whole = Mesh.join(parts)
+    whole = Prop.join(parts)
     faces = torch.from_numpy(whole.triangles_g3)
 
     def floats(*values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.concatenate(values).astype(np.float32))
 
-    return Extras(
-        person=person,
+    return Accessories(
+        subject=subject,
         vertices_v3=floats(whole.vertices_x3),
         triangles_f3=faces,
         material_f=torch.from_numpy(np.concatenate([np.full(len(m.triangles_g3), m.material) for m in parts])),

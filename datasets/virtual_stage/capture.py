@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from mosar.datasets import crop, lights, schema
 from mosar.datasets.virtual_stage import mitsuba_render, occlusion, skin
-from mosar.datasets.virtual_stage.accessories import dress
+from mosar.datasets.virtual_stage.accessories import add_accessories
 from mosar.datasets.virtual_stage.geometry import Body
 from mosar.datasets.virtual_stage.hair import veil
-from mosar.datasets.virtual_stage.quantize import POINT_BITS, UNIT_BITS, rounded
-from mosar.datasets.virtual_stage.render import Subject, View, backdrop, render
+from mosar.datasets.virtual_stage.quantize import POINT_BITS, UNIT_BITS, quantize
+from mosar.datasets.virtual_stage.render import RenderedView, Scene, backdrop, render_view
 from mosar.datasets.virtual_stage.renderers import Renderer
-from mosar.datasets.virtual_stage.subjects import Person, sample_expression
+from mosar.datasets.virtual_stage.subjects import Subject, sample_expression
 from mosar.datasets.virtual_stage.uv_regions import Atlas, atlas
 from mosar.models.camera import Camera, position, project, to_camera, transform_image
 from mosar.models.colour import to_linear, to_srgb
@@ -31,7 +31,7 @@ _HIDDEN_MM = 7.0
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class VirtualStage:
     """The light stage's settings: head, side of the maps and of the picture in pixels, lights it may use, renderer."""
 
     head: Head
@@ -42,31 +42,33 @@ class Stage:
 
 
 @torch.no_grad()
-def capture(stage: Stage, person: Person, painted: skin.Skin, seed: int) -> tuple[dict[str, Any], NDArray[np.float32]]:
+def capture(
+    stage: VirtualStage, subject: Subject, painted: skin.PaintedSkin, seed: int
+) -> tuple[dict[str, Any], NDArray[np.float32]]:
     """The sample (see :mod:`mosar.datasets.schema`) of a person, and its picture in linear RGB (H, W, 3).
 
     The seed decides expression, camera, light and background. ``painted``: the person's skin, shared by all captures.
     """
-    rng = np.random.default_rng([person.seed, seed])
+    rng = np.random.default_rng([subject.seed, seed])
     head, a = stage.head, atlas(stage.head, stage.map_size)
     expression = sample_expression(head, rng).astype(np.float64).round(4)
-    neutral, mesh = _meshes(head, person, expression)
+    neutral, mesh = _meshes(head, subject, expression)
     normals = _rounded(vertex_normals(mesh[None], torch.tensor(head.triangles_f3))[0], UNIT_BITS)
     seen = occlusion.visibility(head, mesh.numpy(), normals.numpy())
     maps, texels, drawn_normal = _maps(stage, a, painted, mesh, normals, seen)
 
-    exposure = float(np.exp(rng.normal(0.4, 0.22)) * (0.2 / skin.brightness(person)) ** 0.35)
+    exposure = float(np.exp(rng.normal(0.4, 0.22)) * (0.2 / skin.brightness(subject)) ** 0.35)
     light = lights.random_light(rng, stage.lights, exposure)
     camera, points = _camera(rng, head, mesh, stage.image_size)
-    shadow = occlusion.shadow(head, seen, light.sh_l3) * veil(person, head.template_v3)
+    shadow = occlusion.shadow(head, seen, light.sh_l3) * veil(subject, head.template_v3)
     body = Body(mesh.numpy(), normals.numpy(), shadow, position(camera)[0].numpy(), _fineness(stage))
-    extras = dress(head, a, person, body, rng)
-    subject = Subject(mesh, normals, texels, torch.from_numpy(shadow), person.iris, extras)
+    accessories = add_accessories(head, a, subject, body, rng)
+    scene = Scene(mesh, normals, texels, torch.from_numpy(shadow), subject.iris, accessories)
     behind = backdrop(rng, light, camera, stage.image_size)
-    view = render(head, subject, camera, light, behind)
+    view = render_view(head, scene, camera, light, behind)
     colour = view.colour_hw3
     if stage.renderer == "path":
-        colour = mitsuba_render.render(head, subject, a, drawn_normal, camera, light, behind)
+        colour = mitsuba_render.path_trace_view(head, scene, a, drawn_normal, camera, light, behind)
     sample = {
         "mesh": mesh.float().numpy(),
         "neutral": neutral.float().numpy(),
@@ -82,20 +84,20 @@ def capture(stage: Stage, person: Person, painted: skin.Skin, seed: int) -> tupl
             "translation_mm": camera.translation_b3[0].tolist(),
         },
         "capture": {
-            "subject": f"v{person.seed}",
+            "subject": f"v{subject.seed}",
             "expression": {n: float(w) for n, w in zip(head.expression_names, expression, strict=True)},
             "head_digest": head.digest,
             "light": light.name,
             "renderer": stage.renderer,
             "licence": "CC0-1.0",
-            "age": round(person.age),
-            "tone": np.round(person.tone, 3).tolist(),
+            "age": round(subject.age),
+            "tone": np.round(subject.tone, 3).tolist(),
         },
     }
     return sample, colour
 
 
-def _fineness(stage: Stage) -> float:
+def _fineness(stage: VirtualStage) -> float:
     """Pictures of 384 pixels and more show every hair."""
     return float(np.clip(stage.image_size / 384, 0.3, 1))
 
@@ -107,26 +109,26 @@ def display(linear_hw3: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 
 def _rounded(values: torch.Tensor, bits: int) -> torch.Tensor:
-    return torch.from_numpy(rounded(values.numpy(), bits))
+    return torch.from_numpy(quantize(values.numpy(), bits))
 
 
-def _meshes(head: Head, person: Person, expression_e: NDArray[np.float64]) -> tuple[torch.Tensor, torch.Tensor]:
+def _meshes(head: Head, subject: Subject, expression_e: NDArray[np.float64]) -> tuple[torch.Tensor, torch.Tensor]:
     """Neutral and with the expression (V 3), mm, float64 numbers that float32 holds."""
-    archetype, mode = (torch.from_numpy(w).double().expand(2, -1) for w in (person.archetype_a, person.mode_m))
+    archetype, mode = (torch.from_numpy(w).double().expand(2, -1) for w in (subject.archetype_a, subject.mode_m))
     both = torch.from_numpy(np.stack([np.zeros_like(expression_e), expression_e]))
     neutral, mesh = shape(head, archetype, mode, both)
     return _rounded(neutral, POINT_BITS), _rounded(mesh, POINT_BITS)
 
 
 def _maps(
-    stage: Stage,
+    stage: VirtualStage,
     a: Atlas,
-    painted: skin.Skin,
+    painted: skin.PaintedSkin,
     mesh: torch.Tensor,
     normals: torch.Tensor,
     seen: occlusion.Visibility,
 ) -> tuple[dict[str, NDArray[Any]], torch.Tensor, NDArray[np.float64]]:
-    """The five maps as a sample holds them; the renderer's texels (see :class:`Subject`), and its tangent normals.
+    """The five maps as a sample holds them; the renderer's texels (see :class:`Scene`), and its tangent normals.
 
     What is drawn are the maps as a reader gets them: quantised.
     """
@@ -188,7 +190,7 @@ def _camera(rng: np.random.Generator, head: Head, mesh: torch.Tensor, size: int)
 
 
 def _visible(
-    head: Head, mesh: torch.Tensor, camera: Camera, points_l3: NDArray[np.float32], view: View
+    head: Head, mesh: torch.Tensor, camera: Camera, points_l3: NDArray[np.float32], view: RenderedView
 ) -> NDArray[np.float32]:
     """Landmarks with visibility 0.5 where something is nearer to the camera, or the crop ends."""
     depth = to_camera(camera, landmarks(head, mesh[None]))[0, :, 2].numpy()

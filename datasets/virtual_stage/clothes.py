@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mosar.datasets.virtual_stage.geometry import CLOTH, Body, Mesh
-from mosar.datasets.virtual_stage.subjects import Person
+from mosar.datasets.virtual_stage.geometry import CLOTH, Body, Prop
+from mosar.datasets.virtual_stage.subjects import Subject
 from mosar.datasets.virtual_stage.uv_regions import smoothstep
 from mosar.models.head import Head
 
@@ -32,8 +32,8 @@ class Collar:
         return np.where(band, self.second, self.colour)
 
 
-def collar(head: Head, person: Person) -> Collar:
-    rng = np.random.default_rng(person.seed + 84)
+def collar(head: Head, subject: Subject) -> Collar:
+    rng = np.random.default_rng(subject.seed + 84)
     low = float(head.template_v3[:, 1].min())
     round_neck = low + rng.uniform(14, 38), rng.uniform(0.0, 0.12)
     height, slope = round_neck if rng.random() < 0.6 else (low - 20, rng.uniform(0.5, 0.9))
@@ -42,11 +42,11 @@ def collar(head: Head, person: Person) -> Collar:
     return Collar(height, slope, np.clip(colour, 0.01, 0.8), np.clip(second, 0.01, 0.8), rng.uniform(6, 30))
 
 
-def shoulders(head: Head, body: Body, worn: Collar) -> Mesh:
+def shoulders(head: Head, body: Body, worn: Collar) -> Prop:
     """Clothes below where the head's mesh ends: its rim, drawn down and out."""
     rim = _rim(head)
     if not len(rim):
-        return Mesh.none()
+        return Prop.none()
     used, flat = np.unique(rim, return_inverse=True)
     flat = flat.reshape(-1, 2)
     ring, rest = np.asarray(body.vertices_v3[used], np.float64), np.asarray(head.template_v3[used], np.float64)
@@ -66,7 +66,7 @@ def shoulders(head: Head, body: Body, worn: Collar) -> Mesh:
         faces += [np.stack([flat[:, 1] + top, flat[:, 0] + top, flat[:, 0] + low], -1)]
         faces += [np.stack([flat[:, 1] + top, flat[:, 0] + low, flat[:, 1] + low], -1)]
     place, template = np.concatenate(rings), np.concatenate(rests)
-    return Mesh.make(place, np.concatenate(faces), CLOTH, worn.weave(template), 0.8, template)
+    return Prop.make(place, np.concatenate(faces), CLOTH, worn.weave(template), 0.8, template)
 
 
 @functools.lru_cache(maxsize=4)

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 
 from mosar.datasets import skin_mask
-from mosar.datasets.virtual_stage.geometry import FUZZ, Body, Mesh, Strands
+from mosar.datasets.virtual_stage.geometry import FUZZ, Body, Prop, Strands
 from mosar.datasets.virtual_stage.hair import colour
 from mosar.datasets.virtual_stage.noise import bumps, gradient_noise
-from mosar.datasets.virtual_stage.quantize import POINT_BITS, rounded
+from mosar.datasets.virtual_stage.quantize import POINT_BITS, quantize
 from mosar.datasets.virtual_stage.strands import Floats, Growth, grow, scatter
-from mosar.datasets.virtual_stage.subjects import Person
+from mosar.datasets.virtual_stage.subjects import Subject
 from mosar.datasets.virtual_stage.uv_regions import Atlas, outline_distance, smoothstep
 from mosar.models.head import Head, lashes
 
@@ -21,11 +21,11 @@ _LOWER = {1.0: (362, 382, 381, 380, 374, 373, 390, 249, 263), -1.0: (133, 155, 1
 _LONG_MM = 6.0  # lashes of this length are as a head file has them
 
 
-def facial_hair(head: Head, a: Atlas, person: Person, body: Body) -> list[Mesh]:
+def facial_hair(head: Head, a: Atlas, subject: Subject, body: Body) -> list[Prop]:
     """All hairs of the face."""
-    found = [_brows(head, a, person, body), *_lashes(head, person, body)]
-    if max(person.traits["beard"], person.traits["moustache"]) > 0:
-        found.append(_beard(head, a, person, body))
+    found = [_brows(head, a, subject, body), *_lashes(head, subject, body)]
+    if max(subject.traits["beard"], subject.traits["moustache"]) > 0:
+        found.append(_beard(head, a, subject, body))
     return [dataclasses.replace(strands, material=FUZZ).ribbons(body.eye_3) for strands in found]
 
 
@@ -38,16 +38,16 @@ def _front(head: Head) -> Floats:
     return np.asarray(skin[head.template_v3[skin][..., 2].mean(1) > -90])
 
 
-def _brows(head: Head, a: Atlas, person: Person, body: Body) -> Strands:
+def _brows(head: Head, a: Atlas, subject: Subject, body: Body) -> Strands:
     """Out and down, those near the nose up; as far as the painted ones reach."""
-    rng = np.random.default_rng(person.seed + 98)
+    rng = np.random.default_rng(subject.seed + 98)
     outlines = [a.points_l3[list(o)] for o in (skin_mask.LEFT_BROW, skin_mask.RIGHT_BROW)]
     corners = np.concatenate(outlines)
     low, high = np.nanmin(corners, 0) - 4, np.nanmax(corners, 0) + 4
     faces = _front(head)
     centres = head.template_v3[faces].mean(1)
     faces = faces[(centres[:, 1] > low[1]) & (centres[:, 1] < high[1]) & (centres[:, 2] > -60)]
-    thick = person.traits["brows"]
+    thick = subject.traits["brows"]
 
     def dense(rest: Floats) -> Floats:
         distance = np.maximum(*(outline_distance(rest, o) for o in outlines))
@@ -60,18 +60,18 @@ def _brows(head: Head, a: Atlas, person: Person, body: Body) -> Strands:
         0.9 - 1.1 * across
     )
     length = rng.uniform(5, 9, len(roots)) * (0.6 + 0.4 * thick)
-    bend = way + 0.3 * rng.normal(size=way.shape) + 0.3 * bumps(roots.rest_s3, 5, person.seed + 99)
+    bend = way + 0.3 * rng.normal(size=way.shape) + 0.3 * bumps(roots.rest_s3, 5, subject.seed + 99)
     points, out = grow(roots, length, np.full(len(roots), 0.5), _still, None,
                        Growth(0.0, 0.5, 0.0, 0.05, 4), bend, rng)  # fmt: skip
-    return colour(person, roots, points, out, 0.4 * body.fineness**-0.6, 0.8, rng, 0.7)
+    return colour(subject, roots, points, out, 0.4 * body.fineness**-0.6, 0.8, rng, 0.7)
 
 
-def _beard(head: Head, a: Atlas, person: Person, body: Body) -> Strands:
+def _beard(head: Head, a: Atlas, subject: Subject, body: Body) -> Strands:
     """Down along jaw and cheeks, from under the nose to the sides; its length is the person's."""
     from scipy.spatial import cKDTree
 
-    rng = np.random.default_rng(person.seed + 100)
-    t, lips = person.traits, a.points_l3[list(skin_mask.LIPS)]
+    rng = np.random.default_rng(subject.seed + 100)
+    t, lips = subject.traits, a.points_l3[list(skin_mask.LIPS)]
     mouth, nose = np.nanmean(lips, 0), a.points_l3[1]
     faces = _front(head)
     centres = head.template_v3[faces].mean(1)
@@ -82,7 +82,7 @@ def _beard(head: Head, a: Atlas, person: Person, body: Body) -> Strands:
         index = texels.query(rest)[1]
         beard = a.areas["beard"][index] * (t["beard"] > 0)
         lip = a.areas["moustache"][index] * (t["moustache"] > 0)
-        ragged = np.clip(np.maximum(beard, lip) + 0.25 * gradient_noise(rest, 9, person.seed + 101), 0, 1)
+        ragged = np.clip(np.maximum(beard, lip) + 0.25 * gradient_noise(rest, 9, subject.seed + 101), 0, 1)
         return smoothstep(0.25, 0.8, ragged) * max(t["beard"], t["moustache"])
 
     roots = scatter(head, body, faces, 9000, dense, rng)
@@ -91,23 +91,23 @@ def _beard(head: Head, a: Atlas, person: Person, body: Body) -> Strands:
     low = smoothstep(mouth[1] + 5, mouth[1] - 35, roots.rest_s3[:, 1])
     length = np.where(under, min(longest, 9.0), longest * (0.35 + 0.65 * low)) * rng.uniform(0.6, 1.2, len(roots))
     sideways = np.sign(roots.rest_s3[:, :1]) * np.array([1.0, 0, 0]) * np.where(under, 0.9, 0.05)[:, None]
-    bend = sideways + np.array([0, -0.55, 0.1]) + 0.35 * bumps(roots.rest_s3, 7, person.seed + 102)
+    bend = sideways + np.array([0, -0.55, 0.1]) + 0.35 * bumps(roots.rest_s3, 7, subject.seed + 102)
     points, out = grow(roots, length, np.full(len(roots), 0.5), _still, None,
                        Growth(0.0, 0.45, 0.1, 0.2, 5), bend, rng)  # fmt: skip
-    return colour(person, roots, points, out, 0.45 * body.fineness**-0.6, 0.7, rng, 0.9)
+    return colour(subject, roots, points, out, 0.45 * body.fineness**-0.6, 0.7, rng, 0.9)
 
 
-def _lashes(head: Head, person: Person, body: Body) -> list[Strands]:
+def _lashes(head: Head, subject: Subject, body: Body) -> list[Strands]:
     """Rows of curved hairs along the rims of the lids: the head's own, or where landmarks see the rims."""
-    rng = np.random.default_rng(person.seed + 103)
-    long = rng.uniform(5.5, 8.5) * (1.15 - 0.3 * person.male)
+    rng = np.random.default_rng(subject.seed + 103)
+    long = rng.uniform(5.5, 8.5) * (1.15 - 0.3 * subject.male)
     own = lashes.hairs(head, torch.from_numpy(body.vertices_v3)[None], long / _LONG_MM)[0].numpy()
     rows = []
     for exact in [own] if len(own) else _rims(head, body, long, rng):
-        points = rounded(exact, POINT_BITS).astype(np.float32)
+        points = quantize(exact, POINT_BITS).astype(np.float32)
         up = np.sign(points[:, -1, 1] - points[:, 0, 1])[:, None, None]
         out = np.broadcast_to(np.array([0, 0.3, 0]) * up + np.array([0, 0, 0.95]), points.shape)
-        albedo = np.broadcast_to(0.3 * person.hair + 0.004, points.shape)
+        albedo = np.broadcast_to(0.3 * subject.hair + 0.004, points.shape)
         width = np.full(len(points), 0.16 * body.fineness**-0.6)
         rows.append(Strands(points, albedo, np.full(points.shape, 0.7), out, width, FUZZ))
     return rows

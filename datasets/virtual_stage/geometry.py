@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mosar.datasets.virtual_stage.quantize import POINT_BITS, UNIT_BITS, rounded
+from mosar.datasets.virtual_stage.quantize import POINT_BITS, UNIT_BITS, quantize
 from mosar.models.head.morph import vertex_normals
 
 SKIN, HAIR, FRAME, CLOTH, HAND, FUZZ = 0, 16, 17, 18, 19, 20
@@ -32,7 +32,7 @@ class Body:
 
 
 @dataclass(frozen=True, eq=False)
-class Mesh:
+class Prop:
     """A thing of x points and g triangles, counter-clockwise from outside.
 
     ``albedo_x3`` linear; ``shadow_x3``: share of the light that comes to a point; ``rest_x3``: template positions.
@@ -58,11 +58,11 @@ class Mesh:
         rest_x3: Floats | None = None,
     ) -> Self:
         """With smooth normals; one albedo or share of light may serve all points."""
-        points = rounded(vertices_x3, POINT_BITS)
+        points = quantize(vertices_x3, POINT_BITS)
         normals = vertex_normals(torch.from_numpy(points)[None], torch.from_numpy(triangles_g3.astype(np.int64)))[0]
         albedo, shadow = (np.broadcast_to(np.asarray(x), points.shape) for x in (albedo, shadow))
         rest = points if rest_x3 is None else rest_x3
-        exact = points.astype(np.float32), rounded(normals.numpy(), UNIT_BITS).astype(np.float32)
+        exact = points.astype(np.float32), quantize(normals.numpy(), UNIT_BITS).astype(np.float32)
         return cls(exact[0], triangles_g3.astype(np.int64), material, albedo, shadow, rest, exact[1])
 
     @classmethod
@@ -71,13 +71,13 @@ class Mesh:
         return cls(empty, np.zeros((0, 3), np.int64), HAIR, empty, empty, empty, empty)
 
     @staticmethod
-    def join(parts: "Sequence[Mesh]") -> "Mesh":
+    def join(parts: "Sequence[Prop]") -> "Prop":
         """One mesh of several; the first one's material."""
         starts = np.cumsum([0, *[len(m.vertices_x3) for m in parts]])
         names = ("vertices_x3", "albedo_x3", "shadow_x3", "rest_x3", "normals_x3")
         triangles = np.concatenate([m.triangles_g3 + start for m, start in zip(parts, starts[:-1], strict=True)])
         points, albedo, shadow, rest, normals = (np.concatenate([getattr(m, name) for m in parts]) for name in names)
-        return Mesh(points, triangles, parts[0].material, albedo, shadow, rest, normals)
+        return Prop(points, triangles, parts[0].material, albedo, shadow, rest, normals)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,11 +94,11 @@ class Strands:
     width_s: Floats
     material: int
 
-    def ribbons(self, eye_3: Floats) -> Mesh:
+    def ribbons(self, eye_3: Floats) -> Prop:
         """Bands that face the eye, narrow at their ends; shaded as the round things that they stand for."""
         count, steps, _ = self.points_sk3.shape
         if not count:
-            return Mesh.none()
+            return Prop.none()
         along = np.gradient(self.points_sk3, axis=1)
         along /= np.maximum(np.linalg.norm(along, axis=-1, keepdims=True), 1e-6)
         side = np.cross(along, eye_3.astype(np.float32) - self.points_sk3)
@@ -119,7 +119,7 @@ class Strands:
         round_normal = double(normal) + tilt.reshape(-1, 3)
         round_normal /= np.linalg.norm(round_normal, axis=1, keepdims=True)
         points = points.reshape(-1, 3)
-        return Mesh(
+        return Prop(
             points, faces, self.material, double(self.albedo_sk3), double(self.shadow_sk3), points, round_normal, self
         )
 
@@ -132,7 +132,7 @@ class Strands:
 
 def tube(
     line_n3: Floats, radius: float | Floats, albedo: Floats | float, sides: int = 6, material: int = FRAME
-) -> Mesh:
+) -> Prop:
     """A round bar along a polyline; ``radius`` may change along it."""
     along = np.gradient(line_n3, axis=0)
     along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
@@ -146,7 +146,7 @@ def tube(
     n, k = np.meshgrid(np.arange(len(line_n3) - 1), np.arange(sides), indexing="ij")
     a, b = n * sides + k, n * sides + (k + 1) % sides
     faces = np.concatenate([np.stack([a, b, a + sides], -1), np.stack([b, b + sides, a + sides], -1)], 1).reshape(-1, 3)
-    return Mesh.make(place, faces[:, ::-1], material, albedo)
+    return Prop.make(place, faces[:, ::-1], material, albedo)
 
 
 def subdivide(values_vc: Floats, triangles_f3: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64]]:

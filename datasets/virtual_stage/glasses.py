@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mosar.datasets.virtual_stage.geometry import Body, Mesh, tube
-from mosar.datasets.virtual_stage.subjects import Person
+from mosar.datasets.virtual_stage.geometry import Body, Prop, tube
+from mosar.datasets.virtual_stage.subjects import Subject
 from mosar.models.head import Head
 
 _COLOURS = np.array(
@@ -11,11 +11,11 @@ _COLOURS = np.array(
 )
 
 
-def glasses(head: Head, person: Person, body: Body) -> Mesh:
+def glasses(head: Head, subject: Subject, body: Body) -> Prop:
     """Frames before the eyes with arms to the ears; the lenses are clear."""
-    if not person.traits["glasses"]:
-        return Mesh.none()
-    rng = np.random.default_rng(person.seed + 90)
+    if not subject.traits["glasses"]:
+        return Prop.none()
+    rng = np.random.default_rng(subject.seed + 90)
     texels = head.triangles_f3[head.landmark_triangle_l.clip(0)]
     marks = np.einsum("lcx,lc->lx", body.vertices_v3[texels], head.landmark_barycentric_l3)
     left = marks[[263, 362, 386, 374]].mean(0)
@@ -42,4 +42,4 @@ def glasses(head: Head, person: Person, body: Body) -> Mesh:
         [[0.012, 0.012, 0.012], [0.05, 0.025, 0.012], [0.35, 0.27, 0.15], [0.3, 0.3, 0.3], [0.02, 0.03, 0.07]]
     )
     colour = shade[rng.integers(len(shade))]
-    return Mesh.join([tube(line, bar * (1.0 if len(line) > 3 else 0.9), colour) for line in lines])
+    return Prop.join([tube(line, bar * (1.0 if len(line) > 3 else 0.9), colour) for line in lines])

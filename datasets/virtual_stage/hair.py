@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosar.datasets.virtual_stage import hats
-from mosar.datasets.virtual_stage.geometry import HAIR, Body, Mesh, Strands, subdivide
+from mosar.datasets.virtual_stage.geometry import HAIR, Body, Prop, Strands, subdivide
 from mosar.datasets.virtual_stage.noise import bumps, fractal_noise, gradient_noise
 from mosar.datasets.virtual_stage.strands import Floats, Growth, Hull, Roots, grow, scatter
-from mosar.datasets.virtual_stage.subjects import Person
+from mosar.datasets.virtual_stage.subjects import Subject
 from mosar.datasets.virtual_stage.uv_regions import Atlas, eye_level, hairline, smoothstep
 from mosar.models.head import Head
 
@@ -45,14 +45,14 @@ STYLES = {
 }
 
 
-def hair(head: Head, a: Atlas, person: Person, body: Body, hull: Hull) -> list[Mesh]:
+def hair(head: Head, a: Atlas, subject: Subject, body: Body, hull: Hull) -> list[Prop]:
     """A person's hair: the shell over the scalp, and the strands."""
-    return [_shell(head, a, person, body), _strands(head, a, person, body, hull).ribbons(body.eye_3)]
+    return [_shell(head, a, subject, body), _strands(head, a, subject, body, hull).ribbons(body.eye_3)]
 
 
-def veil(person: Person, rest_n3: Floats) -> NDArray[np.float32]:
+def veil(subject: Subject, rest_n3: Floats) -> NDArray[np.float32]:
     """Share (n, 1) of the light that long hair lets through to the skin that it hangs around, at template points."""
-    if person.style != "long":
+    if subject.style != "long":
         return np.ones((len(rest_n3), 1), np.float32)
     return 1 - 0.65 * smoothstep(-25, -70, rest_n3[:, 2:3])
 
@@ -66,16 +66,16 @@ def skull(a: Atlas, head: Head, body: Body) -> Floats:
     return np.array([middle[0], float(box[:, 1].min()), middle[2]], np.float64)
 
 
-def grows(a: Atlas, person: Person, rest_n3: Floats, inset: float = 0.0) -> Floats:
+def grows(a: Atlas, subject: Subject, rest_n3: Floats, inset: float = 0.0) -> Floats:
     """How densely (n) hair grows at template points, in [0, 1]: the hairline with its ragged edge, its recession.
 
     ``inset``: mm by which to stay behind it.
     """
     middle = smoothstep(60, 15, np.abs(rest_n3[:, 0])) * smoothstep(-40, 10, rest_n3[:, 2])
-    line = hairline(rest_n3, eye_level(a)) - 26 * person.traits["receding"] * middle
-    line = line + 9 * gradient_noise(rest_n3, 14, person.seed + 22) + 5 * gradient_noise(rest_n3, 5, person.seed + 86)
+    line = hairline(rest_n3, eye_level(a)) - 26 * subject.traits["receding"] * middle
+    line = line + 9 * gradient_noise(rest_n3, 14, subject.seed + 22) + 5 * gradient_noise(rest_n3, 5, subject.seed + 86)
     dense = smoothstep(-7 + inset, 9 + inset, line)
-    if person.style == "bald":  # a wreath stays
+    if subject.style == "bald":  # a wreath stays
         dense = dense * smoothstep(62, 40, rest_n3[:, 1])
     return np.asarray(dense, np.float64)
 
@@ -90,42 +90,42 @@ def scalp(head: Head, a: Atlas, reach: float) -> NDArray[np.int64]:
     return np.asarray(head.triangles_f3[use[head.triangles_f3].all(1)])
 
 
-def _shell(head: Head, a: Atlas, person: Person, body: Body) -> Mesh:
+def _shell(head: Head, a: Atlas, subject: Subject, body: Body) -> Prop:
     """What is seen between the strands: their shaded depth, a little over the skin."""
-    style = STYLES[person.style]
+    style = STYLES[subject.style]
     if style.height < 3:
-        return Mesh.none()
+        return Prop.none()
     values = np.concatenate([body.vertices_v3, body.normals_v3, head.template_v3, body.shadow_v3], 1)
     values, faces = subdivide(values, scalp(head, a, 30))
     place, normal, rest, shadow = np.split(values, [3, 6, 9], 1)
-    dense = grows(a, person, rest, 14)[:, None]
-    bulk = 1 + 0.6 * fractal_noise(rest, 40, 2, person.seed + 81)[:, None]
+    dense = grows(a, subject, rest, 14)[:, None]
+    bulk = 1 + 0.6 * fractal_noise(rest, 40, 2, subject.seed + 81)[:, None]
     place = place + normal * (0.45 * style.height * bulk * dense - 2.0 * (1 - dense))
-    tone = np.clip(0.35 + 0.25 * fractal_noise(rest, 6, 2, person.seed + 82), 0.15, 0.6)[:, None]
-    return Mesh.make(place, faces, HAIR, person.hair * tone, shadow * 0.6, rest)
+    tone = np.clip(0.35 + 0.25 * fractal_noise(rest, 6, 2, subject.seed + 82), 0.15, 0.6)[:, None]
+    return Prop.make(place, faces, HAIR, subject.hair * tone, shadow * 0.6, rest)
 
 
-def _strands(head: Head, a: Atlas, person: Person, body: Body, hull: Hull) -> Strands:
-    style, rng = STYLES[person.style], np.random.default_rng(person.seed + 80)
+def _strands(head: Head, a: Atlas, subject: Subject, body: Body, hull: Hull) -> Strands:
+    style, rng = STYLES[subject.style], np.random.default_rng(subject.seed + 80)
 
     def dense(rest: Floats) -> Floats:
-        return grows(a, person, rest) * (hats.rim(a, person, rest) < 0)
+        return grows(a, subject, rest) * (hats.rim(a, subject, rest) < 0)
 
     roots = scatter(head, body, scalp(head, a, 12), round(style.many * STRANDS), dense, rng)
-    rest, seed = roots.rest_s3, person.seed + 90
+    rest, seed = roots.rest_s3, subject.seed + 90
     lowest = rng.uniform(*style.length)
     top = smoothstep(15, 55, rest[:, 1] - eye_level(a)[1] + 0.25 * np.clip(rest[:, 2] + 60, -60, 60))
     length = lowest * (style.sides + (1 - style.sides) * top) * np.exp(rng.normal(0, 0.12, len(rest)))
     length = length * (1 + 0.5 * gradient_noise(rest, 18, seed))
-    flow = _flow(person, hull, rng)
-    if person.style == "tied":
+    flow = _flow(subject, hull, rng)
+    if subject.style == "tied":
         length = np.minimum(length, 1.05 * np.linalg.norm(flow(roots.place_s3), axis=1))
     height = style.height * rng.uniform(0.25, 1.0, len(rest)) * (0.5 + 0.5 * top) * (0.75 + 0.5 * rng.random())
     locks = style.locks * bumps(rest, 13, seed + 3) + (0.9 * bumps(rest, 4, seed + 6) if style.curly else 0)
     points, out = grow(roots, length, height, flow, hull, style.growth, locks, rng)
     kept = ~_before_face(points, hull) | (rng.random(len(roots)) < (0.1 if rng.random() < 0.15 else 0.01))
     roots, points, out = roots.some(kept), points[kept], out[kept]
-    return colour(person, roots, points, out, 0.75 * style.width * body.fineness**-0.6, 0.5, rng)
+    return colour(subject, roots, points, out, 0.75 * style.width * body.fineness**-0.6, 0.5, rng)
 
 
 def _before_face(points_sk3: Floats, hull: Hull) -> NDArray[np.bool_]:
@@ -135,32 +135,32 @@ def _before_face(points_sk3: Floats, hull: Hull) -> NDArray[np.bool_]:
 
 
 def colour(
-    person: Person, roots: Roots, points_sk3: Floats, out_sk3: Floats, width: float, root: float,
+    subject: Subject, roots: Roots, points_sk3: Floats, out_sk3: Floats, width: float, root: float,
     rng: np.random.Generator, tint: Floats | float = 1.0,
 ) -> Strands:  # fmt: skip
     """Strands of the person's hair colour: each a little different, darker (``root``) where they leave the skin."""
     count, steps, _ = points_sk3.shape
-    locks = 0.5 * gradient_noise(roots.rest_s3, 7, person.seed + 95)[:, None, None]
+    locks = 0.5 * gradient_noise(roots.rest_s3, 7, subject.seed + 95)[:, None, None]
     own = np.exp(rng.normal(0, 0.15, (count, 1, 1)) + locks)
     lit = root + (1 - root) * np.clip(np.linspace(0, 1.6, steps), 0, 1)
     shadow = np.repeat(roots.shadow_s3[:, None], steps, 1) ** np.linspace(1, 0.5, steps)[None, :, None]
-    albedo = np.clip(person.hair * tint * own * np.linspace(0.9, 1.15, steps)[None, :, None], 0.003, 0.8)
+    albedo = np.clip(subject.hair * tint * own * np.linspace(0.9, 1.15, steps)[None, :, None], 0.003, 0.8)
     widths = np.asarray(width * rng.uniform(0.6, 1.2, count), np.float32)
     light = (shadow * lit[None, :, None]).astype(np.float32)
     return Strands(points_sk3, albedo.astype(np.float32), light, out_sk3, widths, HAIR)
 
 
-def _flow(person: Person, hull: Hull, rng: np.random.Generator) -> Callable[[Floats], Floats]:
+def _flow(subject: Subject, hull: Hull, rng: np.random.Generator) -> Callable[[Floats], Floats]:
     """The field along which hair lies: out from the crown, combed back, to a side or to the front."""
     centre = hull.centre_3
     crown = centre + np.array([rng.normal(0, 12), 85.0, -45.0])
     knot = centre + np.array([0, rng.uniform(0, 60), -120.0])
     parting = rng.uniform(-45, 45)
     back, aside = rng.choice([-0.3, 0.7, 1.6]) * rng.uniform(0.6, 1.2), rng.choice([0.0, 0.8, 1.4])
-    wave, seed = rng.uniform(0, 0.5), person.seed + 97
+    wave, seed = rng.uniform(0, 0.5), subject.seed + 97
 
     def flow(points_n3: Floats) -> Floats:
-        if person.style == "tied":
+        if subject.style == "tied":
             return knot - points_n3
         away = points_n3 - crown
         away = away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6)
@@ -168,7 +168,7 @@ def _flow(person: Person, hull: Hull, rng: np.random.Generator) -> Callable[[Flo
         high = smoothstep(20, 80, offset[:, 1])[:, None]
         side = np.tanh((points_n3[:, 0] - centre[0] - parting) / 12)[:, None] * np.array([1.0, 0, 0])
         combed = away + high * (back * np.array([0, 0.2, -1.0]) + aside * side)
-        if person.style == "long":
+        if subject.style == "long":
             front = smoothstep(10, 60, offset[:, 2])[:, None] * 1.6
             aside_of_face = np.array([0, 0, -1.5]) + np.sign(offset[:, :1]) * [1.6, 0, 0]
             combed = combed + 0.8 * side * high + front * aside_of_face

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from mosar.datasets.virtual_stage.geometry import HAND, Mesh, tube
+from mosar.datasets.virtual_stage.geometry import HAND, Prop, tube
 from mosar.datasets.virtual_stage.strands import Hull
-from mosar.datasets.virtual_stage.subjects import Person, skin_tone
+from mosar.datasets.virtual_stage.subjects import Subject, skin_tone
 
 SHARE = 0.04
 """Of captures that show one."""
@@ -14,10 +14,10 @@ _FINGERS = ((-30.0, 8.0, 62.0, 8.5), (-10.0, 14.0, 72.0, 8.8), (10.0, 12.0, 68.0
 """Place on the palm (across, along), length, radius; mm."""
 
 
-def hand(person: Person, hull: Hull, rng: np.random.Generator) -> Mesh:
+def hand(subject: Subject, hull: Hull, rng: np.random.Generator) -> Prop:
     """A hand on chin, cheek or brow, or none: it lies on the face's hull."""
     if rng.random() >= SHARE:
-        return Mesh.none()
+        return Prop.none()
     side = rng.choice([-1.0, 1.0])
     target = np.array([side * rng.uniform(35, 65), rng.choice([-105.0, -85.0, 40.0]) + rng.normal(0, 8), 60.0])
     way = target - hull.centre_3
@@ -29,24 +29,24 @@ def hand(person: Person, hull: Hull, rng: np.random.Generator) -> Mesh:
     along *= np.sign(along[1]) * rng.choice([1.0, 1.0, -1.0])
     across = np.cross(along, way[0])
     frame = np.stack([across, along, way[0]])
-    colour = np.clip(skin_tone(person.tone), 0.01, 0.9) * [1.0, 0.97, 0.97]
+    colour = np.clip(skin_tone(subject.tone), 0.01, 0.9) * [1.0, 0.97, 0.97]
     curl = rng.uniform(0.1, 0.5)
     parts = [_palm(colour)]
     for x, y, length, radius in _FINGERS:
         parts.append(_finger(np.array([x, y + 30, 0.0]), np.array([x * 0.004, 1.0, 0.0]), length, radius, curl, colour))
     thumb = np.array([-34.0, -20.0, 0.0]), np.array([-0.75, 0.7, 0.0])
     parts.append(_finger(*thumb, 50, 9.5, curl, colour))
-    whole = Mesh.join(parts)
+    whole = Prop.join(parts)
     place = contact + (whole.vertices_x3 - [0, 30, 0]) @ frame
     mirrored = np.linalg.det(frame) < 0
     faces = whole.triangles_g3[:, ::-1] if mirrored else whole.triangles_g3
-    return Mesh.make(place, faces, HAND, colour)
+    return Prop.make(place, faces, HAND, colour)
 
 
 def _finger(
     start: NDArray[np.float64], way: NDArray[np.float64], length: float, radius: float, curl: float,
     colour: NDArray[np.float64],
-) -> Mesh:  # fmt: skip
+) -> Prop:  # fmt: skip
     """Three bones that bend towards the face, thinner to the tip, closed by a round end."""
     way = way / np.linalg.norm(way)
     t = np.concatenate([np.linspace(0, 0.9, 12), 0.9 + 0.1 * np.sin(np.linspace(0.2, 1.0, 5) * np.pi / 2)])
@@ -57,7 +57,7 @@ def _finger(
     return tube(line, radius * (1 - 0.22 * t) * knuckles * end, colour, 12, HAND)
 
 
-def _palm(colour: NDArray[np.float64]) -> Mesh:
+def _palm(colour: NDArray[np.float64]) -> Prop:
     """A flat rounded block."""
     t = np.linspace(-1, 1, 15)
     u = np.linspace(0, 2 * np.pi, 25)[:-1]
@@ -69,4 +69,4 @@ def _palm(colour: NDArray[np.float64]) -> Mesh:
     faces = np.concatenate([np.stack([a, a + len(u), b], -1), np.stack([b, a + len(u), b + len(u)], -1)], 1).reshape(
         -1, 3
     )
-    return Mesh.make(points.reshape(-1, 3), faces, HAND, colour)
+    return Prop.make(points.reshape(-1, 3), faces, HAND, colour)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from mosar.datasets import lights, path_tracer
 from mosar.datasets.virtual_stage.accessories import SPECULAR
-from mosar.datasets.virtual_stage.geometry import CLOTH, FRAME, HAIR, HAND, Mesh
-from mosar.datasets.virtual_stage.render import EYES, HAIR_SHEEN, MOUTH, Subject, eyes_and_mouth
+from mosar.datasets.virtual_stage.geometry import CLOTH, FRAME, HAIR, HAND, Prop
+from mosar.datasets.virtual_stage.render import EYES, HAIR_SHEEN, MOUTH, Scene, eyes_and_mouth
 from mosar.datasets.virtual_stage.uv_regions import Atlas, smoothstep
 from mosar.models.camera import Camera
 from mosar.models.head import Head
@@ -36,13 +36,13 @@ _FIREFLY = 12.0
 """Radiance, in units of the face's, beyond which a pixel is cut: rare paths that few samples cannot average."""
 
 
-def render(
+def path_trace_view(
     head: Head,
-    subject: Subject,
+    scene: Scene,
     a: Atlas,
     normal_hw3: Floats,
     camera: Camera,
-    light: lights.Light,
+    light: lights.EnvironmentLight,
     background_hw3: NDArray[np.float32],
     samples: int = SAMPLES,
 ) -> NDArray[np.float32]:
@@ -51,25 +51,25 @@ def render(
     Raises:
         ConfigError: Mitsuba is not installed.
     """
-    shapes = _head(head, subject, a, normal_hw3)
-    for number, part in enumerate(subject.extras.parts):
+    shapes = _head(head, scene, a, normal_hw3)
+    for number, part in enumerate(scene.accessories.parts):
         shapes[f"part{number}"] = _thing(part)
     size = len(background_hw3)
     around = lights.environment(light)
-    picture = path_tracer.render(shapes, around, _view(camera, size), size, samples, _BOUNCES)
+    picture = path_tracer.render_scene(shapes, around, _view(camera, size), size, samples, _BOUNCES)
     colour, alpha = picture[..., :3], picture[..., 3:]
     level = float(np.median(colour[alpha[..., 0] > 0.9])) if (alpha > 0.9).any() else 1.0
     return np.minimum(colour, _FIREFLY * max(level, 0.05)) + background_hw3 * (1 - alpha)
 
 
-def _head(head: Head, subject: Subject, a: Atlas, normal_hw3: Floats) -> dict[str, Any]:
+def _head(head: Head, scene: Scene, a: Atlas, normal_hw3: Floats) -> dict[str, Any]:
     """Skin with its clothes painted on, eyes, mouth."""
-    vertices, normals = subject.vertices_v3.numpy(), subject.normals_v3.numpy()
+    vertices, normals = scene.vertices_v3.numpy(), scene.normals_v3.numpy()
     corner_w = np.zeros(len(head.uv_w2), np.int64)
     corner_w[head.uv_triangles_f3.ravel()] = head.triangles_f3.ravel()
-    eyes, mouth = (eyes_and_mouth(head, i, subject.iris)[0].permute(1, 2, 0).numpy() for i in (EYES, MOUTH))
+    eyes, mouth = (eyes_and_mouth(head, i, scene.iris)[0].permute(1, 2, 0).numpy() for i in (EYES, MOUTH))
     surfaces = {
-        0: _skin(subject, a, normal_hw3),
+        0: _skin(scene, a, normal_hw3),
         EYES: {
             "type": "roughplastic",
             "alpha": 0.04,
@@ -89,10 +89,10 @@ def _head(head: Head, subject: Subject, a: Atlas, normal_hw3: Floats) -> dict[st
     return shapes
 
 
-def _skin(subject: Subject, a: Atlas, normal_hw3: Floats) -> Mapping[str, Any]:
-    texels = subject.texels_1chw[0].permute(1, 2, 0).numpy()
+def _skin(scene: Scene, a: Atlas, normal_hw3: Floats) -> Mapping[str, Any]:
+    texels = scene.texels_1chw[0].permute(1, 2, 0).numpy()
     diffuse, specular = texels[..., :3] * texels[..., 4:5], texels[..., 3:4]
-    collar = subject.extras.collar
+    collar = scene.accessories.collar
     worn = a.map(smoothstep(-0.7, 0.7, collar.below(a.position_n3) / a.texel_n))[..., None]
     cloth = a.map(collar.weave(a.position_n3))
     diffuse, specular = diffuse + worn * (cloth - diffuse), specular + worn * (SPECULAR[CLOTH] - specular)
@@ -106,7 +106,7 @@ def _skin(subject: Subject, a: Atlas, normal_hw3: Floats) -> Mapping[str, Any]:
     }
 
 
-def _thing(part: Mesh) -> Any:
+def _thing(part: Prop) -> Any:
     colour = {"type": "mesh_attribute", "name": "vertex_colour"}
     alpha = {HAND: _ALPHA, HAIR: _ALPHA, FRAME: 0.1}.get(part.material)
     surface = dict(path_tracer.skin(colour, alpha))

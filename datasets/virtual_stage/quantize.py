@@ -16,6 +16,6 @@ UNIT_BITS = 16
 """Of the components of unit vectors."""
 
 
-def rounded(values: NDArray[Any], bits: int) -> NDArray[np.float64]:
+def quantize(values: NDArray[Any], bits: int) -> NDArray[np.float64]:
     """Values to the nearest multiple of ``2 ** -bits``; they should have been computed in double precision."""
     return np.asarray(np.rint(np.asarray(values, np.float64) * 2.0**bits) / 2.0**bits)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, normalize
 
 from mosar.datasets import lights
-from mosar.datasets.virtual_stage.accessories import Extras
+from mosar.datasets.virtual_stage.accessories import Accessories
 from mosar.datasets.virtual_stage.geometry import FUZZ, HAIR, SKIN
 from mosar.models.camera import Camera, to_camera, transform_image, views
 from mosar.models.colour import to_linear
@@ -30,13 +30,13 @@ HAIR_SHEEN = 0.3
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class Scene:
     """All that is seen of a subject, as tensors; the head's vertices float64, on the grid of :mod:`exact`.
 
     ``vertices_v3``: mm, head frame; ``normals_v3`` there. ``texels_1chw``: skin maps stacked: diffuse 3 linear,
     specular, cavity (the fine part of AO), translucency, head-frame normal 3, and how far a texel is covered by scalp
     hair or lies in a pocket. ``shadow_v3``: share of the light that reaches a vertex. ``iris``: linear albedo.
-    ``extras``: hair, clothes.
+    ``accessories``: hair, clothes.
     """
 
     vertices_v3: Tensor
@@ -44,12 +44,12 @@ class Subject:
     texels_1chw: Tensor
     shadow_v3: Tensor
     iris: NDArray[np.floating]
-    extras: Extras
+    accessories: Accessories
 
 
 @dataclass(frozen=True, eq=False)
-class View:
-    """``colour_hw3`` linear, over the background; ``alpha_hw``: the subject's share; ``skin_hw``: share of visible
+class RenderedView:
+    """``colour_hw3`` linear, over the background; ``alpha_hw``: the scene's share; ``skin_hw``: share of visible
     skin; ``depth_hw``: mm at the pixel's first sample, infinite where nothing is.
     """
 
@@ -60,38 +60,38 @@ class View:
 
 
 @torch.no_grad()
-def render(
-    head: Head, subject: Subject, camera: Camera, light: lights.Light, background_hw3: NDArray[np.float32]
-) -> View:
+def render_view(
+    head: Head, scene: Scene, camera: Camera, light: lights.EnvironmentLight, background_hw3: NDArray[np.float32]
+) -> RenderedView:
     """Render at the background's size; ``camera`` in double precision."""
     height, width = background_hw3.shape[:2]
     fine = transform_image(camera, torch.diag(torch.tensor([SUPERSAMPLE, SUPERSAMPLE, 1.0])).double())
-    extras = subject.extras
-    vertices = torch.cat([subject.vertices_v3, extras.vertices_v3.double()])[None]
-    triangles = torch.cat([torch.tensor(head.triangles_f3), extras.triangles_f3 + len(subject.vertices_v3)])
+    accessories = scene.accessories
+    vertices = torch.cat([scene.vertices_v3, accessories.vertices_v3.double()])[None]
+    triangles = torch.cat([torch.tensor(head.triangles_f3), accessories.triangles_f3 + len(scene.vertices_v3)])
     size = (height * SUPERSAMPLE, width * SUPERSAMPLE)
     fragments = rasterize(vertices, triangles, fine, size)
     # seen in double precision, so that all machines see the same; shaded in single
     seen = covered(fragments, len(triangles))
     seen = dataclasses.replace(seen, barycentric_n3=seen.barycentric_n3.float())
-    normals = torch.cat([subject.normals_v3.float(), extras.normals_v3])
+    normals = torch.cat([scene.normals_v3.float(), accessories.normals_v3])
     normal = normalize(gather(seen, triangles, normals[None]), dim=-1)
     view = views(fine.to(torch.float32), gather(seen, triangles, vertices.float())[None])[0]
-    lit = gather(seen, triangles, torch.cat([subject.shadow_v3, extras.shadow_v3])[None])
-    material = torch.cat([torch.tensor(head.material_f), extras.material_f])[seen.triangle_n]
+    lit = gather(seen, triangles, torch.cat([scene.shadow_v3, accessories.shadow_v3])[None])
+    material = torch.cat([torch.tensor(head.material_f), accessories.material_f])[seen.triangle_n]
 
-    uv_triangles = torch.cat([torch.tensor(head.uv_triangles_f3), torch.zeros_like(extras.triangles_f3)])
+    uv_triangles = torch.cat([torch.tensor(head.uv_triangles_f3), torch.zeros_like(accessories.triangles_f3)])
     uv = gather(seen, uv_triangles, torch.tensor(head.uv_w2)[None])
-    texel = sample(subject.texels_1chw, uv[None])[0]
+    texel = sample(scene.texels_1chw, uv[None])[0]
     diffuse, specular, cavity, translucency, bent, hidden = texel.split([3, 1, 1, 1, 3, 1], 1)
     is_skin = (material == SKIN)[:, None]
     normal = torch.where(is_skin, normalize(bent, dim=-1), normal)
-    rest, albedo = (gather(seen, triangles, x[None]) for x in (extras.rest_v3, extras.albedo_v3))
-    other = extras.surface(material, rest, albedo, normal)
+    rest, albedo = (gather(seen, triangles, x[None]) for x in (accessories.rest_v3, accessories.albedo_v3))
+    other = accessories.surface(material, rest, albedo, normal)
     is_other = other.cover_n1 > 0.5
     for index, shine in ((EYES, 0.3), (MOUTH, 0.45)):
         here = (material == index)[:, None]
-        own = eyes_and_mouth(head, index, subject.iris)
+        own = eyes_and_mouth(head, index, scene.iris)
         diffuse = torch.where(here, sample(own, uv[None])[0], diffuse)
         specular = torch.where(here, torch.full_like(specular, shine), specular)
         cavity = torch.where(here, torch.ones_like(cavity), cavity)
@@ -119,7 +119,7 @@ def render(
     picture = avg_pool2d(scatter(seen, values, (1, *size)), SUPERSAMPLE)[0]
     alpha = picture[3:4].permute(1, 2, 0).numpy()
     depth = fragments.zbuf[0, ::SUPERSAMPLE, ::SUPERSAMPLE, 0]
-    return View(
+    return RenderedView(
         colour_hw3=picture[:3].permute(1, 2, 0).numpy() + background_hw3 * (1 - alpha),
         alpha_hw=alpha[..., 0],
         skin_hw=picture[4].numpy(),
@@ -128,7 +128,7 @@ def render(
 
 
 def backdrop(
-    rng: np.random.Generator, light: lights.Light, camera: Camera, size: int, plain: float = 0.45
+    rng: np.random.Generator, light: lights.EnvironmentLight, camera: Camera, size: int, plain: float = 0.45
 ) -> NDArray[np.float32]:
     """What is behind the subject (size, size, 3): the environment out of focus, or a plain wall."""
     import cv2
@@ -160,7 +160,7 @@ def point_depths(camera: Camera, points_n3: Tensor) -> NDArray[np.float32]:
     return np.asarray(to_camera(camera, points_n3[None])[0, :, 2].numpy(), np.float32)
 
 
-def _glint(light: lights.Light, material: Tensor, normal: Tensor, view: Tensor, lit: Tensor) -> Tensor:
+def _glint(light: lights.EnvironmentLight, material: Tensor, normal: Tensor, view: Tensor, lit: Tensor) -> Tensor:
     """What a wet eye mirrors of the environment itself: sharper than any nine bands."""
     glint = torch.zeros_like(normal)
     here = torch.nonzero(material == EYES)[:, 0]

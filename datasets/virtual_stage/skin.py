@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosar.datasets.virtual_stage.noise import cells, creases, fractal_noise, gradient_noise, pits, spots
-from mosar.datasets.virtual_stage.subjects import SURFACE, TONE_AXES, TONE_MEAN, Person, skin_tone
+from mosar.datasets.virtual_stage.subjects import SURFACE, TONE_AXES, TONE_MEAN, Subject, skin_tone
 from mosar.datasets.virtual_stage.uv_regions import Atlas, Values, at, smoothstep
 
 RANGE = np.array([[0.113, 0.066, 0.050], [0.540, 0.351, 0.272]])
@@ -23,7 +23,7 @@ BLOOD = np.array([0.13, 0.80, 0.58])
 
 
 @dataclass(frozen=True, eq=False)
-class Skin:
+class PaintedSkin:
     """Maps of the texels of an atlas (n): diffuse albedo (n, 3) linear, specular, relief height in mm.
 
     ``bare``: how far (0 to 1) a texel is plain skin, neither lip, mole, hair nor inside of a pocket.
@@ -38,20 +38,20 @@ class Skin:
     scalp_n: Values
 
 
-def paint(a: Atlas, person: Person) -> Skin:
+def paint(a: Atlas, subject: Subject) -> PaintedSkin:
     """The skin of a person; the same features at every map size."""
-    melanin, blood, moles = _chromophores(a, person)
-    log = TONE_MEAN + person.tone @ TONE_AXES - melanin[:, None] * MELANIN - blood[:, None] * BLOOD
+    melanin, blood, moles = _chromophores(a, subject)
+    log = TONE_MEAN + subject.tone @ TONE_AXES - melanin[:, None] * MELANIN - blood[:, None] * BLOOD
     diffuse = np.exp(_within(log)) - SURFACE
     diffuse = _mix(diffuse, diffuse * np.array([0.42, 0.30, 0.28]), np.clip(1.2 * moles, 0, 1))
-    lips = a.areas["lips"] * (0.75 + 0.25 * fractal_noise(a.position_n3, 4, 2, person.seed + 31, a.texel_n))
-    diffuse = _mix(diffuse, _lip_colour(a, person, diffuse), np.clip(lips, 0, 1))
+    lips = a.areas["lips"] * (0.75 + 0.25 * fractal_noise(a.position_n3, 4, 2, subject.seed + 31, a.texel_n))
+    diffuse = _mix(diffuse, _lip_colour(a, subject, diffuse), np.clip(lips, 0, 1))
     diffuse = _mix(diffuse, diffuse * np.array([0.75, 0.38, 0.36]), 0.8 * a.areas["pocket"])
     lashes = 0.75 * a.areas["lashes"] * (1 - a.areas["pocket"])
-    diffuse = _mix(diffuse, np.broadcast_to(0.25 * person.hair + 0.006, diffuse.shape), lashes)
-    hair, scalp = _hair_cover(a, person)
-    strands = 1 + 0.5 * gradient_noise(a.position_n3 * [1, 0.35, 1], 2.2, person.seed + 41, a.texel_n)
-    colour = person.hair * (1 - 0.45 * np.clip(a.areas["brows"], 0, 1))[:, None]
+    diffuse = _mix(diffuse, np.broadcast_to(0.25 * subject.hair + 0.006, diffuse.shape), lashes)
+    hair, scalp = _hair_cover(a, subject)
+    strands = 1 + 0.5 * gradient_noise(a.position_n3 * [1, 0.35, 1], 2.2, subject.seed + 41, a.texel_n)
+    colour = subject.hair * (1 - 0.45 * np.clip(a.areas["brows"], 0, 1))[:, None]
     diffuse = _mix(diffuse, colour * strands[:, None], hair)
     bare = (1 - smoothstep(0.02, 0.3, a.areas["lips"])) * (1 - smoothstep(0.02, 0.2, hair))
     bare = (
@@ -60,10 +60,10 @@ def paint(a: Atlas, person: Person) -> Skin:
         * (1 - smoothstep(0.02, 0.2, lashes))
         * (1 - smoothstep(0.02, 0.5, a.areas["pocket"]))
     )
-    return Skin(
+    return PaintedSkin(
         diffuse_n3=np.clip(diffuse, 0.002, 0.95).astype(np.float32),
-        specular_n=_specular(a, person, hair),
-        height_n=_relief(a, person, hair, moles),
+        specular_n=_specular(a, subject, hair),
+        height_n=_relief(a, subject, hair, moles),
         bare_n=bare.astype(np.float32),
         hair_n=hair,
         scalp_n=scalp,
@@ -97,10 +97,10 @@ def translucency(a: Atlas, thickness_n: Values) -> Values:
     return np.clip(0.22 + 0.6 * thin + soft, 0, 1).astype(np.float32)
 
 
-def _chromophores(a: Atlas, person: Person) -> tuple[Values, Values, Values]:
+def _chromophores(a: Atlas, subject: Subject) -> tuple[Values, Values, Values]:
     """Excess of melanin and of blood, in units of log absorption, and moles in [0, 1]; each (n)."""
-    p, t, area, s = a.position_n3, person.traits, a.areas, person.seed
-    dark = float(np.clip((person.tone[0] + 0.6) / 2, 0, 1))
+    p, t, area, s = a.position_n3, subject.traits, a.areas, subject.seed
+    dark = float(np.clip((subject.tone[0] + 0.6) / 2, 0, 1))
     uneven = fractal_noise(p, 60, 4, s + 1, a.texel_n) * (0.10 + 0.10 * t["tan_uneven"])
     grain = fractal_noise(p, 5, 3, s + 2, a.texel_n) * 0.05
     freckle_area = np.clip(area["nose"] + area["cheeks"] + 0.45 * area["forehead"] + 0.12 * area["front"], 0, 1)
@@ -137,13 +137,13 @@ def _within(log_n3: NDArray[np.float64]) -> NDArray[np.float64]:
     return log_n3 - over + knee * np.tanh(over / knee) + under - knee * np.tanh(under / knee)
 
 
-def _lip_colour(a: Atlas, person: Person, skin_n3: NDArray[np.float64]) -> NDArray[np.float64]:
-    t = person.traits
-    folds = 1 + 0.10 * gradient_noise(a.position_n3 * [1, 0.25, 0.5], 2.0, person.seed + 32, a.texel_n)
+def _lip_colour(a: Atlas, subject: Subject, skin_n3: NDArray[np.float64]) -> NDArray[np.float64]:
+    t = subject.traits
+    folds = 1 + 0.10 * gradient_noise(a.position_n3 * [1, 0.25, 0.5], 2.0, subject.seed + 32, a.texel_n)
     natural = skin_n3 * (np.array([0.93, 0.66, 0.72]) ** (0.6 + 0.9 * t["lips_red"]))
     if not t["lipstick"]:
         return natural * folds[:, None]
-    rng = np.random.default_rng(person.seed + 33)
+    rng = np.random.default_rng(subject.seed + 33)
     shade = np.array([[0.42, 0.035, 0.05], [0.45, 0.13, 0.14], [0.30, 0.03, 0.07], [0.50, 0.20, 0.19]])[rng.integers(4)]
     return (
         _mix(natural, np.broadcast_to(shade, natural.shape), np.full(len(natural), 0.75 * t["lipstick"]))
@@ -151,15 +151,15 @@ def _lip_colour(a: Atlas, person: Person, skin_n3: NDArray[np.float64]) -> NDArr
     )
 
 
-def _hair_cover(a: Atlas, person: Person) -> tuple[Values, Values]:
+def _hair_cover(a: Atlas, subject: Subject) -> tuple[Values, Values]:
     """How far painted hair covers the skin (n): scalp, brows, stubble and beard; and that of the scalp alone."""
-    p, t, area, s = a.position_n3, person.traits, a.areas, person.seed
+    p, t, area, s = a.position_n3, subject.traits, a.areas, subject.seed
     fine = 0.5 + 0.9 * gradient_noise(p * [1, 0.4, 1], 2.5, s + 21, a.texel_n)
     line = area["hairline"] - 26 * t["receding"] * smoothstep(60, 15, np.abs(p[:, 0])) * smoothstep(-40, 10, p[:, 2])
     ragged = line + 9 * gradient_noise(p, 14, s + 22, a.texel_n) + 5 * gradient_noise(p, 4, s + 23, a.texel_n)
     scalp = smoothstep(-4, 9, ragged) * (1 - area["ears"])
-    scalp = scalp * {"bald": 0.12, "shaved": 0.72}.get(person.style, 0.97)
-    if person.style == "bald":  # a wreath stays
+    scalp = scalp * {"bald": 0.12, "shaved": 0.72}.get(subject.style, 0.97)
+    if subject.style == "bald":  # a wreath stays
         scalp = np.maximum(scalp, 0.75 * scalp / 0.12 * smoothstep(62, 40, p[:, 1]))
     brows = np.clip(area["brows"] * t["brows"] * (0.85 + 0.6 * fine), 0, 1) * 0.95
     shadow = np.maximum(area["beard"], area["moustache"]) * (0.55 + 0.3 * fine) * 0.36 * t["stubble"]
@@ -172,33 +172,33 @@ def _hair_cover(a: Atlas, person: Person) -> tuple[Values, Values]:
     return np.clip(cover, 0, 0.97).astype(np.float32), np.clip(scalp, 0, 0.97).astype(np.float32)
 
 
-def _specular(a: Atlas, person: Person, hair: Values) -> Values:
+def _specular(a: Atlas, subject: Subject, hair: Values) -> Values:
     """The specular map (n): reflectance at normal incidence is 0.08 of it."""
-    area, t = a.areas, person.traits
-    pores = cells(a.position_n3, 1.6, person.seed + 51, a.texel_n) - 0.5
+    area, t = a.areas, subject.traits
+    pores = cells(a.position_n3, 1.6, subject.seed + 51, a.texel_n) - 0.5
     oily = 0.10 * t["oil"] * (area["nose"] + 0.6 * area["forehead"] + 0.4 * area["chin"])
-    broad = 0.05 * fractal_noise(a.position_n3, 30, 3, person.seed + 52, a.texel_n)
+    broad = 0.05 * fractal_noise(a.position_n3, 30, 3, subject.seed + 52, a.texel_n)
     wet = 0.12 * area["lips"] + 0.25 * area["pocket"] - 0.06 * area["under_eyes"]
     value = 0.30 + oily + broad + wet + 0.12 * pores * t["pores"]
     return np.clip(value * (1 - 0.8 * hair), 0.05, 0.95).astype(np.float32)
 
 
-def _relief(a: Atlas, person: Person, hair: Values, moles: Values) -> Values:
+def _relief(a: Atlas, subject: Subject, hair: Values, moles: Values) -> Values:
     """Height (n) in mm over the mesh: pores, fine grain, wrinkles of age, lip folds, moles, hair."""
-    p, t, area, s = a.position_n3, person.traits, a.areas, person.seed
+    p, t, area, s = a.position_n3, subject.traits, a.areas, subject.seed
     where = np.clip(0.35 + area["cheeks"] + area["nose"] + 0.5 * area["forehead"] + 0.4 * area["chin"], 0, 1.2)
     pores = -0.05 * t["pores"] * where * pits(p, 1.5, s + 61, a.texel_n)
     grain = 0.05 * fractal_noise(p, 3.5, 3, s + 62, a.texel_n) + 0.10 * fractal_noise(p, 12, 2, s + 63, a.texel_n)
     lips = 0.12 * area["lips"] * gradient_noise(p * [1, 0.2, 0.3], 1.8, s + 64, a.texel_n)
     fuzz = 0.35 * hair * gradient_noise(p * [1, 0.35, 1], 2.5, s + 65, a.texel_n)
-    lines = _wrinkles(a, person) * (0.04 + 0.8 * t["wrinkles"])
+    lines = _wrinkles(a, subject) * (0.04 + 0.8 * t["wrinkles"])
     bumps = 0.35 * moles
     return ((pores + grain + lips + lines) * (1 - 0.6 * hair) + fuzz + bumps).astype(np.float32)
 
 
-def _wrinkles(a: Atlas, person: Person) -> Values:
+def _wrinkles(a: Atlas, subject: Subject) -> Values:
     """Creases (n), mm, negative: across the forehead, beside the eyes, below them, from nose to mouth."""
-    p, area, s, marks = a.position_n3, a.areas, person.seed, a.points_l3
+    p, area, s, marks = a.position_n3, a.areas, subject.seed, a.points_l3
     bend = 7.0 * gradient_noise(p, 45, s + 71) + 2.5 * gradient_noise(p, 15, s + 72)
     rows = (
         creases((p[:, 1] + bend) * 2 * np.pi / 9.5, 9.5, a.texel_n)
@@ -243,9 +243,9 @@ def _mix(a_n3: NDArray[np.floating], b_n3: NDArray[np.floating], weight_n: NDArr
     return np.asarray(a_n3 + (b_n3 - a_n3) * np.asarray(weight_n)[:, None])
 
 
-def brightness(person: Person) -> float:
+def brightness(subject: Subject) -> float:
     """Luminance of the person's mean diffuse albedo."""
-    return float(np.clip(skin_tone(person.tone), 0.01, 1) @ [0.2126, 0.7152, 0.0722])
+    return float(np.clip(skin_tone(subject.tone), 0.01, 1) @ [0.2126, 0.7152, 0.0722])
 
 
 def cavity(a: Atlas, height_n: Values) -> Values:

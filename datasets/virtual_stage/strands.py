@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mosar.datasets.virtual_stage import occlusion
 from mosar.datasets.virtual_stage.geometry import Body
-from mosar.datasets.virtual_stage.quantize import POINT_BITS, UNIT_BITS, rounded
+from mosar.datasets.virtual_stage.quantize import POINT_BITS, UNIT_BITS, quantize
 from mosar.models.head import Head
 
 Floats = NDArray[np.floating]
@@ -164,8 +164,8 @@ def grow(
     line = np.stack(points, 1)
     for _ in range(2):
         line[:, 1:-1] = 0.25 * line[:, :-2] + 0.5 * line[:, 1:-1] + 0.25 * line[:, 2:]
-    ways = rounded(np.stack(outs, 1), UNIT_BITS)
-    return rounded(line, POINT_BITS).astype(np.float32), ways.astype(np.float32)
+    ways = quantize(np.stack(outs, 1), UNIT_BITS)
+    return quantize(line, POINT_BITS).astype(np.float32), ways.astype(np.float32)
 
 
 def _over(place_s3: Floats, roots: Roots, hull: Hull | None) -> tuple[Floats, Floats]:

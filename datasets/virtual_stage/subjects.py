@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mosar.datasets.virtual_stage.quantize import rounded
+from mosar.datasets.virtual_stage.quantize import quantize
 from mosar.models.head import Head
 from mosar.models.head.expression_sampling import sample_expression
 from mosar.models.head.identity_sampling import sample_identity
 
-__all__ = ["Person", "sample_expression", "sample_person", "skin_tone"]
+__all__ = ["Subject", "sample_expression", "sample_subject", "skin_tone"]
 
 Floats = NDArray[np.float64]
 
@@ -32,7 +32,7 @@ _EXPECTED_DARKNESS = {"african": 1.0, "asian": 0.05, "caucasian": -0.25}
 
 
 @dataclass(frozen=True, eq=False)
-class Person:
+class Subject:
     """A subject. Weights are those of :func:`mosar.models.head.shape`; everything else decides the maps.
 
     ``tone``: coordinates of the skin in ``TONE_AXES``. ``age`` in years, ``male`` in [0, 1]. ``hair``: linear albedo.
@@ -51,7 +51,7 @@ class Person:
     traits: Mapping[str, float]
 
 
-def sample_person(head: Head, seed: int) -> Person:
+def sample_subject(head: Head, seed: int) -> Subject:
     """The person of a seed. Tones are even over the human range; faces lean to where a tone is commonest."""
     rng = np.random.default_rng(seed)
     torch_rng = torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -67,10 +67,10 @@ def sample_person(head: Head, seed: int) -> Person:
     age = float(np.clip(8 + 68 * old + rng.normal(0, 5), 6, 85))
     tone = np.array([darkness, *rng.normal(0, 0.8, 2) * TONE_STD[1:]])
     grey = float(np.clip(rng.normal((age - 54) / 28, 0.25), 0, 1))
-    return Person(
+    return Subject(
         seed=seed,
         archetype_a=weights,
-        mode_m=rounded(candidates[chosen].mode_m.numpy(), _WEIGHT_BITS).astype(np.float32),
+        mode_m=quantize(candidates[chosen].mode_m.numpy(), _WEIGHT_BITS).astype(np.float32),
         tone=tone,
         age=age,
         male=male,
@@ -83,7 +83,7 @@ def sample_person(head: Head, seed: int) -> Person:
 
 def _mixture(archetype_a: NDArray[np.float32]) -> NDArray[np.float32]:
     """Convex weights on a grid; the largest takes up what is left."""
-    found = rounded(archetype_a, _WEIGHT_BITS)
+    found = quantize(archetype_a, _WEIGHT_BITS)
     found[found.argmax()] += 1 - found.sum()
     return found.astype(np.float32)
 

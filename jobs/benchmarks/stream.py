@@ -212,7 +212,7 @@ def _synthetic(location: str, samples: int) -> None:
     picture = {"image.jpg": b"", "landmarks.npy": b""}
     make_data(one, 1)
     first = manifest.open_manifest(one)
-    picture = next(shards.read(first.shard_location(0), first.extents(0, [0])))
+    picture = next(shards.read_samples(first.shard_location(0), first.extents(0, [0])))
     content, extents = shards.pack((Record(f"k{i}", "train", "s", picture) for i in range(count)), location)
     Path(location).mkdir()
     (Path(location) / "shard-000000.tar").write_bytes(content)

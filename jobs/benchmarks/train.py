@@ -67,7 +67,7 @@ class Products:
         layers = [layer for _ in range(3) for layer in (nn.Linear(self.width, self.width), nn.Tanh())]
         return nn.Sequential(nn.Linear(toy.WIDTH, self.width), *layers, nn.Linear(self.width, 1))
 
-    def calibrate(self, module: nn.Module, batches: Iterable[Batch]) -> None: ...
+    def fit_statistics(self, module: nn.Module, batches: Iterable[Batch]) -> None: ...
 
     def losses(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         x, y = batch["labelled"]["x"].repeat(32, 1), batch["labelled"]["y"].repeat(32)
@@ -76,7 +76,7 @@ class Products:
     def metrics(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         return {"loss": self.losses(module, batch, generator)["fit"]}
 
-    def blind(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
+    def baseline(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         return batch["labelled"]["y"].square().mean()
 
     def preview(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:

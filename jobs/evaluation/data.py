@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from mosar.datasets import lights, schema
 from mosar.datasets.landmarks import Detector
 from mosar.datasets.virtual_stage import renderers, skin
-from mosar.datasets.virtual_stage.capture import Stage, capture
-from mosar.datasets.virtual_stage.subjects import SURFACE, TONE_AXES, TONE_MEAN, TONE_STD, sample_person
+from mosar.datasets.virtual_stage.capture import VirtualStage, capture
+from mosar.datasets.virtual_stage.subjects import SURFACE, TONE_AXES, TONE_MEAN, TONE_STD, sample_subject
 from mosar.datasets.virtual_stage.uv_regions import atlas
 from mosar.errors import ConfigError
 from mosar.jobs.evaluation.realism import realism_auc
@@ -97,7 +97,7 @@ def skins(head: Head, people: int, map_size: int, seed: int) -> dict[str, Any]:
     a = atlas(head, map_size)
     box, near, both, total, means = 0, 0, 0, 0, []
     for number in range(seed, seed + people):
-        painted = skin.paint(a, sample_person(head, number))
+        painted = skin.paint(a, sample_subject(head, number))
         albedo = painted.diffuse_n3[painted.bare_n > 0.9].astype(np.float64)
         inside = ((albedo >= skin.RANGE[0] - SURFACE) & (albedo <= skin.RANGE[1] - SURFACE)).all(1)
         close = mahalanobis(albedo + SURFACE) <= MAHALANOBIS
@@ -135,14 +135,14 @@ def group_distances(reflectance_n3: NDArray[np.float64]) -> dict[str, float]:
 
 def fronts(head: Head, count: int, size: int, seed: int) -> dict[str, Any]:
     """What the face detector finds on pictures of people, each of another; and how fast pictures are made."""
-    stage = Stage(head, 128, size, lights.TRAIN_LIGHTS + lights.HELD_OUT_LIGHTS)
+    stage = VirtualStage(head, 128, size, lights.TRAIN_LIGHTS + lights.HELD_OUT_LIGHTS)
     found = {True: [0, 0], False: [0, 0]}
     pictures = []
     spent, number = 0.0, seed
     with Detector() as detector:
         while found[True][1] < count:
             began = time.perf_counter()
-            person = sample_person(head, number)
+            person = sample_subject(head, number)
             sample, _ = capture(stage, person, skin.paint(atlas(head, stage.map_size), person), 0)
             spent += (time.perf_counter() - began) * (number > seed)  # the first one fills caches
             front = turned_degrees(sample["camera"]) < FRONT_DEGREES
@@ -168,10 +168,10 @@ def traced_per_minute(head: Head, count: int, size: int, seed: int) -> float | N
         renderers.check("path")
     except ConfigError:
         return None
-    stage = Stage(head, 128, size, lights.TRAIN_LIGHTS, "path")
+    stage = VirtualStage(head, 128, size, lights.TRAIN_LIGHTS, "path")
     began = 0.0
     for number in range(seed, seed + count + 1):
-        person = sample_person(head, number)
+        person = sample_subject(head, number)
         capture(stage, person, skin.paint(atlas(head, stage.map_size), person), 0)
         began = began or time.perf_counter()  # after the first one, which fills caches
     return 60 * count / (time.perf_counter() - began)

@@ -68,7 +68,7 @@ def evaluate(config: Config) -> dict[str, Any]:
     }
     if config.pictures:
         root = storage.root(config.storage)
-        for name, png in sheets.draw(head, views).items():
+        for name, png in sheets.head_sheets(head, views).items():
             storage.write_bytes(storage.join(root, "evaluations", "head", f"{name}.png"), png)
     if config.model:
         wanted = morphable_model.Config(weights=config.weights, head=config.head, storage=config.storage)

@@ -27,11 +27,11 @@ from mosar.models.head.expression_model import express
 from mosar.models.head.expression_sampling import sample_expression
 from mosar.models.head.morph import neutral
 from mosar.models.morphable import pretrained
-from mosar.models.morphable.fitting import Faces, Gaussian, Observed, Recovery, photograph, scan
+from mosar.models.morphable.fitting import Faces, Gaussian, LandmarkObservations, MapEstimator, photograph, scan
 from mosar.models.morphable.mixture import Mixture
 from mosar.models.morphable.network import Morphable
 from mosar.models.morphable.pca import Pca
-from mosar.models.morphable.synthetic_people import draw
+from mosar.models.morphable.synthetic_people import sample_people
 from mosar.models.stages.morphable.stage import POOL_SEED
 from mosar.platform import storage
 
@@ -118,8 +118,8 @@ def evaluate(config: Config) -> dict[str, Any]:
         ),
     }
     mixture, gaussian = _priors(model, pca, faces, head, config)
-    found: dict[str, Callable[[Observed, float], Tensor]] = {
-        "vae": Recovery(model, faces, mixture),
+    found: dict[str, Callable[[LandmarkObservations, float], Tensor]] = {
+        "vae": MapEstimator(model, faces, mixture),
         "pca": lambda o, w: pca.most_likely(faces, o, gaussian, w),
     }
     for kind, observe in (("prior", photograph), ("scan_prior", scan)):
@@ -141,7 +141,7 @@ def evaluate(config: Config) -> dict[str, Any]:
 
 def _model(config: Config, head: Head) -> Morphable:
     if config.weights is None:
-        return pretrained.read(head)
+        return pretrained.load(head)
     stage, module = stages.trained(storage.join(storage.root(config.storage), "runs", config.weights))
     if not isinstance(module, Morphable) or getattr(stage, "head").digest != head.digest:  # noqa: B009
         raise ConfigError(f"weights: {config.weights} is no run of stage morphable on the head {head.name}")
@@ -151,16 +151,16 @@ def _model(config: Config, head: Head) -> Morphable:
 def _training(head: Head, faces: Faces, count: int) -> tuple[Tensor, Tensor]:
     """Neutral meshes, and what expressions add to them, on the face (n, f, 3)."""
     neutrals, offsets = [], []
-    for some in draw(head, count, POOL_SEED):
+    for some in sample_people(head, count, POOL_SEED):
         neutrals.append(faces.of(some.neutral_nv3))
         offsets.append(faces.of(some.meshes()) - neutrals[-1])
     return torch.cat(neutrals), torch.cat(offsets)
 
 
 def _subjects(head: Head, first: int, count: int) -> Subjects:
-    from mosar.datasets.virtual_stage.subjects import sample_person
+    from mosar.datasets.virtual_stage.subjects import sample_subject
 
-    people = [sample_person(head, seed) for seed in range(first, first + count)]
+    people = [sample_subject(head, seed) for seed in range(first, first + count)]
     archetype, mode = (torch.from_numpy(np.stack([getattr(p, n) for p in people])) for n in ("archetype_a", "mode_m"))
     weights = np.stack([sample_expression(head, np.random.default_rng(p.seed)) for p in people])
     rest, expression = neutral(head, archetype, mode), torch.from_numpy(weights)
@@ -181,7 +181,7 @@ def _priors(model: Morphable, pca: Pca, faces: Faces, head: Head, config: Config
     generator = torch.Generator().manual_seed(0)
     codes: tuple[list[Tensor], ...] = ([], [])
     coefficients = []
-    for some in draw(head, config.people, POOL_SEED):
+    for some in sample_people(head, config.people, POOL_SEED):
         meshes = some.meshes()
         coefficients.append(pca.coefficients(faces.of(some.neutral_nv3), faces.of(meshes)))
         for drawn, (mean, log_variance) in zip(codes, model.encode(some.neutral_nv3, meshes), strict=True):
@@ -190,7 +190,9 @@ def _priors(model: Morphable, pca: Pca, faces: Faces, head: Head, config: Config
     return identity.beside(expression), Gaussian.of(torch.cat(coefficients))
 
 
-def _tuned(recover: Callable[[Observed, float], Tensor], observed: Observed, truth_nf3: Tensor) -> float:
+def _tuned(
+    recover: Callable[[LandmarkObservations, float], Tensor], observed: LandmarkObservations, truth_nf3: Tensor
+) -> float:
     errors = [_distance(recover(observed, weight), truth_nf3) for weight in _WEIGHTS]
     return _WEIGHTS[int(np.argmin(errors))]
 

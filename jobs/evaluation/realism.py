@@ -61,16 +61,16 @@ def evaluate(config: Config) -> dict[str, Any]:
 def captures(count: int, renderer: Renderer = "fast", size: int = 192) -> list[Pictures]:
     """Pictures (size, size, 3) sRGB of people of no data set, turned little from the camera, under any light."""
     from mosar.datasets.virtual_stage import skin
-    from mosar.datasets.virtual_stage.capture import Stage, capture
-    from mosar.datasets.virtual_stage.subjects import sample_person
+    from mosar.datasets.virtual_stage.capture import VirtualStage, capture
+    from mosar.datasets.virtual_stage.subjects import sample_subject
     from mosar.datasets.virtual_stage.uv_regions import atlas
     from mosar.models.head import load_head
 
     head = load_head()
-    stage = Stage(head, 256, size, (*lights.TRAIN_LIGHTS, *lights.HELD_OUT_LIGHTS), renderer)
+    stage = VirtualStage(head, 256, size, (*lights.TRAIN_LIGHTS, *lights.HELD_OUT_LIGHTS), renderer)
     found: list[Pictures] = []
     for seed in range(_FIRST, _FIRST + count):
-        person = sample_person(head, seed)
+        person = sample_subject(head, seed)
         sample, _ = capture(stage, person, skin.paint(atlas(head, 256), person), 0)
         found.append(sample["image"])
     return found
@@ -78,7 +78,7 @@ def captures(count: int, renderer: Renderer = "fast", size: int = 192) -> list[P
 
 def portraits(count: int, size: int = 192) -> tuple[list[Pictures], str | None]:
     """As many official portraits, cropped as captures are; or none, and the reason."""
-    from mosar.datasets.in_the_wild import wild_sample
+    from mosar.datasets.in_the_wild import in_the_wild_sample
     from mosar.datasets.landmarks import Detector
 
     folder = os.environ.get("MOSAR_PORTRAITS")
@@ -91,7 +91,7 @@ def portraits(count: int, size: int = 192) -> tuple[list[Pictures], str | None]:
             if len(found) == count:
                 break
             try:
-                found.append(wild_sample(paths[index].read_bytes(), detector, size)["image"])
+                found.append(in_the_wild_sample(paths[index].read_bytes(), detector, size)["image"])
             except PhotographError:
                 continue
     return (found, None) if len(found) >= 2 * _FOLDS else ([], f"{folder} holds only {len(found)} faces")

@@ -29,7 +29,7 @@ class Result:
 
     @property
     def order(self) -> bool:
-        return bool(self.summary["order"] == self.wanted["order"])
+        return bool(self.summary["sample_order_hash"] == self.wanted["sample_order_hash"])
 
     @property
     def loss_difference(self) -> float | None:

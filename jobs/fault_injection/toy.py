@@ -68,7 +68,7 @@ class Stage:
     def build(self, parents: Mapping[str, nn.Module]) -> Toy:
         return Toy()
 
-    def calibrate(self, module: nn.Module, batches: Iterable[Batch]) -> None:
+    def fit_statistics(self, module: nn.Module, batches: Iterable[Batch]) -> None:
         mean_c = torch.cat([batch["labelled"]["x"] for batch in batches]).mean(0)
         module.load_state_dict({"mean_c": mean_c}, strict=False)
 
@@ -82,7 +82,7 @@ class Stage:
     def metrics(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         return {"loss": (module(batch["labelled"]["x"]) - batch["labelled"]["y"]).square().mean()}
 
-    def blind(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
+    def baseline(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         return batch["labelled"]["y"].square().mean()
 
     def preview(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:

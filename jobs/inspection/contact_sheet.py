@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosar.datasets import schema
-from mosar.jobs.inspection.dataset_stats import spread
+from mosar.jobs.inspection.dataset_stats import evenly_over
 from mosar.platform import storage
 from mosar.platform.data import shards
 from mosar.platform.data.manifest import Manifest
@@ -35,8 +35,8 @@ def contact_cells(found: Manifest) -> list[NDArray[np.uint8]]:
     from mosar.datasets.crop import resize_area
 
     cells = []
-    for shard, _, indices in spread(found, COLUMNS * ROWS // 2):
-        for members in shards.read(found.shard_location(shard), found.extents(shard, indices)):
+    for shard, _, indices in evenly_over(found, COLUMNS * ROWS // 2):
+        for members in shards.read_samples(found.shard_location(shard), found.extents(shard, indices)):
             stems = ("image", "diffuse") if schema.kind_of(members) == "stage" else ("image",)
             cells += [np.asarray(resize_area(schema.decode_member(members, s), CELL), np.uint8) for s in stems]
     return cells

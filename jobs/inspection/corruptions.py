@@ -127,7 +127,7 @@ def _replace(stem: str, change: Callable[[Any], Any]) -> Callable[[Place], Injec
     """Decode a member, change its value, encode it again."""
 
     def damage(at: Place) -> Injected:
-        (members,) = shards.read(str(at.path), [at.victim])
+        (members,) = shards.read_samples(str(at.path), [at.victim])
         value = change(schema.decode_member(members, stem))
         return _rewrite(at, None, schema.encode({stem: value}))
 
@@ -193,7 +193,7 @@ def _rewrite(
     rows = table.to_pylist()
     own = {r["key"]: r for r in rows if r["shard"] == row.name}
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for extent, members in zip(extents, shards.read(str(at.path), extents), strict=True):
+        for extent, members in zip(extents, shards.read_samples(str(at.path), extents), strict=True):
             named: Members = [(f"{extent.key}.{m}", content) for m, content in members.items()]
             if extent.key == where.key:
                 kept = [(f"{extent.key}.{m}", changes.get(m, content)) for m, content in members.items()]

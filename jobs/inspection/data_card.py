@@ -104,8 +104,8 @@ def _recipe(recipe: Mapping[str, Any]) -> str:
 def _sheets(found: Manifest) -> str:
     pictures: list[NDArray[np.uint8]] = []
     maps: list[NDArray[np.uint8]] = []
-    for number, (shard, _, indices) in enumerate(dataset_stats.spread(found, _PHOTOGRAPHS)):
-        for members in shards.read(found.shard_location(shard), found.extents(shard, indices)):
+    for number, (shard, _, indices) in enumerate(dataset_stats.evenly_over(found, _PHOTOGRAPHS)):
+        for members in shards.read_samples(found.shard_location(shard), found.extents(shard, indices)):
             pictures.append(_cell(schema.decode_member(members, "image")))
             if schema.kind_of(members) == "stage" and len(maps) < _PEOPLE * 6 and number % 2 == 0:
                 maps += [_cell(_shown(members, stem)) for stem in ("image", *schema.MAPS)]

@@ -49,12 +49,12 @@ class Fact:
 
 def gather(found: Manifest, most: int, concurrency: int = 0) -> list[Fact]:
     """Facts of at most ``most`` samples, spread evenly over the data set, in its order."""
-    picked = spread(found, most)
+    picked = evenly_over(found, most)
     work = functools.partial(_of_shard, found.location)
     return [fact for facts in streamed(picked, work, concurrency) for fact in facts]
 
 
-def spread(found: Manifest, most: int) -> list[tuple[int, str, tuple[int, ...]]]:
+def evenly_over(found: Manifest, most: int) -> list[tuple[int, str, tuple[int, ...]]]:
     """Shard numbers, their splits, and numbers of samples in them, evenly over the data set."""
     rows = found.shards()
     sizes = np.array([row.samples for row in rows])
@@ -82,7 +82,7 @@ def _of_shard(location: str, picked: tuple[int, str, tuple[int, ...]]) -> list[F
     shard, split, indices = picked
     found = open_manifest(location)
     extents = found.extents(shard, indices)
-    read = shards.read(found.shard_location(shard), extents)
+    read = shards.read_samples(found.shard_location(shard), extents)
     return [_fact(extent.key, split, members) for extent, members in zip(extents, read, strict=True)]
 
 

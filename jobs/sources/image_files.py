@@ -40,7 +40,7 @@ class Picture:
         return PurePosixPath(self.label.replace("#", "/")).parent.as_posix().removeprefix(".")
 
 
-def find(folder: str) -> list[Picture]:
+def find_image_files(folder: str) -> list[Picture]:
     """All pictures below a folder (or URI), by file and then as they lie in it; only tables of contents are read.
 
     Raises:
@@ -57,7 +57,7 @@ def find(folder: str) -> list[Picture]:
     return found
 
 
-def read(picture: Picture) -> bytes:
+def read_image_file(picture: Picture) -> bytes:
     """The picture's bytes. Raises DataError where it is not there any more."""
     if picture.place is None:
         return storage.read_bytes(picture.file)

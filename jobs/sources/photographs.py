@@ -93,7 +93,7 @@ def tasks(
 def produce(location: str, task: Task) -> Iterator[Record]:
     """The records of a shard; what was left out, and why, is written to ``left_out/`` of the data set."""
     from mosar.datasets import schema
-    from mosar.datasets.in_the_wild import wild_sample
+    from mosar.datasets.in_the_wild import in_the_wild_sample
     from mosar.datasets.landmarks import Detector
     from mosar.datasets.quality import Quality
 
@@ -101,7 +101,7 @@ def produce(location: str, task: Task) -> Iterator[Record]:
     with Detector() as detector:
         for picture, subject in zip(task.pictures, task.subjects, strict=True):
             try:
-                sample = wild_sample(image_files.read(picture), detector, task.image_size)
+                sample = in_the_wild_sample(image_files.read_image_file(picture), detector, task.image_size)
             except PhotographError as error:
                 left_out[picture.label] = str(error).partition(";")[0]
                 continue
@@ -133,7 +133,7 @@ def _hash(location: str, chunk: Sequence[Picture]) -> list[str]:
     found = []
     for picture in chunk:
         try:
-            found.append(perceptual_hash(read_photograph(image_files.read(picture))).hex())
+            found.append(perceptual_hash(read_photograph(image_files.read_image_file(picture))).hex())
         except PhotographError:
             found.append("")  # the second pass says why
     storage.write_json(where, found)

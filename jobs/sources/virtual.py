@@ -95,8 +95,8 @@ def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record
 
     from mosar.datasets.virtual_stage import skin
     from mosar.datasets.virtual_stage.camera_pipeline import snapshot
-    from mosar.datasets.virtual_stage.capture import Stage, capture
-    from mosar.datasets.virtual_stage.subjects import sample_person
+    from mosar.datasets.virtual_stage.capture import VirtualStage, capture
+    from mosar.datasets.virtual_stage.subjects import sample_subject
     from mosar.datasets.virtual_stage.uv_regions import atlas
     from mosar.models.head import load_head
 
@@ -104,11 +104,11 @@ def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record
     head = load_head(head_path)
     names = lights.TRAIN_LIGHTS if task.split == "train" else lights.HELD_OUT_LIGHTS
     for seed in range(task.first, task.first + task.count):
-        person = sample_person(head, seed)
+        person = sample_subject(head, seed)
         painted = skin.paint(atlas(head, task.map_size), person)
         for number in range(task.captures):
             allowed = task.lights[number : number + 1] or names
-            stage = Stage(head, task.map_size, task.image_size, allowed, _renderer(task, seed, number))
+            stage = VirtualStage(head, task.map_size, task.image_size, allowed, _renderer(task, seed, number))
             sample, linear = capture(stage, person, painted, number)
             if task.kind == "wild":
                 sample = snapshot(sample, linear, seed * 1000 + number)

@@ -33,7 +33,7 @@ class Eye:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Behaviour:
+class ExpressionModel:
     """Constants of a head, see :func:`express`.
 
     Attributes:
@@ -66,7 +66,7 @@ def express(head: Head, neutral_bv3: Tensor, expression_be: Tensor) -> Tensor:
     it, however long the person's own jaw is; eyeballs turn without change of shape; lids keep the distance from the
     eyeball that they have at rest, or 0.4 mm if that is less.
     """
-    b = behaviour(head, neutral_bv3.device, neutral_bv3.dtype)
+    b = expression_model(head, neutral_bv3.device, neutral_bv3.dtype)
     size_bv1 = (_sizes(neutral_bv3[:, b.face_k], b.near_ak) / b.size_a) @ b.blend_va.T
     size_bv1 = size_bv1[..., None]
     moved_bv3 = neutral_bv3 + size_bv1 * torch.tensordot(expression_be, b.expressions_ev3, dims=1)
@@ -78,7 +78,7 @@ def express(head: Head, neutral_bv3: Tensor, expression_be: Tensor) -> Tensor:
 
 
 @functools.lru_cache(maxsize=8)
-def behaviour(head: Head, device: torch.device, dtype: torch.dtype) -> Behaviour:
+def expression_model(head: Head, device: torch.device, dtype: torch.dtype) -> ExpressionModel:
     """The constants of a head, read off its arrays once."""
     names = head.expression_names
     template_v3 = head.template_v3.astype(np.float64)
@@ -96,7 +96,7 @@ def behaviour(head: Head, device: torch.device, dtype: torch.dtype) -> Behaviour
         return torch.tensor(np.asarray(values), device=device, dtype=dtype)
 
     face_1k3 = torch.tensor(template_v3[None, face_k])
-    return Behaviour(
+    return ExpressionModel(
         expressions_ev3=constant(expressions_ev3),
         face_k=torch.tensor(face_k, device=device),
         near_ak=constant(near_ak),
@@ -132,7 +132,7 @@ def _sizes(points_bk3: Tensor, near_ak: Tensor) -> Tensor:
     return (square_ba - mean_ba3.square().sum(-1)).clamp(min=1e-6).sqrt()
 
 
-def _turn_jaw(b: Behaviour, neutral_bv3: Tensor, size_b1: Tensor, weight_b: Tensor) -> Tensor:
+def _turn_jaw(b: ExpressionModel, neutral_bv3: Tensor, size_b1: Tensor, weight_b: Tensor) -> Tensor:
     """Offsets (B V 3) of turning about the hinge, which is the further away the larger the face."""
     arm_bv2 = neutral_bv3[..., 1:] - size_b1[:, None] * b.hinge_2
     return torch.nn.functional.pad(_turned(arm_bv2, weight_b[:, None] * b.turn_v), (1, 0))

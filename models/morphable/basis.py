@@ -47,7 +47,7 @@ class Basis(nn.Module):
         weighted = (offsets_bv3 - self.mean_v3) * self.weight_v[:, None]
         return weighted.flatten(1) @ self.rows_kv3.flatten(1).T / self.variance_k
 
-    def spread(self, coefficients_bk: Tensor, vertices_n: Tensor | None = None) -> Tensor:
+    def to_vertices(self, coefficients_bk: Tensor, vertices_n: Tensor | None = None) -> Tensor:
         """Offsets from the mean (b, v, 3), or those of the given vertices only (b, n, 3)."""
         rows = self.rows_kv3 if vertices_n is None else self.rows_kv3[:, vertices_n]
         return (coefficients_bk @ rows.flatten(1)).unflatten(1, (-1, 3))

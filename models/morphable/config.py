@@ -32,9 +32,9 @@ class Config:
     pooled: int = 8  # vertices that each part is pooled to before its latents
     decoder_vertices: int = 128
     texture_size: int = 64  # of the coarse reflectance texture
-    drawn: int = 0  # people drawn from the head's own identities and expressions that join every batch
-    drawn_calibrate: int = 0  # the same, for the principal components
-    drawn_pool: int = 16384  # people that are drawn in all, and then met again
+    synthetic_per_batch: int = 0  # people drawn from the head's own identities and expressions that join every batch
+    synthetic_statistics: int = 0  # the same, for the principal components
+    synthetic_pool: int = 16384  # people that are drawn in all, and then met again
     loss_vertices: int = 512  # drawn anew in every step; those of the face have weight one
     off_face: float = 0.1  # weight of the other vertices
     swap_weight: float = 0.5  # of drawn people with another's expression code
@@ -49,9 +49,16 @@ class Config:
             codes, basis = getattr(self, f"{part}_codes"), getattr(self, f"{part}_basis")
             if basis < codes:
                 raise ConfigError(f"model.{part}_basis: got {basis}, expected at least {part}_codes ({codes})")
-        for name in ("kl_weight", "drawn", "drawn_calibrate", "off_face", "swap_weight", "neutral_weight"):
+        for name in (
+            "kl_weight",
+            "synthetic_per_batch",
+            "synthetic_statistics",
+            "off_face",
+            "swap_weight",
+            "neutral_weight",
+        ):
             if getattr(self, name) < 0:
                 raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected 0 or more")
-        for name in ("loss_vertices", "drawn_pool"):
+        for name in ("loss_vertices", "synthetic_pool"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected at least 1")

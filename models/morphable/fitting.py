@@ -49,7 +49,7 @@ class Faces:
 
 
 @dataclass(frozen=True)
-class Observed:
+class LandmarkObservations:
     """Coordinates of landmarks, with noise.
 
     Attributes:
@@ -87,7 +87,7 @@ class Gaussian:
         return Gaussian(samples.mean(dim=0), torch.linalg.inv(torch.cov(samples.T)))
 
 
-def photograph(faces: Faces, faces_nf3: Tensor, count: int, noise_mm: float, seed: int) -> Observed:
+def photograph(faces: Faces, faces_nf3: Tensor, count: int, noise_mm: float, seed: int) -> LandmarkObservations:
     """``count`` of the landmarks that face a distant camera whose place is known, others for each person.
 
     It stands up to 40 degrees to either side. Depth remains unseen, as does the far cheek.
@@ -101,7 +101,7 @@ def photograph(faces: Faces, faces_nf3: Tensor, count: int, noise_mm: float, see
     return _observed(faces, faces_nf3, axes_n23, facing_nl, count, noise_mm, generator)
 
 
-def scan(faces: Faces, faces_nf3: Tensor, count: int, noise_mm: float, seed: int) -> Observed:
+def scan(faces: Faces, faces_nf3: Tensor, count: int, noise_mm: float, seed: int) -> LandmarkObservations:
     """``count`` of all landmarks in three dimensions, others for each person."""
     generator = torch.Generator().manual_seed(seed)
     every_nl = torch.ones(len(faces_nf3), len(faces.normal_l3), dtype=torch.bool)
@@ -116,14 +116,14 @@ def _observed(
     count: int,
     noise_mm: float,
     generator: torch.Generator,
-) -> Observed:
+) -> LandmarkObservations:
     points_nla = torch.einsum("nlx,nax->nla", faces.landmarks(faces_nf3), axes_na3)
     points_nla = points_nla + noise_mm * torch.randn(points_nla.shape, generator=generator)
     order_nl = torch.rand(visible_nl.shape, generator=generator).where(visible_nl, torch.tensor(2.0)).argsort(dim=1)
-    return Observed(points_nla, visible_nl & (order_nl.argsort(dim=1) < count), axes_na3, noise_mm)
+    return LandmarkObservations(points_nla, visible_nl & (order_nl.argsort(dim=1) < count), axes_na3, noise_mm)
 
 
-class Recovery:
+class MapEstimator:
     """The most likely faces of a morphable model whose codes have a mixture of Gaussians as their prior.
 
     First comes the component with the most evidence, which has a closed form since the decoder is all but linear
@@ -136,7 +136,7 @@ class Recovery:
         self._used, self._corners = faces.vertices_f[faces.corners_l3].unique(return_inverse=True)
         self._points_cl3, self._slope_ckl3 = self._linear(prior.mean_ck.float())
 
-    def __call__(self, observed: Observed, weight: float) -> Tensor:
+    def __call__(self, observed: LandmarkObservations, weight: float) -> Tensor:
         """Faces (n, f, 3), mm; the prior's covariances are divided by ``weight``."""
         people = range(len(observed.seen_nl))
         root_ckk = torch.linalg.cholesky(self.prior.covariance_ckk / weight).float()

@@ -39,7 +39,7 @@ class Encoder(nn.Module):
         if self.spectral is not None:
             change = self.spectral(components_bm)
         if self.graph is not None:
-            change = self.graph(self.basis.spread(components_bm))
+            change = self.graph(self.basis.to_vertices(components_bm))
         if change is not None:
             of_mean, of_log_variance = change.chunk(2, dim=1)
             mean, log_variance = mean + of_mean, log_variance + of_log_variance
@@ -107,10 +107,12 @@ class Morphable(nn.Module):
         """(mean, log-variance) of the identity code and of the expression code; meshes in mm, head frame."""
         return self.encode_components(self.components(neutral_bv3, mesh_bv3))
 
-    def spread(self, components_bm: Tensor, vertices_n: Tensor | None = None) -> Tensor:
+    def to_vertices(self, components_bm: Tensor, vertices_n: Tensor | None = None) -> Tensor:
         """Offsets (b, v, 3) from the average mesh, mm, or of the given vertices only (b, n, 3)."""
         identity, expression = self._split(components_bm)
-        return self.identity.basis.spread(identity, vertices_n) + self.expression.basis.spread(expression, vertices_n)
+        return self.identity.basis.to_vertices(identity, vertices_n) + self.expression.basis.to_vertices(
+            expression, vertices_n
+        )
 
     def average(self) -> Tensor:
         """Mesh (v, 3) in mm with the average expression."""
@@ -122,12 +124,12 @@ class Morphable(nn.Module):
         average = self.average()
         if vertices_n is not None:
             average, added = average[vertices_n], None if added is None else added[:, vertices_n]
-        mesh = average + self.spread(components, vertices_n)
+        mesh = average + self.to_vertices(components, vertices_n)
         return mesh if added is None else mesh + added
 
     def decode_linear(self, identity_bk: Tensor, expression_bk: Tensor) -> Tensor:
         """As :meth:`decode`, without the non-linear residual."""
-        return self.average() + self.spread(self.decoder.linear(torch.cat([identity_bk, expression_bk], dim=1)))
+        return self.average() + self.to_vertices(self.decoder.linear(torch.cat([identity_bk, expression_bk], dim=1)))
 
     def _split(self, components_bm: Tensor) -> tuple[Tensor, Tensor]:
         identity, expression = components_bm.split([self.config.identity_basis, self.config.expression_basis], dim=1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mosar.models.morphable.fitting import Faces, Gaussian, Observed
+from mosar.models.morphable.fitting import Faces, Gaussian, LandmarkObservations
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Pca:
         """(n, f, 3)."""
         return self.mean_2f3.sum(dim=0) + torch.tensordot(coefficients_nk, self.rows_kf3, dims=1)
 
-    def most_likely(self, faces: Faces, observed: Observed, prior: Gaussian, weight: float) -> Tensor:
+    def most_likely(self, faces: Faces, observed: LandmarkObservations, prior: Gaussian, weight: float) -> Tensor:
         """The mode of the posterior, in closed form; meshes (n, f, 3)."""
         basis_kl3 = faces.landmarks(self.rows_kf3).double()
         average_l3 = faces.landmarks(self.mean_2f3.sum(dim=0)[None])[0].double()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save as to_bytes
 
 from mosar.config import parse, to_mapping
 from mosar.errors import DataError
@@ -17,11 +17,11 @@ from mosar.models.morphable.network import Morphable
 DEFAULT_PATH = Path(__file__).parent / "data" / "makehuman.safetensors"
 
 
-def read(head: Head, path: Path = DEFAULT_PATH) -> Morphable:
+def load(head: Head, path: Path = DEFAULT_PATH) -> Morphable:
     """The model, in evaluation mode.
 
     Raises:
-        DataError: the file is not there, is none of :func:`write`, or belongs to another head.
+        DataError: the file is not there, is none of :func:`save`, or belongs to another head.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -39,7 +39,7 @@ def read(head: Head, path: Path = DEFAULT_PATH) -> Morphable:
     return module.eval().requires_grad_(False)
 
 
-def write(module: Morphable, head: Head, path: Path = DEFAULT_PATH) -> None:
+def save(module: Morphable, head: Head, path: Path = DEFAULT_PATH) -> None:
     """Write atomically; the same model gives the same bytes."""
     # Means are of the size of a head: half precision would round them to a tenth of a millimetre.
     tensors = {
@@ -47,7 +47,7 @@ def write(module: Morphable, head: Head, path: Path = DEFAULT_PATH) -> None:
         for name, value in module.state_dict().items()
     }
     about = json.dumps({"head": head.digest, "model": to_mapping(module.config)}, sort_keys=True)
-    content = save(tensors, {"about": about})
+    content = to_bytes(tensors, {"about": about})
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     with temporary.open("wb") as file:

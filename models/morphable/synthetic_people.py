@@ -16,7 +16,7 @@ CHUNK = 256
 
 
 @dataclass(frozen=True)
-class Drawn:
+class SyntheticPeople:
     """People: neutral meshes (n, v, 3), mm, and each one's expression weights (n, e)."""
 
     head: Head
@@ -32,17 +32,19 @@ class Drawn:
         return express(self.head, self.neutral_nv3.roll(-1, 0), self.expression_ne)
 
 
-def draw(head: Head, count: int, seed: int, device: torch.device | None = None) -> Iterator[Drawn]:
+def sample_people(head: Head, count: int, seed: int, device: torch.device | None = None) -> Iterator[SyntheticPeople]:
     """``count`` people in chunks; see :func:`draw_chunk`."""
     for number, first in enumerate(range(0, count, CHUNK)):
-        yield draw_chunk(head, number, seed, device, min(CHUNK, count - first))
+        yield sample_chunk(head, number, seed, device, min(CHUNK, count - first))
 
 
-def draw_chunk(head: Head, number: int, seed: int, device: torch.device | None = None, size: int = CHUNK) -> Drawn:
+def sample_chunk(
+    head: Head, number: int, seed: int, device: torch.device | None = None, size: int = CHUNK
+) -> SyntheticPeople:
     """The ``number``-th people of a seed."""
     rng = np.random.default_rng([seed, number])
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     people = [sample_identity(head, generator) for _ in range(size)]
     weights_ne = np.stack([sample_expression(head, rng) for _ in range(size)])
     archetype, mode = (torch.stack([getattr(p, name) for p in people]).to(device) for name in ("archetype_a", "mode_m"))
-    return Drawn(head, neutral(head, archetype, mode), torch.from_numpy(weights_ne).to(device))
+    return SyntheticPeople(head, neutral(head, archetype, mode), torch.from_numpy(weights_ne).to(device))

@@ -20,7 +20,7 @@ from mosar.models.reconstruct.light_estimation import brightness, solve_light
 from mosar.models.reconstruct.refine import Fit, refine
 from mosar.models.shading import Material
 from mosar.models.texture_space import fill, shading
-from mosar.models.texture_space.fill import spread
+from mosar.models.texture_space.fill import pull_push
 from mosar.models.uv import Surface, chart, surface, to_world, unwrap
 
 STAGES = ("morphable", "geometry", "completion", "delight", "intrinsics", "normals")
@@ -134,7 +134,7 @@ class Reconstructor:
         reach = 2 * max(1, round(_RIM * self.map_size)) + 1
         hidden = max_pool2d(hidden_hw.to(map_bchw)[None, None], reach, stride=1, padding=reach // 2)
         inside = 1.0 - hidden
-        return spread(map_bchw * inside, inside)
+        return pull_push(map_bchw * inside, inside)
 
     def _light(self, maps: Maps, skin: Surface, fit: Fit, seen: Tensor, known: Tensor) -> tuple[Maps, Tensor]:
         """The encoder's light, brought to the one that best explains the seen texels, and the albedo to its scale."""

@@ -68,7 +68,11 @@ def refine(
         head, offsets
     )  # offsets are linear, so their landmarks are, and far fewer than vertices
     codes = [start.identity_bk.clone(), start.expression_bk.clone()]
-    corrections, turn, place = weight.new_zeros(1, len(offsets)), weight.new_zeros(1, 3), start.place_b3.clone()
+    corrections, turn, place = (
+        weight.new_zeros(1, len(offsets)),
+        weight.new_zeros(1, 3),
+        start.image_position_b3.clone(),
+    )
 
     def camera() -> Camera:
         return camera_of(_rotate(turn) @ start.rotation_b33, place, intrinsics_133, crop_size)

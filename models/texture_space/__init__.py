@@ -3,32 +3,32 @@
 from mosar.models.texture_space.average_skin import AverageSkin
 from mosar.models.texture_space.camera_degradation import degrade
 from mosar.models.texture_space.captured_skin import (
-    Maps,
-    Skin,
-    evenly_lit,
-    every,
+    CapturedMaps,
+    CapturedSkin,
+    light_normalized,
     radiance,
     read_maps,
     read_skin,
     shading,
+    subsample,
 )
-from mosar.models.texture_space.fill import Filled, fill, spread
+from mosar.models.texture_space.fill import Filled, fill, pull_push
 from mosar.models.texture_space.visibility_sampling import random_eyes, random_known
 
 __all__ = [
     "AverageSkin",
+    "CapturedMaps",
+    "CapturedSkin",
     "Filled",
-    "Maps",
-    "Skin",
     "degrade",
-    "evenly_lit",
-    "every",
     "fill",
+    "light_normalized",
+    "pull_push",
     "radiance",
     "random_eyes",
     "random_known",
     "read_maps",
     "read_skin",
     "shading",
-    "spread",
+    "subsample",
 ]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from mosar.models.shading import sh
-from mosar.models.texture_space.captured_skin import Skin, evenly_lit
+from mosar.models.texture_space.captured_skin import CapturedSkin, light_normalized
 from mosar.models.vectors import unit
 
 _BANDS = 3  # they carry 99 % of irradiance
@@ -41,18 +41,18 @@ class AverageSkin(nn.Module):
         self.register_buffer("inside_11hw", torch.ones(1, 1, size, size))
 
     @torch.no_grad()
-    def fit(self, skins: Iterable[Skin]) -> None:
+    def fit(self, skins: Iterable[CapturedSkin]) -> None:
         """Means over batches of captures."""
         even, normal, count = torch.zeros_like(self.even_13hw), torch.zeros_like(self.normal_13hw), 0
         for skin in skins:
-            even += evenly_lit(skin).sum(dim=0, keepdim=True)
+            even += light_normalized(skin).sum(dim=0, keepdim=True)
             normal += skin.surface.normal_b3hw.sum(dim=0, keepdim=True)
             count += len(skin.diffuse_b3hw)
             self.inside_11hw.copy_(skin.inside_11hw)
         self.even_13hw.copy_(even / count)
         self.normal_13hw.copy_(unit(normal))
 
-    def like(self, texture_b3hw: Tensor, weight_b1hw: Tensor) -> tuple[Tensor, Tensor]:
+    def fit_lighting(self, texture_b3hw: Tensor, weight_b1hw: Tensor) -> tuple[Tensor, Tensor]:
         """The average skin lit as the texture is (b, 3, h, w), and its shading: irradiance / pi (b, 3, h, w).
 
         Bands 0 to 2 of the light that minimises ``|even * shading - texture|^2`` (ridge regression). How bright and of
@@ -76,7 +76,7 @@ class AverageSkin(nn.Module):
         lit = (_basis(normal)[:, None] @ light)[..., 0].unflatten(-1, size).clamp_min(_DARK)
         return even * lit, lit
 
-    def under(self, texture_b3hw: Tensor, weight_b1hw: Tensor, shading_b3hw: Tensor) -> Tensor:
+    def shade_with(self, texture_b3hw: Tensor, weight_b1hw: Tensor, shading_b3hw: Tensor) -> Tensor:
         """The average skin (b, 3, h, w) under a given shading, with the one gain a channel that makes it most like
         the texture where ``weight_b1hw`` counts.
         """

@@ -22,7 +22,7 @@ _SEEN = 0.35  # cosine between normal and view from which on a texel is seen wel
 
 
 @dataclass(frozen=True, eq=False)
-class Maps:
+class CapturedMaps:
     """Maps of captures, linear.
 
     Attributes:
@@ -41,7 +41,7 @@ class Maps:
 
 
 @dataclass(frozen=True, eq=False)
-class Skin(Maps):
+class CapturedSkin(CapturedMaps):
     """Maps of captures, and where their texels lie.
 
     Attributes:
@@ -53,11 +53,11 @@ class Skin(Maps):
     surface: Surface
 
 
-def read_maps(sample: Mapping[str, Tensor], head: Head) -> Maps:
+def read_maps(sample: Mapping[str, Tensor], head: Head) -> CapturedMaps:
     """The five maps of a decoded light-stage batch."""
     diffuse = to_linear(sample["diffuse"] / 255.0)
     inside = chart(head, diffuse.shape[-1]).triangle_hw >= 0
-    return Maps(
+    return CapturedMaps(
         diffuse_b3hw=diffuse,
         specular_b1hw=sample["specular"] / 255.0,
         ao_b1hw=sample["ao"] / 255.0,
@@ -67,14 +67,14 @@ def read_maps(sample: Mapping[str, Tensor], head: Head) -> Maps:
     )
 
 
-def read_skin(sample: Mapping[str, Tensor], head: Head) -> Skin:
+def read_skin(sample: Mapping[str, Tensor], head: Head) -> CapturedSkin:
     """The captures of a decoded light-stage batch with its mesh and all five maps."""
     maps = read_maps(sample, head)
     points = surface(chart(head, maps.diffuse_b3hw.shape[-1]), head, sample["mesh"])
-    return Skin(**vars(maps), world_normal_b3hw=to_world(points, maps.tangent_normal_b3hw), surface=points)
+    return CapturedSkin(**vars(maps), world_normal_b3hw=to_world(points, maps.tangent_normal_b3hw), surface=points)
 
 
-def radiance(skin: Skin, light_blc: Tensor, eye_b3: Tensor) -> Tensor:
+def radiance(skin: CapturedSkin, light_blc: Tensor, eye_b3: Tensor) -> Tensor:
     """What a camera at ``eye_b3`` (mm, head frame) would see of every texel (b, 3, h, w): at least 0; 0 off the chart.
 
     A texel that the camera sees at grazing angle, or cannot see, is shown as if the camera had gone round until it saw
@@ -90,7 +90,7 @@ def radiance(skin: Skin, light_blc: Tensor, eye_b3: Tensor) -> Tensor:
     return seen.mT.unflatten(-1, views.shape[-2:]).clamp_min(0.0) * skin.inside_11hw
 
 
-def evenly_lit(maps: Maps) -> Tensor:
+def light_normalized(maps: CapturedMaps) -> Tensor:
     """The light-normalised texture (b, 3, h, w), linear: white light of radiance one from everywhere, no camera.
 
     ``AO (rho + F0 a(1) + b(1))``: the shading's closed form under uniform light, each texel seen along its normal.
@@ -101,7 +101,7 @@ def evenly_lit(maps: Maps) -> Tensor:
     return maps.ao_b1hw * (maps.diffuse_b3hw + specular) * maps.inside_11hw
 
 
-def every(skin: Skin, stride: int) -> Skin:
+def subsample(skin: CapturedSkin, stride: int) -> CapturedSkin:
     """One texel of ``stride`` in rows and in columns: what is dear to compute everywhere, and smooth, is sampled."""
 
     def thin(value: Tensor | Surface) -> Any:
@@ -109,7 +109,7 @@ def every(skin: Skin, stride: int) -> Skin:
             return value[..., ::stride, ::stride]
         return Surface(*(thin(v) for v in vars(value).values()))
 
-    return Skin(**{name: thin(value) for name, value in vars(skin).items()})
+    return CapturedSkin(**{name: thin(value) for name, value in vars(skin).items()})
 
 
 def shading(light_blc: Tensor, world_normal_b3hw: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ def fill(texture_bchw: Tensor, known_b1hw: Tensor) -> Filled:
     mirrored = known.flip(-1) * (1.0 - known)
     texture = torch.where(known > 0, texture_bchw, 0.0)
     mirror = (texture.flip(-1) + _difference(texture, known)).clamp(0.0, 1.0)
-    return Filled(spread(known * texture + mirrored * mirror, known + mirrored), known, mirrored)
+    return Filled(pull_push(known * texture + mirrored * mirror, known + mirrored), known, mirrored)
 
 
 def _difference(texture_bchw: Tensor, known_b1hw: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def _difference(texture_bchw: Tensor, known_b1hw: Tensor) -> Tensor:
     coarse = [max(1, n // _COARSE) for n in size]
     both = known_b1hw * known_b1hw.flip(-1)
     difference = interpolate(both * (texture_bchw - texture_bchw.flip(-1)), size=coarse, mode="area")
-    smooth = spread(difference, interpolate(both, size=coarse, mode="area"))
+    smooth = pull_push(difference, interpolate(both, size=coarse, mode="area"))
     return interpolate(smooth, size=size, mode="bilinear", align_corners=False)
 
 
@@ -63,7 +63,7 @@ def _feather(known_b1hw: Tensor) -> Tensor:
     return (2.0 * box - 1.0).clamp(0.0, 1.0) * known_b1hw
 
 
-def spread(weighted_bchw: Tensor, weight_b1hw: Tensor) -> Tensor:
+def pull_push(weighted_bchw: Tensor, weight_b1hw: Tensor) -> Tensor:
     """Pull-push (Gortler et al. 1996): maps times their weights, as full maps.
 
     Each hole takes the finest of coarser and coarser means that has a value; elsewhere values stay.
@@ -75,6 +75,6 @@ def spread(weighted_bchw: Tensor, weight_b1hw: Tensor) -> Tensor:
     coarse_weight = interpolate(weight_b1hw, size=half, mode="area")
     # More than a quarter of a texel's weight is as good as all of it: holes are filled by what is nearest.
     gain = (4.0 * coarse_weight).clamp_max(1.0) / coarse_weight.clamp_min(1e-8)
-    coarse = spread(interpolate(weighted_bchw, size=half, mode="area") * gain, coarse_weight * gain)
+    coarse = pull_push(interpolate(weighted_bchw, size=half, mode="area") * gain, coarse_weight * gain)
     smooth = interpolate(coarse, size=size, mode="bilinear", align_corners=False)
     return weighted_bchw + (1.0 - weight_b1hw).clamp_min(0.0) * smooth

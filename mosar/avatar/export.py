@@ -10,7 +10,7 @@ from trimesh.visual.material import PBRMaterial
 from mosar.avatar import gltf_morph_targets
 from mosar.avatar.avatar import Avatar
 from mosar.avatar.encode import map_arrays
-from mosar.avatar.render_mesh import LASHES, Drawn, drawn, vertices
+from mosar.avatar.render_mesh import LASHES, RenderMesh, render_mesh, render_vertices
 from mosar.models.head import Head, lashes
 from mosar.models.head.morph import morph_targets, vertex_normals
 
@@ -25,7 +25,7 @@ def glb(head: Head, avatar: Avatar) -> bytes:
     Every mesh has the person's own morph targets, one an expression. At the weights that the file starts with, the
     avatar's, its vertices are the avatar's.
     """
-    shape, whole = drawn(head), vertices(head, avatar.vertices_1v3.cpu())
+    shape, whole = render_mesh(head), render_vertices(head, avatar.vertices_1v3.cpu())
     normals = vertex_normals(whole, torch.from_numpy(shape.triangles_f3))[0].numpy()
     targets_ev3 = _targets(head, avatar)
     weights = np.array([avatar.expression.get(name, 0.0) for name in head.expression_names], np.float32)
@@ -49,7 +49,7 @@ def glb(head: Head, avatar: Avatar) -> bytes:
 def _targets(head: Head, avatar: Avatar) -> npt.NDArray[np.float32]:
     """Offsets (e, n, 3) of each expression at weight one on the avatar's neutral face, metres; least ones left out."""
     neutral = avatar.neutral_1v3.cpu()
-    offsets = (vertices(head, neutral + morph_targets(head, neutral)) - vertices(head, neutral)).numpy()
+    offsets = (render_vertices(head, neutral + morph_targets(head, neutral)) - render_vertices(head, neutral)).numpy()
     offsets[np.abs(offsets).max(axis=2) < _UNSEEN_MM] = 0.0
     return np.asarray(offsets * _METRES, np.float32)
 
@@ -93,7 +93,7 @@ def mtl(head: Head) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _split_seams(shape: Drawn, material: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _split_seams(shape: RenderMesh, material: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Distinct (vertex, uv) pairs (n, 2) of one material and its triangles (f, 3) in terms of them."""
     own = shape.material_f == material
     pairs = np.stack([shape.triangles_f3[own], shape.uv_triangles_f3[own]], axis=-1).reshape(-1, 2)

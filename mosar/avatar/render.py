@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, normalize
 
 from mosar.avatar.avatar import Avatar
-from mosar.avatar.render_mesh import LASHES, drawn, vertices
+from mosar.avatar.render_mesh import LASHES, render_mesh, render_vertices
 from mosar.models.camera import Camera, position, transform_image
 from mosar.models.colour import to_linear
 from mosar.models.head import Head, lashes
@@ -46,8 +46,8 @@ def render(
     height, width = size[0] * supersample, size[1] * supersample
     scale = torch.diag(torch.tensor([supersample, supersample, 1.0], device=light_1lc.device))
     camera = transform_image(camera, scale[None])
-    whole = vertices(head, avatar.vertices_1v3)
-    triangles = torch.from_numpy(drawn(head).triangles_f3).to(whole.device)
+    whole = render_vertices(head, avatar.vertices_1v3)
+    triangles = torch.from_numpy(render_mesh(head).triangles_f3).to(whole.device)
     visible = covered(rasterize(whole, triangles, camera, (height, width)), len(triangles))
     texels = _skin_texels(head, avatar)
     parts = [
@@ -63,7 +63,7 @@ def _shade(
     head: Head, whole_1v3: Tensor, camera: Camera, light_1lc: Tensor, texels_1chw: Tensor, visible: Covered
 ) -> Tensor:
     """Colour, one, and whether it is facial skin, of each covered pixel (n, 5)."""
-    shape, device = drawn(head), light_1lc.device
+    shape, device = render_mesh(head), light_1lc.device
     arrays = (shape.triangles_f3, shape.uv_triangles_f3, shape.material_f)
     triangles, uv_triangles, material_f = (torch.from_numpy(array).to(device) for array in arrays)
     uv = gather(visible, uv_triangles, torch.tensor(head.uv_w2, device=device)[None])

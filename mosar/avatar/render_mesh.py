@@ -15,8 +15,8 @@ Index = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
-    """Triangles (f, 3) into :func:`vertices`, and into the head's UV (the first, for lashes); their materials."""
+class RenderMesh:
+    """Triangles (f, 3) into :func:`render_vertices` and into the head's UV (lashes have its first); materials."""
 
     triangles_f3: Index
     uv_triangles_f3: Index
@@ -25,10 +25,10 @@ class Drawn:
 
 
 @functools.lru_cache(maxsize=8)
-def drawn(head: Head) -> Drawn:
+def render_mesh(head: Head) -> RenderMesh:
     """What is the same for all people on a head."""
     bars_g3 = lashes.bar_triangles(head)
-    return Drawn(
+    return RenderMesh(
         np.concatenate([head.triangles_f3, bars_g3 + len(head.template_v3)]),
         np.concatenate([head.uv_triangles_f3, np.zeros_like(bars_g3)]),
         np.concatenate([head.material_f, np.full(len(bars_g3), len(head.material_names))]),
@@ -36,6 +36,6 @@ def drawn(head: Head) -> Drawn:
     )
 
 
-def vertices(head: Head, vertices_bv3: Tensor) -> Tensor:
+def render_vertices(head: Head, vertices_bv3: Tensor) -> Tensor:
     """The head's vertices (b, v, 3), mm, followed by those of the lashes that grow on them."""
     return torch.cat([vertices_bv3, lashes.bars(head, vertices_bv3)], dim=1)

@@ -22,7 +22,9 @@ _BACKGROUND = 0.03  # linear
 _LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 
-def draw(head: Head, avatar: Avatar, photograph_hw3: Bytes, picture: Picture, lights: Mapping[str, Tensor]) -> Bytes:
+def avatar_sheet(
+    head: Head, avatar: Avatar, photograph_hw3: Bytes, picture: Picture, lights: Mapping[str, Tensor]
+) -> Bytes:
     """The sheet (h, w, 3), sRGB.
 
     Args:

@@ -73,7 +73,7 @@ def local_cluster(
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
     if shipped is not None:
         made = local_autoscaler.make(shipped, f"127.0.0.1:{gcs}", idle_s / 60)
-        (folder / "twin.yaml").write_text(json.dumps(made))  # JSON is YAML
+        (folder / "autoscaling.yaml").write_text(json.dumps(made))  # JSON is YAML
         command.append(f"--autoscaling-config={folder / 'autoscaling.yaml'}")
         logical_cpus = made["available_node_types"][local_autoscaler.HEAD]["resources"]["CPU"]
         environment |= {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}

@@ -15,7 +15,7 @@ from mosar.platform.storage import digest
 Indices = npt.NDArray[np.int64]
 
 
-class Order:
+class Sampler:
     """Shuffled order over shards that hold ``samples_n`` samples each."""
 
     def __init__(self, samples_n: Indices, seed: int, window: int = 16) -> None:

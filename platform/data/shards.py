@@ -66,7 +66,7 @@ def pack(records: Iterable[Record], where: str) -> tuple[bytes, list[Extent]]:
     return content, [Extent(k, at, size, zlib.crc32(view[at : at + size])) for k, (at, size) in places.items()]
 
 
-def read(location: str, extents: Iterable[Extent]) -> Iterator[dict[str, bytes]]:
+def read_samples(location: str, extents: Iterable[Extent]) -> Iterator[dict[str, bytes]]:
     """Members of each sample, in the order given (ascending offsets read fastest).
 
     Raises:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from mosar.errors import ConfigError, DataError
 from mosar.platform.data import ray_data_settings, shards
 from mosar.platform.data.manifest import open_manifest
-from mosar.platform.data.sampler import Order
+from mosar.platform.data.sampler import Sampler
 from mosar.platform.data.shards import Extent
 from mosar.platform.storage import digest
 
@@ -246,23 +246,23 @@ def _members(
 ) -> list[dict[str, bytes] | None]:
     """Members of each sample of one shard; None for each that cannot be read, where those are skipped."""
     try:
-        return list(shards.read(location, extents))
+        return list(shards.read_samples(location, extents))
     except DataError:
         if on_corrupt == "stop":
             raise
     found: list[dict[str, bytes] | None] = []
     for extent in extents:
         try:
-            found += shards.read(location, [extent])
+            found += shards.read_samples(location, [extent])
         except DataError:
             found.append(None)
     return found
 
 
 @lru_cache(maxsize=16)
-def _order(location: str, expected_digest: str, split: str, seed: int) -> tuple[npt.NDArray[np.int64], Order]:
+def _order(location: str, expected_digest: str, split: str, seed: int) -> tuple[npt.NDArray[np.int64], Sampler]:
     found = open_manifest(location, expected_digest).split(split)
-    return found.shard_n, Order(found.samples_n, seed)
+    return found.shard_n, Sampler(found.samples_n, seed)
 
 
 def _put(found: Arrays, source: Source, place: int, number: int, values: Arrays) -> None:

@@ -90,7 +90,7 @@ class Tracker:
             made = client.create_run(where, run_name=self._location.rsplit("/", 1)[-1])
             known[server] = made.info.run_id
             storage.write_json(note, known)
-            settings = [Param(key, value) for key, value in _flat(run.identity(self._location))]
+            settings = [Param(key, value) for key, value in _flat(run.fingerprint(self._location))]
             for first in range(0, len(settings), _PARAMETERS):
                 client.log_batch(known[server], params=settings[first : first + _PARAMETERS])
         return known[server]

@@ -19,7 +19,7 @@ _NO_CURVE = {"step", "time"}
 _DRAW_S = 60.0
 
 
-class Board:
+class EventFile:
     """The event file of the run at ``location``; :meth:`update` takes over what was added to the metrics."""
 
     def __init__(self, location: str) -> None:

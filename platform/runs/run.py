@@ -1,6 +1,6 @@
 """A run: a folder with a stable name that holds all there is to know of one training, and can be taken up again.
 
-identity.json   what decides the result: configuration, digests of the data and of the parents' weights
+fingerprint.json   what decides the result: configuration, digests of the data and of the parents' weights
 record.json     what it ran on: revision and digest of the code, package versions; an entry whenever they changed
 metrics.jsonl   a line every few steps
 previews/       pictures
@@ -27,13 +27,15 @@ if TYPE_CHECKING:
 
 _PACKAGES = ("ray", "torch", "numpy", "pyarrow", "numba", "easypytorch3d", "safetensors")
 METRICS = "metrics.jsonl"
-_IDENTITY, _RECORD, _SUMMARY, _WEIGHTS = "identity.json", "record.json", "summary.json", "weights.safetensors"
+_FINGERPRINT, _RECORD, _SUMMARY, _WEIGHTS = "fingerprint.json", "record.json", "summary.json", "weights.safetensors"
+_FORMER = "identity.json"
+"""What earlier versions called the fingerprint."""
 _PLACES = ("location", "path")
 _FOLDERS = ("mosar", "platform", "models", "datasets", "jobs")
 
 
-def begin(location: str, identity: Mapping[str, Any], without_effect: Sequence[str] = ()) -> bool:
-    """Make the run's folder, or take up the one there, if it is of the same identity; True where it was there.
+def begin(location: str, fingerprint: Mapping[str, Any], without_effect: Sequence[str] = ()) -> bool:
+    """Make the run's folder, or take up the one there, if it is of the same fingerprint; True where it was there.
 
     Where code or packages are not those that it last ran on, that is recorded, and a warning says so. For whoever has
     the run to itself (:mod:`mosar.platform.runs.run_lock`).
@@ -41,27 +43,29 @@ def begin(location: str, identity: Mapping[str, Any], without_effect: Sequence[s
     Raises:
         ConfigError: as :func:`check`.
     """
-    if not check(location, identity, without_effect):
+    if not check(location, fingerprint, without_effect):
         storage.write_json(storage.join(location, _RECORD), [_record()])
-        storage.write_json(storage.join(location, _IDENTITY), json.loads(json.dumps(identity)))
+        storage.write_json(storage.join(location, _FINGERPRINT), json.loads(json.dumps(fingerprint)))
         return False
     _record_changes(location)
     return True
 
 
-def check(location: str, identity: Mapping[str, Any], without_effect: Sequence[str] = ()) -> bool:
-    """Whether there is such a run; it must be of the same identity.
+def check(location: str, fingerprint: Mapping[str, Any], without_effect: Sequence[str] = ()) -> bool:
+    """Whether there is such a run; it must be of the same fingerprint.
 
     ``without_effect`` names dotted keys that may differ; so may every ``location`` and ``path``, which say where things
     are and not what they are.
 
     Raises:
-        ConfigError: another identity; the message shows what differs.
+        ConfigError: another fingerprint; the message shows what differs.
     """
-    where = storage.join(location, _IDENTITY)
+    where = storage.join(location, _FINGERPRINT)
+    if storage.exists(storage.join(location, _FORMER)):
+        raise ConfigError(f"run {location} was made by an earlier version ({_FORMER}); give another name (run=...)")
     if not storage.exists(where):
         return False
-    differences = config_diff.differences(storage.read_json(where), json.loads(json.dumps(identity)))
+    differences = config_diff.differences(storage.read_json(where), json.loads(json.dumps(fingerprint)))
     free = {*without_effect}
     lines = [f"{key}: {change}" for key, change in differences if key not in free and key.split(".")[-1] not in _PLACES]
     if lines:
@@ -72,9 +76,9 @@ def check(location: str, identity: Mapping[str, Any], without_effect: Sequence[s
     return True
 
 
-def identity(location: str) -> dict[str, Any]:
+def fingerprint(location: str) -> dict[str, Any]:
     """Raises DataError where there is no such run."""
-    found = storage.read_json(storage.join(location, _IDENTITY))
+    found = storage.read_json(storage.join(location, _FINGERPRINT))
     assert isinstance(found, dict)
     return found
 
@@ -131,21 +135,21 @@ class Tail:
 
     def __init__(self, location: str) -> None:
         self._where = storage.join(location, METRICS)
-        self._identity: int | None = None
+        self._inode: int | None = None
         self._offset = 0
         self._read = digest.of_bytes(b"")
-        """Where a file has no identity: digest of what was read of it."""
+        """Where a file has no inode: digest of what was read of it."""
 
     def read(self) -> tuple[list[dict[str, Any]], bool]:
         """Whole lines that were added; or all of them and True, where the file was written anew: a run was rewound."""
         if not storage.exists(self._where):
             return [], False
-        identity = storage.identity(self._where)
-        if identity is None:
+        inode = storage.inode(self._where)
+        if inode is None:
             return self._read_object()
-        anew = identity != self._identity
+        anew = inode != self._inode
         if anew:
-            self._identity, self._offset = identity, 0
+            self._inode, self._offset = inode, 0
         with storage.open_read(self._where) as file:
             file.seek(self._offset)
             content = file.read()

@@ -11,7 +11,7 @@ MANIFEST = "manifest.json"
 _FORMAT = 1
 
 
-def write(location: str, files: Mapping[str, bytes], about: Mapping[str, Any]) -> str:
+def write_files(location: str, files: Mapping[str, bytes], about: Mapping[str, Any]) -> str:
     """Write ``files`` (relative path -> content) and then the manifest, which makes the bundle valid.
 
     ``about`` is JSON-ready and is kept in the manifest. Returns the bundle's digest: that of the manifest.
@@ -49,7 +49,7 @@ def read_manifest(location: str) -> dict[str, Any]:
     return manifest
 
 
-def read(location: str) -> tuple[dict[str, bytes], dict[str, Any]]:
+def read_files(location: str) -> tuple[dict[str, bytes], dict[str, Any]]:
     """All files and ``about``, every byte verified.
 
     Raises:

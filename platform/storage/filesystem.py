@@ -80,7 +80,7 @@ def size(location: str) -> int:
     return int(fs.size(path))
 
 
-def identity(location: str) -> int | None:
+def inode(location: str) -> int | None:
     """A number that changes when a file is written anew but not when it is appended to; None where nobody knows."""
     return None if is_uri(location) else Path(location).stat().st_ino
 

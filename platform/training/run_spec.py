@@ -22,4 +22,4 @@ class RunSpec:
     validation: tuple[Source, ...]
     config: TrainConfig
     submission: str
-    identity: Mapping[str, Any]
+    fingerprint: Mapping[str, Any]

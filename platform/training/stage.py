@@ -47,7 +47,7 @@ class Stage(Protocol):
     def build(self, parents: Mapping[str, "nn.Module"]) -> "nn.Module":
         """The module, freshly initialised from torch's global generator, which the platform seeds."""
 
-    def calibrate(self, module: "nn.Module", batches: Iterable[Batch]) -> None:
+    def fit_statistics(self, module: "nn.Module", batches: Iterable[Batch]) -> None:
         """Put statistics of the data (means, PCA, standardisation) into the module's buffers."""
 
     def losses(self, module: "nn.Module", batch: Batch, generator: "torch.Generator") -> dict[str, "Tensor"]:
@@ -56,7 +56,7 @@ class Stage(Protocol):
     def metrics(self, module: "nn.Module", batch: Batch, generator: "torch.Generator") -> dict[str, "Tensor"]:
         """Named scalars on held-out data; ``loss`` is the held-out objective, with no adversarial part."""
 
-    def blind(self, module: "nn.Module", batch: Batch, generator: "torch.Generator") -> "Tensor":
+    def baseline(self, module: "nn.Module", batch: Batch, generator: "torch.Generator") -> "Tensor":
         """``loss`` of the best answer that ignores the input."""
 
     def preview(self, module: "nn.Module", batch: Batch, generator: "torch.Generator") -> "Tensor":

@@ -54,7 +54,7 @@ class TrainConfig:
         "skip": another one stands in, and it is counted. Held-out samples always stop the run.
     stall_s: a worker that finishes no step for so long, or does not get to its first, is ended, and the run taken up
         again.
-    trace: whether the metrics name all samples of all steps; "order", a hash over them, is always there.
+    trace: whether the metrics name all samples of all steps; "sample_order_hash", a hash over them, is always there.
     """
 
     steps: int

@@ -36,14 +36,14 @@ def prepare(
     data: Mapping[str, str],
     decoder: Decoder,
     config: TrainConfig,
-    identity: Mapping[str, Any],
+    fingerprint: Mapping[str, Any],
 ) -> RunSpec:
     """Check everything that can be checked before anything starts; nothing is written.
 
     Args:
         location: the run's folder.
         data: stream name -> location of its data set.
-        identity: JSON-ready: what else decides the result (model, parents); ``train`` and ``data`` are added.
+        fingerprint: JSON-ready: what else decides the result (model, parents); ``train`` and ``data`` are added.
 
     Raises:
         ConfigError: a stream without data, a batch that cannot be shared out, a run begun with another configuration.
@@ -66,7 +66,7 @@ def prepare(
 
     training, validation = sources("train", config.seed, True), sources("validation", 0, False)
     digests = {source.name: {"location": source.location, "digest": source.digest} for source in training}
-    full = {**identity, "stage": stage.name, "train": to_mapping(config) | {"slices": config.cut}, "data": digests}
+    full = {**fingerprint, "stage": stage.name, "train": to_mapping(config) | {"slices": config.cut}, "data": digests}
     run.check(location, full, _FREE)
     return RunSpec(location, build, training, validation, config, uuid.uuid4().hex, full)
 
@@ -126,7 +126,7 @@ def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
     )
     with run_lock.held(spec.location):
         # Again, and first thing: whoever had the run until now may have begun it with another configuration.
-        run.begin(spec.location, spec.identity, _FREE)
+        run.begin(spec.location, spec.fingerprint, _FREE)
         try:
             graceful_stop.call(trainer.fit, asked, spec.location, spec.submission)
         except TrainingFailedError as error:

@@ -85,7 +85,7 @@ class _Training:
         self.learner = Learner(self.config, self.stage, module, self.device, self.rank, self.world)
         self.held_out: list[Batch] = []
         self.rows: list[Tensor] = []
-        self.order, self.skipped = "", 0
+        self.sample_order_hash, self.skipped = "", 0
         self.notes: dict[str, Any] = {}
         """What of the run's history the checkpoint carries: held-out loss at the start, the best step."""
 
@@ -101,7 +101,7 @@ class _Training:
                 run.log(self.spec.location, {"step": step, "warning": warning})
         if step == 0:
             self._alive()
-            self._calibrate()
+            self._fit_statistics()
             self._alive()
             if self.rank == 0:
                 self._evaluate(0)
@@ -160,7 +160,7 @@ class _Training:
                         "wait_share": waited / took,
                         "workers": self.world,
                         "device": self.device.type,
-                        "order": self.order,
+                        "sample_order_hash": self.sample_order_hash,
                         "skipped": self.skipped,
                     }
                     if config.trace:
@@ -223,7 +223,7 @@ class _Training:
             torch.distributed.all_reduce(rows)
             rows = rows.cpu()
         for number, row in enumerate(rows, start=step - len(rows)):
-            self.order = digest.of_json([self.order, number, row.tolist()])
+            self.sample_order_hash = digest.of_json([self.sample_order_hash, number, row.tolist()])
         self.skipped += int((rows < 0).sum())
         return rows.flatten(1)
 
@@ -236,14 +236,14 @@ class _Training:
         metrics.SKIPPED.set(line["skipped"], run=name)
         metrics.WAIT_SHARE.set(line["wait_share"], run=name)
 
-    def _calibrate(self) -> None:
+    def _fit_statistics(self) -> None:
         """Rank 0 takes the statistics; the others get its module."""
         module = self.learner.module
         if self.rank == 0 and self.config.calibrate_batches:
             read = stream.batches(self.spec.training, range(self.config.calibrate_batches), [0], 1)
             self.learner.seed("calibrate")
             module.eval()
-            self.stage.calibrate(module, (self.learner.on_device(batch) for _, [batch] in read))
+            self.stage.fit_statistics(module, (self.learner.on_device(batch) for _, [batch] in read))
             module.train()
         self.learner.share()
 
@@ -265,11 +265,11 @@ class _Training:
 
     def _finish(self) -> None:
         module, generator = self.learner.evaluated(), self.learner.generator
-        blind = self._over_held_out(lambda batch: {"loss": self.stage.blind(module, batch, generator)})["loss"]
-        held_out = {"start": self.notes["start"], "end": self.notes["last"]["loss"], "blind": blind}
+        baseline = self._over_held_out(lambda batch: {"loss": self.stage.baseline(module, batch, generator)})["loss"]
+        held_out = {"start": self.notes["start"], "end": self.notes["last"]["loss"], "baseline": baseline}
         result = {"heldout": held_out, "metrics": self.notes["last"], "steps": self.config.steps}
         best = dict(zip(("step", "loss"), self.notes["best"], strict=True))
-        result |= {"order": self.order, "skipped": self.skipped, "best": best}
+        result |= {"sample_order_hash": self.sample_order_hash, "skipped": self.skipped, "best": best}
         run.finish(self.spec.location, dict(module.state_dict()), result)
 
     def _over_held_out(self, function: Any) -> dict[str, float]:
@@ -298,7 +298,7 @@ class _Training:
         ray.train.report({"step": step})
 
     def _save(self, step: int) -> None:
-        self.notes |= {"order": self.order, "skipped": self.skipped}
+        self.notes |= {"sample_order_hash": self.sample_order_hash, "skipped": self.skipped}
         best = self.notes.get("best", [step])[0]
         saved = checkpoint.Checkpoint(step, self.learner.tensors(), {"notes": self.notes})
         before = time.monotonic()
@@ -322,7 +322,7 @@ class _Training:
         found = found or checkpoint.load(self.spec.location, int(step))
         self.learner.load(found.tensors)
         self.notes = dict(found.state["notes"])
-        self.order, self.skipped = self.notes.get("order", ""), self.notes.get("skipped", 0)
+        self.sample_order_hash, self.skipped = self.notes.get("sample_order_hash", ""), self.notes.get("skipped", 0)
         return found.step
 
 

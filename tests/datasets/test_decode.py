@@ -4,7 +4,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mosar.datasets import schema
-from mosar.datasets.decode import FIELDS, Want, decode
+from mosar.datasets.decode import FIELDS, DecodeSpec, decode
 from mosar.errors import DataError
 
 STAGE = tuple(f for f in FIELDS if f != "blendshapes")
@@ -12,7 +12,7 @@ STAGE = tuple(f for f in FIELDS if f != "blendshapes")
 
 @pytest.mark.parametrize(("map_size", "crop_size"), [(64, 96), (32, 48), (100, 130)])
 def test_fields_have_the_shapes_of_the_contract(stage_sample, map_size, crop_size):
-    found = decode(schema.encode(stage_sample), Want(STAGE, map_size, crop_size, augment=True), seed=1)
+    found = decode(schema.encode(stage_sample), DecodeSpec(STAGE, map_size, crop_size, augment=True), seed=1)
     s, c = map_size, crop_size
     shapes = {
         "mesh": (100, 3), "neutral": (100, 3), "expression": (2,), "diffuse": (3, s, s), "specular": (1, s, s),
@@ -29,7 +29,7 @@ def test_fields_have_the_shapes_of_the_contract(stage_sample, map_size, crop_siz
 
 def test_nothing_changes_at_the_stored_size(stage_sample):
     members = schema.encode(stage_sample)
-    found = decode(members, Want(STAGE, 64, 96), seed=0)
+    found = decode(members, DecodeSpec(STAGE, 64, 96), seed=0)
     assert np.array_equal(found["diffuse"], stage_sample["diffuse"].transpose(2, 0, 1))
     assert np.array_equal(found["image"], schema.decode_member(members, "image").transpose(2, 0, 1))
     assert np.array_equal(found["mask"][0], stage_sample["mask"])
@@ -41,7 +41,7 @@ def test_nothing_changes_at_the_stored_size(stage_sample):
 def test_camera_and_landmarks_move_together(stage_sample, seed, size):
     """A point that projects onto a landmark in the stored crop does so in every crop."""
     members = schema.encode(stage_sample)
-    want = Want(("landmarks", "intrinsics"), 64, size, augment=True)
+    want = DecodeSpec(("landmarks", "intrinsics"), 64, size, augment=True)
     found = decode(members, want, seed)
     stored = stage_sample["landmarks"]
     rays = np.linalg.solve(np.asarray(stage_sample["camera"]["intrinsics"]), np.c_[stored[:, :2], np.ones(478)].T)
@@ -55,7 +55,7 @@ def test_camera_and_landmarks_move_together(stage_sample, seed, size):
 
 def test_the_seed_alone_decides(stage_sample):
     members = schema.encode(stage_sample)
-    want = Want(("image", "landmarks"), 64, 96, augment=True)
+    want = DecodeSpec(("image", "landmarks"), 64, 96, augment=True)
     first, again, other = decode(members, want, 3), decode(members, want, 3), decode(members, want, 4)
     assert np.array_equal(first["image"], again["image"])
     assert not np.array_equal(first["image"], other["image"])
@@ -67,24 +67,24 @@ def test_what_covers_the_face_leaves_the_mask_and_hides_landmarks(stage_sample):
     members = schema.encode(stage_sample)
     covered = 0
     for seed in range(40):
-        found = decode(members, Want(("image", "mask", "landmarks"), 64, 96, augment=True), seed)
+        found = decode(members, DecodeSpec(("image", "mask", "landmarks"), 64, 96, augment=True), seed)
         mask, marks = found["mask"][0], found["landmarks"]
         column, row = np.floor(marks[:, :2]).astype(int).T
         inside = (column >= 4) & (column < 92) & (row >= 4) & (row < 92)  # the jitter leaves a rim
         assert np.array_equal(marks[inside, 2] == 0.5, mask[row[inside], column[inside]] == 0)
-        assert np.array_equal(mask, decode(members, Want(("mask",), 64, 96, augment=True), seed)["mask"][0])
+        assert np.array_equal(mask, decode(members, DecodeSpec(("mask",), 64, 96, augment=True), seed)["mask"][0])
         covered += bool((marks[:, 2] == 0.5).any())
     assert 4 <= covered <= 22
 
 
 def test_wild_samples_have_no_pose(wild_sample):
     members = schema.encode(wild_sample)
-    found = decode(members, Want(("image", "mask", "landmarks", "intrinsics", "blendshapes"), 64, 96), seed=0)
+    found = decode(members, DecodeSpec(("image", "mask", "landmarks", "intrinsics", "blendshapes"), 64, 96), seed=0)
     assert found["blendshapes"].shape == (52,)
     with pytest.raises(DataError, match="rotation"):
-        decode(members, Want(("rotation",), 64, 96), seed=0)
+        decode(members, DecodeSpec(("rotation",), 64, 96), seed=0)
 
 
 def test_unknown_fields_are_named():
     with pytest.raises(DataError, match="'depth'"):
-        Want(("depth",), 64, 96)
+        DecodeSpec(("depth",), 64, 96)

@@ -6,7 +6,7 @@ from PIL import Image
 from skimage.data import astronaut
 
 from mosar.datasets import schema
-from mosar.datasets.in_the_wild import wild_sample
+from mosar.datasets.in_the_wild import in_the_wild_sample
 from mosar.datasets.landmarks import Detector
 from mosar.datasets.quality import Quality
 from mosar.datasets.skin_mask import skin_mask
@@ -31,7 +31,7 @@ def png(image):
 
 
 def test_the_astronaut_is_a_whole_sample(detector, portrait):
-    sample = wild_sample(png(portrait), detector, 128)
+    sample = in_the_wild_sample(png(portrait), detector, 128)
     assert Quality(**sample["capture"]["quality"]).flags == ()
     sample["capture"] |= {"subject": "astronaut", "split": "train"}
     schema.validate(schema.encode(sample), "wild")
@@ -53,7 +53,7 @@ def test_the_astronaut_is_a_whole_sample(detector, portrait):
 )
 def test_what_is_left_out_has_a_reason(detector, portrait, make, message):
     with pytest.raises(PhotographError, match=message):
-        wild_sample(png(make(portrait)), detector, 128)
+        in_the_wild_sample(png(make(portrait)), detector, 128)
 
 
 def test_skin_is_the_face_without_eyes_and_open_mouth():

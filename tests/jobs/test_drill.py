@@ -12,7 +12,7 @@ from mosar.jobs.fault_injection import outcome
 from mosar.jobs.fault_injection.outcome import Result
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-UNDISTURBED = {"weights_sha256": "aa", "order": "bb", "heldout": {"end": 2.0}}
+UNDISTURBED = {"weights_sha256": "aa", "sample_order_hash": "bb", "heldout": {"end": 2.0}}
 LINES = [{"rows": [[0, 1, 2, 3, 4, 5, 0, 1]]}, {"rows": [[6, 7, 8, 9, 10, 11, 2, 3]]}]
 
 
@@ -31,7 +31,7 @@ def test_runs_that_ended_as_the_undisturbed_one_are_sound() -> None:
     ("changed", "short"),
     [
         (result(weights_sha256="cc"), ["weights_identical: 0.5"]),
-        (result(order="cc"), ["order_identical: 0.5"]),
+        (result(sample_order_hash="cc"), ["order_identical: 0.5"]),
         (result(lines=LINES[:1]), ["samples_lost: 8"]),
         (result(lines=[*LINES, LINES[0]]), ["samples_repeated: 8"]),
         (result(same_size=False, heldout={"end": 2.5}), ["resize_loss_rel_difference: 0.25"]),
@@ -45,7 +45,9 @@ def test_what_no_fault_measures_is_left_out_and_what_did_not_end_is_no_number() 
     alone = outcome.metrics([result()])
     assert not {"resize_loss_rel_difference", "resize_weights_identical"} & set(alone)
     assert "weights_identical" not in outcome.metrics([result(same_size=False)])
-    unfinished = Result("fault", "FAILED", {"weights_sha256": "", "order": ""}, [], UNDISTURBED, LINES, False, 1.0)
+    unfinished = Result(
+        "fault", "FAILED", {"weights_sha256": "", "sample_order_hash": ""}, [], UNDISTURBED, LINES, False, 1.0
+    )
     found = outcome.metrics([unfinished])
     assert found["resize_loss_rel_difference"] is None
     assert {line.partition(":")[0] for line in outcome.short(found)} == {

@@ -40,7 +40,7 @@ def test_pictures_of_every_store_are_found_in_order_and_read(tmp_path, kind):
     }
     for name, content in stores.items():
         storage.write_bytes(storage.join(root, name), content)
-    found = image_files.find(root)
+    found = image_files.find_image_files(root)
     assert [p.label for p in found] == [
         "a.parquet#in/anna.png", "a.parquet#000000001", "b/one.JPG", "c.tar#x/two.png", "c.tar#three.webp",
         *(f"d.parquet#{n:09d}" for n in range(5)),
@@ -48,7 +48,7 @@ def test_pictures_of_every_store_are_found_in_order_and_read(tmp_path, kind):
     assert [p.name for p in found[:5]] == ["anna", "000000001", "one", "two", "three"]
     assert [p.folder for p in found[:5]] == ["a.parquet/in", "a.parquet", "b", "c.tar/x", "c.tar"]
     contents = [b"first", b"first", b"1", b"22", b"333", *(b"4" * n for n in range(4, 9))]
-    assert [image_files.read(p) for p in found] == contents
+    assert [image_files.read_image_file(p) for p in found] == contents
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,9 @@ def test_pictures_of_every_store_are_found_in_order_and_read(tmp_path, kind):
         ("a.parquet", b"PAR1", DataError, "not a Parquet table"),
         ("a.parquet", table([{"text": "hello"}]), DataError, "columns text"),
     ],
+    ids=["no images", "compressed tar", "cut table", "other columns"],
 )
 def test_stores_without_pictures_are_clear_errors(tmp_path, name, content, error, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(error, match=message):
-        image_files.find(str(tmp_path))
+        image_files.find_image_files(str(tmp_path))

@@ -11,7 +11,7 @@ import torch
 from mosar.datasets.head_building.uv_metrics import chart_metrics
 from mosar.jobs import hydra_main, make_head, stages
 from mosar.models.head import load_head
-from mosar.models.morphable.synthetic_people import draw
+from mosar.models.morphable.synthetic_people import sample_people
 
 SQUARE = "v -1 0 0\nv 1 0 0\nv 1 1 0\nv -1 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nf 1/1 2/2 3/3 4/4\n"
 
@@ -36,7 +36,7 @@ def split(triangles, chosen, corners, first):
 def synthetic(head, spec, count=2):
     """A decoded batch of smooth nonsense in the right shapes and ranges, with real meshes of the head."""
     generator = torch.Generator().manual_seed(0)
-    (people,) = draw(head, count, 0)
+    (people,) = sample_people(head, count, 0)
 
     def grey(channels, size):
         coarse = torch.rand(count, channels, 4, 4, generator=generator)
@@ -139,7 +139,7 @@ def test_every_stage_takes_a_step_on_another_topology(made, name):
     parents = {"morphable": build("morphable", {})[1]} if name == "geometry" else {}
     stage, module = build(name, parents)
     batch = {stream: synthetic(stage.head, spec) for stream, spec in stage.streams.items()}
-    stage.calibrate(module, [batch, batch])
+    stage.fit_statistics(module, [batch, batch])
     generator = torch.Generator().manual_seed(0)
     trained = [p for p in module.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(trained, 1e-3)

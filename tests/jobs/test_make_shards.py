@@ -31,7 +31,7 @@ def samples(location):
     found = Manifest(str(location))
     for number, row in enumerate(found.shards()):
         extents = found.extents(number, range(row.samples))
-        for members in shards.read(found.shard_location(number), extents):
+        for members in shards.read_samples(found.shard_location(number), extents):
             yield row.split, members
 
 
@@ -129,7 +129,7 @@ def test_photographs_without_a_flag_are_left_out_by_name(small, faces, tmp_path,
 def test_a_studio_s_captures_become_samples_and_a_report(storage, small, tmp_path, capsys):
     found = Manifest(str(storage / "data" / "virtual-tiny"))
     extents = found.extents(0, [0, 1])
-    stage = list(shards.read(found.shard_location(0), extents))
+    stage = list(shards.read_samples(found.shard_location(0), extents))
     folder = tmp_path / "in"
     write_example(folder, load_head(), [("a", stage[0]), ("b", stage[1])], "png")
     next(folder.glob("*/b/ao.png")).unlink()

@@ -9,7 +9,7 @@ import torch
 
 from mosar.config import parse
 from mosar.datasets import schema
-from mosar.datasets.decode import Want, decode
+from mosar.datasets.decode import DecodeSpec, decode
 from mosar.jobs import hydra_main, stages, train_stage
 from mosar.jobs.sources import virtual
 from mosar.platform.data.shards import Record
@@ -78,7 +78,7 @@ def test_paper_size_takes_a_step(captures: dict[str, dict[str, bytes]]) -> None:
         stage = stages.make(name, hydra_main.compose("train_stage", [f"stage={name}", "preset=paper"])["model"], None)
         batch = {}
         for stream, spec in stage.streams.items():
-            want = Want(spec.fields, spec.map_size, spec.crop_size, spec.augment)
+            want = DecodeSpec(spec.fields, spec.map_size, spec.crop_size, spec.augment)
             found = decode(captures[stream], want, 0)
             batch[stream] = {field: torch.from_numpy(np.asarray(value))[None] for field, value in found.items()}
         module = stage.build(parents)

@@ -51,7 +51,7 @@ def test_the_card_of_a_data_set(storage, tmp_path, name, samples, capsys):
 
 def test_facts_are_spread_evenly(storage):
     found = Manifest(str(storage / "data" / "virtual-tiny"))
-    assert [len(indices) for _, _, indices in dataset_stats.spread(found, 2)] == [1, 1]
+    assert [len(indices) for _, _, indices in dataset_stats.evenly_over(found, 2)] == [1, 1]
     known = dataset_stats.gather(found, 100)
     assert len(known) == 3
     assert {f.split for f in known} == {"train", "validation"}

@@ -35,7 +35,7 @@ def samples(storage):
     return [
         members
         for number, row in enumerate(rows)
-        for members in shards.read(found.shard_location(number), found.extents(number, range(row.samples)))
+        for members in shards.read_samples(found.shard_location(number), found.extents(number, range(row.samples)))
     ]
 
 

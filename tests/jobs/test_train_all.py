@@ -19,7 +19,7 @@ def test_finished_stages_are_held_against_their_recipes_and_parents(
     for name in ("morphable", "geometry"):
         job = train_all._job(name, config)
         spec = train_stage.prepare(job)
-        run.begin(spec.location, spec.identity)
+        run.begin(spec.location, spec.fingerprint)
         run.finish(spec.location, {"weight": torch.zeros(1)}, {})
     train_all.main(config)
     assert capsys.readouterr().out == "every stage is trained already\n"

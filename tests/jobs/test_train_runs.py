@@ -240,7 +240,7 @@ def test_a_run_records_what_it_did_and_refuses_another_configuration(
     held_out = undisturbed["heldout"]
     assert isinstance(held_out, dict)
     assert held_out["end"] < 0.8 * held_out["start"]
-    assert held_out["end"] < held_out["blind"]
+    assert held_out["end"] < held_out["baseline"]
     lines = [json.loads(line) for line in house.path("toy-tiny", "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss" in line] == [10, 20, 30, 40]
     assert [line["step"] for line in lines if "heldout" in line] == [0, 20, 40]

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from mosar.models.relight import _turns, misjudged, random_lights, uniform_light
+from mosar.models.relight import _turns, perturb_light, random_lights, uniform_light
 from mosar.models.shading import irradiance, sh
 
 
@@ -53,7 +53,7 @@ def test_turns_are_about_the_vertical():
 def test_misjudged_light_errs_in_proportion(lights):
     generator = torch.Generator().manual_seed(0)
     many = lights[:1].expand(500, -1, -1)
-    error = (misjudged(many, generator, 0.2) - many).std(dim=0)
-    torch.testing.assert_close(misjudged(many, generator, 0.0), many)
+    error = (perturb_light(many, generator, 0.2) - many).std(dim=0)
+    torch.testing.assert_close(perturb_light(many, generator, 0.0), many)
     torch.testing.assert_close(error[0], 0.2 * lights[0, 0].abs(), rtol=0.15, atol=0)
     assert float(error[1:].mean()) < float(error[0].mean())

@@ -11,18 +11,18 @@ from mosar.platform.storage import bundle
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_held_out_loss_falls_below_the_blind_answer(pipeline: Any, stage: str) -> None:
+def test_held_out_loss_falls_below_the_baseline(pipeline: Any, stage: str) -> None:
     held_out = pipeline.summary(stage)["heldout"]
     assert held_out["end"] < 0.8 * held_out["start"]
-    assert held_out["end"] < held_out["blind"]
+    assert held_out["end"] < held_out["baseline"]
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_run_keeps_its_record(pipeline: Any, stage: str) -> None:
     folder = pipeline.storage / "runs" / f"{stage}-tiny"
-    identity, record = (json.loads((folder / f"{name}.json").read_text()) for name in ("identity", "record"))
-    assert identity["stage"] == stage
-    assert set(identity["data"]) <= {"lightstage", "wild"}
+    fingerprint, record = (json.loads((folder / f"{name}.json").read_text()) for name in ("fingerprint", "record"))
+    assert fingerprint["stage"] == stage
+    assert set(fingerprint["data"]) <= {"lightstage", "wild"}
     assert record
     assert list((folder / "previews").glob("*.png"))
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -31,8 +31,8 @@ def test_a_run_keeps_its_record(pipeline: Any, stage: str) -> None:
 
 
 def test_the_encoder_saw_both_streams(pipeline: Any) -> None:
-    identity = json.loads((pipeline.storage / "runs" / "geometry-tiny" / "identity.json").read_text())
-    assert set(identity["data"]) == {"lightstage", "wild"}
+    fingerprint = json.loads((pipeline.storage / "runs" / "geometry-tiny" / "fingerprint.json").read_text())
+    assert set(fingerprint["data"]) == {"lightstage", "wild"}
 
 
 def test_a_finished_run_is_not_trained_again(pipeline: Any, checkout: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_finished_run_is_not_trained_again(pipeline: Any, checkout: Path) -> N
 
 
 def test_the_bundle_holds_every_stage_and_a_card(pipeline: Any) -> None:
-    files, about = bundle.read(pipeline.bundle)
+    files, about = bundle.read_files(pipeline.bundle)
     assert set(about["stages"]) == set(STAGES)
     assert {f"{stage}.safetensors" for stage in STAGES} | {"head.npz", "MODEL_CARD.md"} == set(files)
     card = files["MODEL_CARD.md"].decode()

@@ -102,7 +102,7 @@ def run(config: Config) -> dict[str, Any]:
         left = len(cluster.living(started))
     print(timeline.table())
     (out / "nodes.txt").write_text(timeline.table() + "\n")
-    draw(timeline).save(out / "nodes.png")
+    timeline_chart(timeline).save(out / "nodes.png")
     print(f"nodes over time: {out / 'nodes.png'}; output of the jobs beside it")
     ups = [at for at, nodes in timeline.rows if sum(nodes.values()) > 1]
     return {
@@ -181,7 +181,7 @@ def _shrinks(timeline: Timeline, patience_s: float) -> bool:
     return False
 
 
-def draw(timeline: Timeline) -> Any:
+def timeline_chart(timeline: Timeline) -> Any:
     """Nodes by type over time as stacked steps, a PIL picture."""
     from PIL import Image, ImageDraw, ImageFont
 

@@ -116,7 +116,7 @@ def _result(name: str, fault: Callable[[Training], str], training: Training, wan
     summary, summary_wanted = runs.summary(str(training.folder)), runs.summary(str(wanted.folder))
     assert summary_wanted is not None
     if summary is None or what.startswith("FAILED"):
-        summary = {"weights_sha256": "", "order": ""}
+        summary = {"weights_sha256": "", "sample_order_hash": ""}
     seconds = time.monotonic() - begun
     lines, slices = training.lines(), int(training.train["slices"])
     return Result(name, what, summary, lines, summary_wanted, wanted.lines(), name not in RESIZED, seconds, slices)

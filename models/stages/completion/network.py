@@ -7,7 +7,7 @@ from mosar.models.colour import to_linear, to_srgb
 from mosar.models.networks.patchgan import PatchDiscriminator
 from mosar.models.networks.unet import UNet
 from mosar.models.stages.completion.config import Config
-from mosar.models.texture_space import AverageSkin, Filled, fill, spread
+from mosar.models.texture_space import AverageSkin, Filled, fill, pull_push
 
 
 class Completion(nn.Module):
@@ -46,10 +46,10 @@ class Completion(nn.Module):
         given = given_b[:, None, None, None]
         with torch.no_grad():
             linear = to_linear(filled.texture_bchw)
-            guess, _ = self.average.like(linear, known)
-            estimate = self.average.under(linear, known, shading_b3hw)
+            guess, _ = self.average.fit_lighting(linear, known)
+            estimate = self.average.shade_with(linear, known, shading_b3hw)
             average = to_srgb(torch.where(given > 0, 0.5 * (estimate + guess), guess).clamp(0.0, 1.0))
-            first = average + spread((filled.texture_bchw - average) * seen, seen)
+            first = average + pull_push((filled.texture_bchw - average) * seen, seen)
             estimate = given * to_srgb(estimate.clamp(0.0, 1.0))
         places = [known, filled.mirrored_b1hw, given.expand_as(known)]
         maps = torch.cat([first, filled.texture_bchw, to_srgb(guess.clamp(0.0, 1.0)), estimate, *places], dim=1)

@@ -49,7 +49,7 @@ class Delight(nn.Module):
         """As ``forward``, not clipped; ``given_b`` is 1 where the estimated shading counts, else 0."""
         given = given_b[:, None, None, None]
         with torch.no_grad():
-            lit, shade = self.average.like(texture_b3hw, torch.ones_like(texture_b3hw[:, :1]))
+            lit, shade = self.average.fit_lighting(texture_b3hw, torch.ones_like(texture_b3hw[:, :1]))
             guess = shade.log()
             estimate = (shading_b3hw + _DARK).log() * given
             # The guess evens the light out and leaves the colour; an estimate also says how bright the light is.

@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from mosar.models.colour import to_linear, to_srgb
 from mosar.models.head import Head
 from mosar.models.losses import adversarial, gradient, l1, psnr, ssim, total
-from mosar.models.relight import misjudged, random_lights
+from mosar.models.relight import perturb_light, random_lights
 from mosar.models.stages.delight.config import Config
 from mosar.models.stages.delight.network import Delight
 from mosar.models.stages.preview import rows
 from mosar.models.stages.spec import StreamSpec
 from mosar.models.texture_space import (
     degrade,
-    evenly_lit,
     fill,
+    light_normalized,
     radiance,
     random_eyes,
     random_known,
@@ -30,7 +30,7 @@ Batch = Mapping[str, Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class TrainingPair:
     """Lit textures and estimated shading, linear; the evenly lit truth, sRGB-encoded; the chart's inside."""
 
     texture_b3hw: Tensor
@@ -39,7 +39,7 @@ class Problem:
     truth_b3hw: Tensor
     inside_11hw: Tensor
 
-    def answer(self, module: Delight) -> Tensor:
+    def prediction(self, module: Delight) -> Tensor:
         return to_srgb(module.even(self.texture_b3hw, self.shading_b3hw, self.given_b))
 
 
@@ -59,7 +59,7 @@ class Stage:
         return Delight(self.config)
 
     @torch.no_grad()
-    def calibrate(self, module: nn.Module, batches: Iterable[Batch]) -> None:
+    def fit_statistics(self, module: nn.Module, batches: Iterable[Batch]) -> None:
         module = cast(Delight, module)
         generator = torch.Generator().manual_seed(0)
         captures = [batch["lightstage"] for batch in batches]
@@ -71,42 +71,42 @@ class Stage:
 
     def losses(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         module = cast(Delight, module)
-        problem = self._problem(batch, generator)
-        answer = problem.answer(module)
-        losses = self._objective(answer, problem)
+        pair = self._problem(batch, generator)
+        prediction = pair.prediction(module)
+        losses = self._objective(prediction, pair)
         if module.critic and self.config.critic:
-            seen = answer * problem.inside_11hw
-            losses |= adversarial(module.critic, seen, problem.truth_b3hw, self.config.critic.weight)
+            seen = prediction * pair.inside_11hw
+            losses |= adversarial(module.critic, seen, pair.truth_b3hw, self.config.critic.weight)
         return losses
 
     @torch.no_grad()
     def metrics(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        problem = self._problem(batch, generator)
-        answer = problem.answer(cast(Delight, module)).clamp(0.0, 1.0)
-        losses = self._objective(answer, problem)
+        pair = self._problem(batch, generator)
+        prediction = pair.prediction(cast(Delight, module)).clamp(0.0, 1.0)
+        losses = self._objective(prediction, pair)
         return losses | {
             "loss": total(losses),
-            "psnr_db": psnr(answer, problem.truth_b3hw, problem.inside_11hw),
-            "ssim": ssim(answer, problem.truth_b3hw, problem.inside_11hw),
+            "psnr_db": psnr(prediction, pair.truth_b3hw, pair.inside_11hw),
+            "ssim": ssim(prediction, pair.truth_b3hw, pair.inside_11hw),
         }
 
     @torch.no_grad()
-    def blind(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
+    def baseline(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         """The input unchanged but for the one gain a channel that is best over the training set."""
-        problem = self._problem(batch, generator)
-        unchanged = problem.texture_b3hw * cast(Delight, module).mean_gain_13[..., None, None]
-        return total(self._objective(to_srgb(unchanged.clamp(0.0, 1.0)), problem))
+        pair = self._problem(batch, generator)
+        unchanged = pair.texture_b3hw * cast(Delight, module).mean_gain_13[..., None, None]
+        return total(self._objective(to_srgb(unchanged.clamp(0.0, 1.0)), pair))
 
     @torch.no_grad()
     def preview(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Four captures across; down: lit, estimated shading (black without), answer, truth."""
-        problem = self._problem(batch, generator)
-        estimate = 0.5 * problem.shading_b3hw * problem.given_b[:, None, None, None]
-        inputs = (to_srgb(m.clamp(0.0, 1.0)) for m in (problem.texture_b3hw, estimate))
-        maps = (*inputs, problem.answer(cast(Delight, module)), problem.truth_b3hw)
-        return rows(*(m * problem.inside_11hw for m in maps))
+        """Four captures across; down: lit, estimated shading (black without), prediction, truth."""
+        pair = self._problem(batch, generator)
+        estimate = 0.5 * pair.shading_b3hw * pair.given_b[:, None, None, None]
+        inputs = (to_srgb(m.clamp(0.0, 1.0)) for m in (pair.texture_b3hw, estimate))
+        maps = (*inputs, pair.prediction(cast(Delight, module)), pair.truth_b3hw)
+        return rows(*(m * pair.inside_11hw for m in maps))
 
-    def _problem(self, batch: Batch, generator: torch.Generator) -> Problem:
+    def _problem(self, batch: Batch, generator: torch.Generator) -> TrainingPair:
         sample, c = batch["lightstage"], self.config
         count, device = len(sample["mesh"]), sample["mesh"].device
         skin = read_skin(sample, self.head)
@@ -115,18 +115,18 @@ class Stage:
         lit = radiance(skin, light, eye)
         known = random_known(skin.surface, skin.inside_11hw, eye, generator)
         patched = torch.where(_some(count, c.mirrored_share, generator, device), fill(lit, known).texture_bchw, lit)
-        return Problem(
+        return TrainingPair(
             texture_b3hw=degrade(patched, generator) * skin.inside_11hw,
-            shading_b3hw=shading(misjudged(light, generator, c.shading_noise), skin.surface.normal_b3hw),
+            shading_b3hw=shading(perturb_light(light, generator, c.shading_noise), skin.surface.normal_b3hw),
             given_b=_some(count, c.shading_share, generator, device)[:, 0, 0, 0].to(lit.dtype),
-            truth_b3hw=to_srgb(evenly_lit(skin).clamp(0.0, 1.0)),
+            truth_b3hw=to_srgb(light_normalized(skin).clamp(0.0, 1.0)),
             inside_11hw=skin.inside_11hw,
         )
 
-    def _objective(self, answer: Tensor, problem: Problem) -> dict[str, Tensor]:
+    def _objective(self, prediction: Tensor, pair: TrainingPair) -> dict[str, Tensor]:
         return {
-            "l1": l1(answer, problem.truth_b3hw, problem.inside_11hw),
-            "gradient": self.config.gradient_weight * gradient(answer, problem.truth_b3hw, problem.inside_11hw),
+            "l1": l1(prediction, pair.truth_b3hw, pair.inside_11hw),
+            "gradient": self.config.gradient_weight * gradient(prediction, pair.truth_b3hw, pair.inside_11hw),
         }
 
 

@@ -35,23 +35,23 @@ class Parameters:
     reflectance_bk: Tensor
     light_b81c: Tensor
     rotation_b33: Tensor
-    place_b3: Tensor
+    image_position_b3: Tensor
 
 
-def place_of(camera: Camera, crop_size: int) -> Tensor:
-    """``Parameters.place_b3`` of a camera whose pixels are those of the crop."""
+def image_position(camera: Camera, crop_size: int) -> Tensor:
+    """``Parameters.image_position_b3`` of a camera whose pixels are those of the crop."""
     k, t = camera.intrinsics_b33, camera.translation_b3
     x = (k[:, 0, 0] * t[:, 0] / t[:, 2] + k[:, 0, 2]) / crop_size - 0.5
     y = (k[:, 1, 1] * t[:, 1] / t[:, 2] + k[:, 1, 2]) / crop_size - 0.5
     return torch.stack([x, y, (k[:, 0, 0] * REFERENCE_MM / (t[:, 2] * crop_size)).log()], dim=1)
 
 
-def camera_of(rotation_b33: Tensor, place_b3: Tensor, intrinsics_b33: Tensor, crop_size: int) -> Camera:
-    """The inverse of :func:`place_of` for known intrinsics."""
+def camera_of(rotation_b33: Tensor, image_position_b3: Tensor, intrinsics_b33: Tensor, crop_size: int) -> Camera:
+    """The inverse of :func:`image_position` for known intrinsics."""
     k = intrinsics_b33
-    depth = k[:, 0, 0] * REFERENCE_MM / (place_b3[:, 2].exp() * crop_size)
-    x = ((place_b3[:, 0] + 0.5) * crop_size - k[:, 0, 2]) / k[:, 0, 0] * depth
-    y = ((place_b3[:, 1] + 0.5) * crop_size - k[:, 1, 2]) / k[:, 1, 1] * depth
+    depth = k[:, 0, 0] * REFERENCE_MM / (image_position_b3[:, 2].exp() * crop_size)
+    x = ((image_position_b3[:, 0] + 0.5) * crop_size - k[:, 0, 2]) / k[:, 0, 0] * depth
+    y = ((image_position_b3[:, 1] + 0.5) * crop_size - k[:, 1, 2]) / k[:, 1, 1] * depth
     return Camera(intrinsics_b33, rotation_b33, torch.stack([x, y, depth], dim=1))
 
 
@@ -67,13 +67,13 @@ class Geometry(nn.Module):
     """Face crop (b, 3, s, s) and landmarks (b, 478, 2) to :class:`Parameters`; holds its frozen morphable model."""
 
     mean_light_lc: Tensor
-    spread_light_lc: Tensor
-    mean_place: Tensor
-    spread_place: Tensor
+    std_light_lc: Tensor
+    mean_image_position: Tensor
+    std_image_position: Tensor
     frontal: Tensor
     embedded_l: Tensor
     mean_points_n2: Tensor
-    spread_points: Tensor
+    std_points: Tensor
 
     def __init__(self, config: Config, head: Head, morphable: Morphable) -> None:
         super().__init__()
@@ -93,12 +93,12 @@ class Geometry(nn.Module):
         nn.init.normal_(self.out.weight, std=1e-3)
         nn.init.zeros_(self.out.bias)
         self.register_buffer("mean_light_lc", torch.zeros(81, 3))
-        self.register_buffer("spread_light_lc", torch.ones(81, 3))
-        self.register_buffer("mean_place", torch.zeros(3))
-        self.register_buffer("spread_place", torch.ones(3))
+        self.register_buffer("std_light_lc", torch.ones(81, 3))
+        self.register_buffer("mean_image_position", torch.zeros(3))
+        self.register_buffer("std_image_position", torch.ones(3))
         self.register_buffer("frontal", torch.tensor([1.0, 0.0, 0.0, 0.0, -1.0, 0.0]))
         self.register_buffer("mean_points_n2", torch.full((LANDMARKS, 2), 0.5))
-        self.register_buffer("spread_points", torch.tensor(0.1))
+        self.register_buffer("std_points", torch.tensor(0.1))
         self.register_buffer("embedded_l", torch.from_numpy(head.landmark_triangle_l >= 0))
 
     def forward(self, image_b3hw: Tensor, landmarks_bn2: Tensor) -> Parameters:
@@ -110,20 +110,20 @@ class Geometry(nn.Module):
         """
         features = self.backbone(2.0 * image_b3hw - 1.0)
         if self.config.landmarks:
-            points = (landmarks_bn2 - self.mean_points_n2) / self.spread_points * self.embedded_l[:, None]
+            points = (landmarks_bn2 - self.mean_points_n2) / self.std_points * self.embedded_l[:, None]
             features = torch.cat([features, self.points(points.flatten(1))], dim=1)
         z_s, z_e, z_r, light, six, place = self.out(self.hidden(features)).split(self._sizes, dim=1)
         return Parameters(
             z_s,
             z_e,
             z_r,
-            self.mean_light_lc + self.spread_light_lc * light.reshape(-1, 81, 3),
+            self.mean_light_lc + self.std_light_lc * light.reshape(-1, 81, 3),
             rotation_from_six(self.frontal + six),
-            self.mean_place + self.spread_place * place,
+            self.mean_image_position + self.std_image_position * place,
         )
 
     def average(self, count: int) -> Parameters:
         """The answer that ignores the photograph: average codes, light and place, seen from the front."""
-        z_s, z_e, z_r = (self.mean_place.new_zeros(count, n) for n in self._sizes[:3])
-        light, place = self.mean_light_lc.expand(count, -1, -1), self.mean_place.expand(count, -1)
+        z_s, z_e, z_r = (self.mean_image_position.new_zeros(count, n) for n in self._sizes[:3])
+        light, place = self.mean_light_lc.expand(count, -1, -1), self.mean_image_position.expand(count, -1)
         return Parameters(z_s, z_e, z_r, light, rotation_from_six(self.frontal.expand(count, -1)), place)

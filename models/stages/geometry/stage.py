@@ -15,7 +15,7 @@ from mosar.models.head.morph import landmarks, vertex_normals
 from mosar.models.morphable.graph import SparseLinear, adjacency, scaled_laplacian
 from mosar.models.morphable.network import Morphable
 from mosar.models.stages.geometry.config import Config
-from mosar.models.stages.geometry.network import Geometry, Parameters, camera_of, place_of
+from mosar.models.stages.geometry.network import Geometry, Parameters, camera_of, image_position
 from mosar.models.stages.geometry.render import SkinPicture, render_skin
 from mosar.models.stages.spec import StreamSpec
 
@@ -26,7 +26,7 @@ _JITTER = 0.003  # of the crop's side: how far the detector's points stray
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Prediction:
     """Parameters, and the mesh (b, v, 3) in mm and the camera in pixels of the crop that follow from them."""
 
     parameters: Parameters
@@ -59,18 +59,18 @@ class Stage:
         return Geometry(self.config, self.head, cast(Morphable, parents["morphable"]))
 
     @torch.no_grad()
-    def calibrate(self, module: nn.Module, batches: Iterable[Batch]) -> None:
+    def fit_statistics(self, module: nn.Module, batches: Iterable[Batch]) -> None:
         module = cast(Geometry, module)
         samples = [batch["lightstage"] for batch in batches]
         light = torch.cat([s["light"] for s in samples])
-        place = torch.cat([place_of(_camera(s), self.config.crop_size) for s in samples])
+        place = torch.cat([image_position(_camera(s), self.config.crop_size) for s in samples])
         points = torch.cat([s["landmarks"][..., :2] for s in samples]) / self.config.crop_size
         module.mean_points_n2.copy_(points.mean(dim=0))
-        module.spread_points.copy_(points.std(dim=0)[module.embedded_l].mean().clamp_min(1e-3))
+        module.std_points.copy_(points.std(dim=0)[module.embedded_l].mean().clamp_min(1e-3))
         module.mean_light_lc.copy_(light.mean(dim=0))
-        module.spread_light_lc.copy_(light.std(dim=0).clamp_min(1e-3))
-        module.mean_place.copy_(place.mean(dim=0))
-        module.spread_place.copy_(place.std(dim=0).clamp_min(1e-3))
+        module.std_light_lc.copy_(light.std(dim=0).clamp_min(1e-3))
+        module.mean_image_position.copy_(place.mean(dim=0))
+        module.std_image_position.copy_(place.std(dim=0).clamp_min(1e-3))
 
     def losses(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         module = cast(Geometry, module)
@@ -94,7 +94,7 @@ class Stage:
         }
 
     @torch.no_grad()
-    def blind(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
+    def baseline(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         module = cast(Geometry, module)
         average = {n: self._follow(module, s, module.average(len(s["image"]))) for n, s in batch.items()}
         return torch.stack(list(self._objective(module, batch, average).values())).sum()
@@ -114,18 +114,18 @@ class Stage:
 
     def _explain(
         self, module: Geometry, sample: Mapping[str, Tensor], generator: torch.Generator | None = None
-    ) -> Explanation:
+    ) -> Prediction:
         points = sample["landmarks"][..., :2] / self.config.crop_size
         if generator is not None:
             points = points + _JITTER * torch.randn(points.shape, generator=generator, device=points.device)
         return self._follow(module, sample, module(sample["image"] / 255.0, points))
 
-    def _follow(self, module: Geometry, sample: Mapping[str, Tensor], parameters: Parameters) -> Explanation:
+    def _follow(self, module: Geometry, sample: Mapping[str, Tensor], parameters: Parameters) -> Prediction:
         mesh = module.morphable.decode(parameters.identity_bk, parameters.expression_bk)
-        rotation, place = parameters.rotation_b33, parameters.place_b3
-        return Explanation(parameters, mesh, camera_of(rotation, place, sample["intrinsics"], self.config.crop_size))
+        rotation, place = parameters.rotation_b33, parameters.image_position_b3
+        return Prediction(parameters, mesh, camera_of(rotation, place, sample["intrinsics"], self.config.crop_size))
 
-    def _objective(self, module: Geometry, batch: Batch, found: Mapping[str, Explanation]) -> dict[str, Tensor]:
+    def _objective(self, module: Geometry, batch: Batch, found: Mapping[str, Prediction]) -> dict[str, Tensor]:
         """Weighted losses, averaged over the streams; the labelled stream adds those that need the truth."""
         c = self.config
         every = [self._unlabelled_terms(module, sample, found[name]) for name, sample in batch.items()]
@@ -135,7 +135,7 @@ class Stage:
         normals, true_normals = (vertex_normals(m, triangles) for m in (labelled.mesh_bv3, truth["mesh"]))
         turn = labelled.parameters.rotation_b33 - truth["rotation"]
         offset = (labelled.mesh_bv3 - truth["mesh"]).abs().mean(dim=-1)
-        light_error = (labelled.parameters.light_b81c - truth["light"]) / module.spread_light_lc
+        light_error = (labelled.parameters.light_b81c - truth["light"]) / module.std_light_lc
         return losses | {
             "vertices": c.vertex_weight * (self._weight_v.to(offset.device) * offset).mean(),
             "normals": c.normal_weight * (1.0 - (normals * true_normals).sum(dim=-1)).mean(),
@@ -143,9 +143,7 @@ class Stage:
             "light": c.light_weight * light_error.abs().mean(),
         }
 
-    def _unlabelled_terms(
-        self, module: Geometry, sample: Mapping[str, Tensor], found: Explanation
-    ) -> dict[str, Tensor]:
+    def _unlabelled_terms(self, module: Geometry, sample: Mapping[str, Tensor], found: Prediction) -> dict[str, Tensor]:
         c = self.config
         points = project(found.camera, landmarks(self.head, found.mesh_bv3))
         error = ((points - sample["landmarks"][..., :2]) / c.crop_size * _LANDMARK_PIXELS).square().sum(dim=-1)
@@ -167,7 +165,7 @@ class Stage:
             "negative_light": c.negative_weight * render.negative,
         }
 
-    def _render(self, module: Geometry, found: Explanation, size: int) -> SkinPicture:
+    def _render(self, module: Geometry, found: Prediction, size: int) -> SkinPicture:
         diffuse, specular = module.morphable.reflectance(found.parameters.reflectance_bk)
         scale = torch.eye(3, device=diffuse.device)
         scale[:2] *= size / self.config.crop_size

@@ -15,7 +15,7 @@ from mosar.models.stages.intrinsics.config import Config
 from mosar.models.stages.intrinsics.network import SCALARS, Intrinsics, IntrinsicsNetwork
 from mosar.models.stages.preview import rows
 from mosar.models.stages.spec import StreamSpec
-from mosar.models.texture_space import Skin, evenly_lit, every, radiance, random_eyes, read_skin
+from mosar.models.texture_space import CapturedSkin, light_normalized, radiance, random_eyes, read_skin, subsample
 
 Batch = Mapping[str, Mapping[str, Tensor]]
 _NAMES = ("diffuse", *SCALARS)
@@ -37,7 +37,7 @@ class Stage:
         return IntrinsicsNetwork(self.config)
 
     @torch.no_grad()
-    def calibrate(self, module: nn.Module, batches: Iterable[Batch]) -> None:
+    def fit_statistics(self, module: nn.Module, batches: Iterable[Batch]) -> None:
         truths = (_truth(read_skin(batch["lightstage"], self.head)).stacked() for batch in batches)
         mean = torch.cat([t.mean(dim=0, keepdim=True) for t in truths]).mean(dim=0, keepdim=True)
         module = cast(IntrinsicsNetwork, module)
@@ -47,52 +47,56 @@ class Stage:
     def losses(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         module = cast(IntrinsicsNetwork, module)
         skin = read_skin(batch["lightstage"], self.head)
-        texture = evenly_lit(skin)
-        answer = module(texture)
-        losses = self._objective(answer, skin, batch, generator)
+        texture = light_normalized(skin)
+        prediction = module(texture)
+        losses = self._objective(prediction, skin, batch, generator)
         if module.critic and self.config.critic:
             given, inside = to_srgb(texture), skin.inside_11hw
-            fake, real = (torch.cat([given, maps.stacked()], dim=1) * inside for maps in (answer, _truth(skin)))
+            fake, real = (torch.cat([given, maps.stacked()], dim=1) * inside for maps in (prediction, _truth(skin)))
             losses |= adversarial(module.critic, fake, real, self.config.critic.weight)
         return losses
 
     @torch.no_grad()
     def metrics(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         skin = read_skin(batch["lightstage"], self.head)
-        texture = evenly_lit(skin)
+        texture = light_normalized(skin)
         losses = self._objective(cast(IntrinsicsNetwork, module)(texture), skin, batch, generator)
         return losses | {"loss": total(losses)}
 
     @torch.no_grad()
-    def blind(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
+    def baseline(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         """The training means of the maps."""
         module = cast(IntrinsicsNetwork, module)
         skin = read_skin(batch["lightstage"], self.head)
-        texture = evenly_lit(skin)
+        texture = light_normalized(skin)
         scalars = module.mean_scalars_13hw.expand_as(texture).split(1, dim=1)
         means = Intrinsics(module.mean_diffuse_13hw.expand_as(texture), *scalars)
         return total(self._objective(means, skin, batch, generator))
 
     @torch.no_grad()
     def preview(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Four captures across; down: the texture, then answer and truth of each of the four maps."""
+        """Four captures across; down: the texture, then prediction and truth of each of the four maps."""
         skin = read_skin(batch["lightstage"], self.head)
-        texture = evenly_lit(skin)
-        answer, truth = (
+        texture = light_normalized(skin)
+        prediction, truth = (
             m.stacked().split([3, 1, 1, 1], dim=1) for m in (cast(IntrinsicsNetwork, module)(texture), _truth(skin))
         )
-        pairs = [maps * skin.inside_11hw for pair in zip(answer, truth, strict=True) for maps in pair]
+        pairs = [maps * skin.inside_11hw for pair in zip(prediction, truth, strict=True) for maps in pair]
         return rows(to_srgb(texture), *pairs)
 
-    def _objective(self, answer: Intrinsics, skin: Skin, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        parts = zip(answer.stacked().split([3, 1, 1, 1], 1), _truth(skin).stacked().split([3, 1, 1, 1], 1), strict=True)
+    def _objective(
+        self, prediction: Intrinsics, skin: CapturedSkin, batch: Batch, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        parts = zip(
+            prediction.stacked().split([3, 1, 1, 1], 1), _truth(skin).stacked().split([3, 1, 1, 1], 1), strict=True
+        )
         losses = {n: l1(a, t, skin.inside_11hw) for n, (a, t) in zip(_NAMES, parts, strict=True)}
         if not self.config.shading_weight:
             return losses
         # Errors that cancel in one map are seen in another: both are shaded alike. Thinned, for shading is dear.
         stride = self.config.shading_stride
-        true_skin = every(skin, stride)
-        found_skin = every(replace(skin, **vars(answer)), stride)
+        true_skin = subsample(skin, stride)
+        found_skin = subsample(replace(skin, **vars(prediction)), stride)
         errors = []
         for _ in range(self.config.shading_lights):
             light = random_lights(batch["lightstage"]["light"], generator)
@@ -103,5 +107,5 @@ class Stage:
         return losses | {"shading": self.config.shading_weight * torch.stack(errors).mean()}
 
 
-def _truth(skin: Skin) -> Intrinsics:
+def _truth(skin: CapturedSkin) -> Intrinsics:
     return Intrinsics(skin.diffuse_b3hw, skin.specular_b1hw, skin.ao_b1hw, skin.translucency_b1hw)

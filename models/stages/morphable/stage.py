@@ -10,7 +10,7 @@ from mosar.models.colour import to_linear
 from mosar.models.head import Head
 from mosar.models.morphable.config import Config
 from mosar.models.morphable.network import Code, Morphable, vertex_weights
-from mosar.models.morphable.synthetic_people import CHUNK, draw, draw_chunk
+from mosar.models.morphable.synthetic_people import CHUNK, sample_chunk, sample_people
 from mosar.models.preview import grey_heads
 from mosar.models.stages.spec import StreamSpec
 
@@ -19,10 +19,10 @@ POOL_SEED = 1
 
 
 class Stage:
-    """Variational auto-encoder over (neutral, posed) meshes; principal components are fitted in ``calibrate``.
+    """Variational auto-encoder over (neutral, posed) meshes; principal components are fitted in ``fit_statistics``.
 
     Beside the shards' meshes it learns from people drawn from the head's own identities and expressions
-    (``config.drawn``): of those it is known what a person looks like with the expression of another.
+    (``config.synthetic_per_batch``): of those it is known what a person looks like with the expression of another.
     """
 
     name = "morphable"
@@ -40,12 +40,12 @@ class Stage:
         return Morphable(self.head, self.config)
 
     @torch.no_grad()
-    def calibrate(self, module: nn.Module, batches: Iterable[Batch]) -> None:
+    def fit_statistics(self, module: nn.Module, batches: Iterable[Batch]) -> None:
         module = cast(Morphable, module)
         samples = [batch["lightstage"] for batch in batches]
         meshes = [(s["neutral"], s["mesh"]) for s in samples]
-        drawn = draw(self.head, self.config.drawn_calibrate, 0, module.mean_neutral_v3.device)
-        meshes += [(d.neutral_nv3, d.meshes()) for d in drawn]
+        people = sample_people(self.head, self.config.synthetic_statistics, 0, module.mean_neutral_v3.device)
+        meshes += [(d.neutral_nv3, d.meshes()) for d in people]
         neutral, mesh = (torch.cat(parts) for parts in zip(*meshes, strict=True))
         module.fit_shape(neutral, mesh)
         self._pool.clear()  # components of another basis
@@ -55,8 +55,8 @@ class Stage:
     def losses(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         module, c = cast(Morphable, module), self.config
         truth = module.components(batch["lightstage"]["neutral"], batch["lightstage"]["mesh"])
-        if c.drawn:
-            own, swapped = self._drawn(module, generator)
+        if c.synthetic_per_batch:
+            own, swapped = self._synthetic(module, generator)
             truth = torch.cat([truth, own])
         identity, expression = module.encode_components(truth)
         z_s, z_e = _sample(identity, generator), _sample(expression, generator)
@@ -64,7 +64,7 @@ class Stage:
 
         def distance(codes_s: Tensor, codes_e: Tensor, truth_bm: Tensor) -> Tensor:
             components, added = module.decoder(torch.cat([codes_s, codes_e], dim=1))
-            error_bn3 = module.spread(components - truth_bm, at)
+            error_bn3 = module.to_vertices(components - truth_bm, at)
             return (error_bn3 if added is None else error_bn3 + added[:, at]).norm(dim=-1).mean()
 
         rest = module.rest()
@@ -75,9 +75,9 @@ class Stage:
             "neutral": c.neutral_weight * distance(z_s, _sample((mean_0, log_variance_0), generator), at_rest),
             "kl": c.kl_weight * (_divergence(*identity) + _divergence(*expression)),
         }
-        if c.drawn:
+        if c.synthetic_per_batch:
             z_other = _sample(module.identity(swapped[:, : c.identity_basis]), generator)
-            losses["swap"] = c.swap_weight * distance(z_other, z_e[-c.drawn :], swapped)
+            losses["swap"] = c.swap_weight * distance(z_other, z_e[-c.synthetic_per_batch :], swapped)
         return losses
 
     @torch.no_grad()
@@ -94,7 +94,7 @@ class Stage:
         }
 
     @torch.no_grad()
-    def blind(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
+    def baseline(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         module = cast(Morphable, module)
         return self._distance(module.average(), batch["lightstage"]["mesh"])
 
@@ -111,18 +111,18 @@ class Stage:
         return module.decode(identity, expression)
 
     @torch.no_grad()
-    def _drawn(self, module: Morphable, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _synthetic(self, module: Morphable, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Components (n, m) of some drawn people, and of the next one's mesh with the expression of each."""
-        chunks = max(1, self.config.drawn_pool // CHUNK)
+        chunks = max(1, self.config.synthetic_pool // CHUNK)
         device = module.mean_neutral_v3.device
         number, *_ = torch.randint(chunks, (1,), generator=generator, device=device).tolist()
         if number not in self._pool:
-            some = draw_chunk(self.head, number, POOL_SEED, device, min(CHUNK, self.config.drawn_pool))
+            some = sample_chunk(self.head, number, POOL_SEED, device, min(CHUNK, self.config.synthetic_pool))
             own = module.components(some.neutral_nv3, some.meshes())
             swapped = module.components(some.neutral_nv3.roll(-1, 0), some.swapped())
             self._pool[number] = torch.cat([own, swapped], dim=1)
         people_nm = self._pool[number]
-        chosen = torch.randint(len(people_nm), (self.config.drawn,), generator=generator, device=device)
+        chosen = torch.randint(len(people_nm), (self.config.synthetic_per_batch,), generator=generator, device=device)
         own, swapped = people_nm[chosen].chunk(2, dim=1)
         return own, swapped
 

@@ -64,8 +64,8 @@ class Normals(nn.Module):
         at_size = resized(encoded, self.basis.mean_1chw)
         coefficients = self.regressor(torch.cat([at_size, _detail(at_size)], dim=1))
         base = resized(self.basis.compose(coefficients), encoded)
-        refined = base + 0.1 * self.refinement(torch.cat([maps, upright(base)], dim=1))
-        return upright(base), upright(refined)
+        refined = base + 0.1 * self.refinement(torch.cat([maps, unit_normals(base)], dim=1))
+        return unit_normals(base), unit_normals(refined)
 
 
 def _detail(encoded_b3hw: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ def _detail(encoded_b3hw: Tensor) -> Tensor:
     return (5.0 * (logarithm - around)).clamp(-1.0, 1.0)
 
 
-def upright(slope_b2hw: Tensor) -> Tensor:
+def unit_normals(slope_b2hw: Tensor) -> Tensor:
     """Unit normals (b, 3, h, w) from their x and y; steeper than 0.95 is bent back."""
     length = slope_b2hw.square().sum(dim=1, keepdim=True).clamp_min(1e-12).sqrt()
     slope = slope_b2hw * (length.clamp_max(0.95) / length)

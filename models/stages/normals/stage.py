@@ -10,16 +10,16 @@ from mosar.models.colour import to_srgb
 from mosar.models.head import Head
 from mosar.models.losses import cosine, gradient, l1, total
 from mosar.models.stages.normals.config import Config
-from mosar.models.stages.normals.network import Normals, upright
+from mosar.models.stages.normals.network import Normals, unit_normals
 from mosar.models.stages.preview import rows
 from mosar.models.stages.spec import StreamSpec
-from mosar.models.texture_space import Maps, evenly_lit, read_maps
+from mosar.models.texture_space import CapturedMaps, light_normalized, read_maps
 
 Batch = Mapping[str, Mapping[str, Tensor]]
 
 
 class Stage:
-    """The patches' own answer is held to the truth as well, or the refinement would do all the work."""
+    """The patches' own prediction is held to the truth as well, or the refinement would do all the work."""
 
     name = "normals"
     requires: tuple[str, ...] = ()
@@ -34,12 +34,12 @@ class Stage:
         return Normals(self.config)
 
     @torch.no_grad()
-    def calibrate(self, module: nn.Module, batches: Iterable[Batch]) -> None:
+    def fit_statistics(self, module: nn.Module, batches: Iterable[Batch]) -> None:
         cast(Normals, module).basis.fit(torch.cat([batch["lightstage"]["normal"][:, :2] for batch in batches]))
 
     def losses(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         maps = read_maps(batch["lightstage"], self.head)
-        texture = evenly_lit(maps)
+        texture = light_normalized(maps)
         base, refined = cast(Normals, module).explain(texture)
         early = self.config.base_weight * self._turn(base, maps)
         return self._objective(refined, maps) | {"base": early}
@@ -47,7 +47,7 @@ class Stage:
     @torch.no_grad()
     def metrics(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         maps = read_maps(batch["lightstage"], self.head)
-        texture = evenly_lit(maps)
+        texture = light_normalized(maps)
         base, refined = cast(Normals, module).explain(texture)
         losses = self._objective(refined, maps)
         return losses | {
@@ -56,24 +56,24 @@ class Stage:
         }
 
     @torch.no_grad()
-    def blind(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
+    def baseline(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         """The training mean."""
         maps = read_maps(batch["lightstage"], self.head)
-        mean = upright(cast(Normals, module).basis.mean_1chw).expand_as(maps.tangent_normal_b3hw)
+        mean = unit_normals(cast(Normals, module).basis.mean_1chw).expand_as(maps.tangent_normal_b3hw)
         return total(self._objective(mean, maps))
 
     @torch.no_grad()
     def preview(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         """Four captures across; down: the texture, the patches' base, refined, truth."""
         maps = read_maps(batch["lightstage"], self.head)
-        texture = evenly_lit(maps)
+        texture = light_normalized(maps)
         normals = (*cast(Normals, module).explain(texture), maps.tangent_normal_b3hw)
         return rows(to_srgb(texture), *((0.5 + 0.5 * n) * maps.inside_11hw for n in normals))
 
-    def _turn(self, normals_b3hw: Tensor, maps: Maps) -> Tensor:
+    def _turn(self, normals_b3hw: Tensor, maps: CapturedMaps) -> Tensor:
         return self.config.cosine_weight * cosine(normals_b3hw, maps.tangent_normal_b3hw, maps.inside_11hw)
 
-    def _objective(self, normals_b3hw: Tensor, maps: Maps) -> dict[str, Tensor]:
+    def _objective(self, normals_b3hw: Tensor, maps: CapturedMaps) -> dict[str, Tensor]:
         truth, inside = maps.tangent_normal_b3hw, maps.inside_11hw
         return {
             "cosine": self._turn(normals_b3hw, maps),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mosar.datasets.head_building.uv_metrics import chart_metrics
-from mosar.datasets.head_building.uv_parameterization import boundary_loop, flatten
+from mosar.datasets.head_building.uv_parameterization import boundary_loop, parameterize
 from mosar.errors import DataError
 
 
@@ -51,7 +51,7 @@ def test_the_chart_looks_like_the_face_seen_from_the_front(head):
 
 def test_a_dome_fills_the_square_without_flips():
     vertices, triangles, mirror = dome()
-    uv, uv_triangles = flatten(vertices, triangles, mirror, np.ones(len(triangles)))
+    uv, uv_triangles = parameterize(vertices, triangles, mirror, np.ones(len(triangles)))
     corners = uv[uv_triangles]
     doubled = np.linalg.det(np.stack([corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]], 1))
     assert (doubled > 0).all()
@@ -69,7 +69,7 @@ def test_weight_gives_room():
     front = vertices[triangles].mean(1)[:, 2] > 30
     shares = []
     for scale in (1.0, 3.0):
-        uv, uv_triangles = flatten(vertices, triangles, mirror, np.where(front, scale, 1.0))
+        uv, uv_triangles = parameterize(vertices, triangles, mirror, np.where(front, scale, 1.0))
         c = uv[uv_triangles][front]
         shares.append(np.linalg.det(np.stack([c[:, 1] - c[:, 0], c[:, 2] - c[:, 0]], 1)).sum() / 2)
     assert shares[1] > 1.2 * shares[0]
@@ -83,4 +83,4 @@ def test_a_closed_or_torn_skin_is_refused():
     with pytest.raises(DataError, match="closed"):
         boundary_loop(tetrahedron)
     with pytest.raises(DataError, match="clockwise"):
-        flatten(vertices, triangles[:, ::-1], mirror, np.ones(len(triangles)))
+        parameterize(vertices, triangles[:, ::-1], mirror, np.ones(len(triangles)))

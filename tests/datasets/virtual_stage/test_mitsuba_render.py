@@ -6,10 +6,10 @@ import pytest
 
 from mosar.datasets import lights, path_tracer, schema
 from mosar.datasets.virtual_stage import hair, hands, hats, occlusion, renderers, skin
-from mosar.datasets.virtual_stage.capture import Stage, capture
+from mosar.datasets.virtual_stage.capture import VirtualStage, capture
 from mosar.datasets.virtual_stage.geometry import Body, Strands
 from mosar.datasets.virtual_stage.strands import Hull
-from mosar.datasets.virtual_stage.subjects import sample_person
+from mosar.datasets.virtual_stage.subjects import sample_subject
 from mosar.datasets.virtual_stage.uv_regions import atlas
 from mosar.errors import ConfigError
 from mosar.jobs.evaluation import realism
@@ -33,9 +33,9 @@ def body(head):
 
 
 def shot(head, seed, renderer):
-    person = sample_person(head, seed)
-    stage = Stage(head, MAPS, SIZE, lights.TRAIN_LIGHTS, renderer)
-    return capture(stage, person, skin.paint(atlas(head, MAPS), person), 0)[0]
+    subject = sample_subject(head, seed)
+    stage = VirtualStage(head, MAPS, SIZE, lights.TRAIN_LIGHTS, renderer)
+    return capture(stage, subject, skin.paint(atlas(head, MAPS), subject), 0)[0]
 
 
 def test_both_renderers_see_the_same_capture(head):
@@ -90,10 +90,10 @@ def test_mixed_renderers_are_drawn_by_share():
 
 @pytest.mark.parametrize("style", sorted(hair.STYLES))
 def test_hair_stays_out_of_the_head_and_off_the_face(style, head, body):
-    person = dataclasses.replace(sample_person(head, 6), style=style)
+    subject = dataclasses.replace(sample_subject(head, 6), style=style)
     a = atlas(head, MAPS)
     hull = Hull.of(head, body, hair.skull(a, head, body))
-    mesh = hair.hair(head, a, person, body, hull)[1]
+    mesh = hair.hair(head, a, subject, body, hull)[1]
     strands = mesh.strands
     assert isinstance(strands, Strands)
     assert len(strands.points_sk3) > 50
@@ -105,19 +105,19 @@ def test_hair_stays_out_of_the_head_and_off_the_face(style, head, body):
     assert inside.mean() < 0.05
     assert hair._before_face(strands.points_sk3, hull).mean() < 0.15
     if style != "bald":
-        assert {f.tobytes() for f in hair.hair(head, a, person, body, hull)[1].vertices_x3[:9]} == {
+        assert {f.tobytes() for f in hair.hair(head, a, subject, body, hull)[1].vertices_x3[:9]} == {
             f.tobytes() for f in mesh.vertices_x3[:9]
         }
 
 
 def test_hats_and_hands_occlude_now_and_then(head, body):
-    people = [sample_person(head, seed) for seed in range(150)]
+    people = [sample_subject(head, seed) for seed in range(150)]
     worn = [p for p in people if hats.kind(p) != "none"]
     assert 3 < len(worn) < 35
     a = atlas(head, MAPS)
     hull = Hull.of(head, body, hair.skull(a, head, body))
-    for person in worn[:3]:
-        hat = hats.hat(head, a, person, body)
+    for subject in worn[:3]:
+        hat = hats.hat(head, a, subject, body)
         assert hat.vertices_x3[:, 1].max() > body.vertices_v3[:, 1].max()
     shown = [hands.hand(people[0], hull, np.random.default_rng(s)) for s in range(200)]
     seen = [h for h in shown if len(h.triangles_g3)]

@@ -5,14 +5,14 @@ import torch
 from mosar.datasets import lights, schema
 from mosar.datasets.virtual_stage import noise, quantize, skin
 from mosar.datasets.virtual_stage.camera_pipeline import snapshot
-from mosar.datasets.virtual_stage.capture import Stage, capture
+from mosar.datasets.virtual_stage.capture import VirtualStage, capture
 from mosar.datasets.virtual_stage.subjects import (
     SURFACE,
     TONE_AXES,
     TONE_MEAN,
     TONE_STD,
     sample_expression,
-    sample_person,
+    sample_subject,
     skin_tone,
 )
 from mosar.datasets.virtual_stage.uv_regions import atlas
@@ -35,15 +35,15 @@ def head():
 
 @pytest.fixture(scope="module")
 def shot(head):
-    person = sample_person(head, 4)
-    stage = Stage(head, SIZE, 96, lights.TRAIN_LIGHTS)
-    return capture(stage, person, skin.paint(atlas(head, SIZE), person), 0)
+    subject = sample_subject(head, 4)
+    stage = VirtualStage(head, SIZE, 96, lights.TRAIN_LIGHTS)
+    return capture(stage, subject, skin.paint(atlas(head, SIZE), subject), 0)
 
 
 def test_bare_skin_lies_in_the_measured_range(head):
     inside, total = 0, 0
     for seed in range(24):
-        painted = skin.paint(atlas(head, SIZE), sample_person(head, seed))
+        painted = skin.paint(atlas(head, SIZE), sample_subject(head, seed))
         reflectance = painted.diffuse_n3[painted.bare_n > 0.95] + SURFACE
         box = ((reflectance >= skin.RANGE[0]) & (reflectance <= skin.RANGE[1])).all(1)
         apart = (np.log(reflectance) - TONE_MEAN) @ np.linalg.inv(TONE_AXES) / TONE_STD
@@ -54,22 +54,22 @@ def test_bare_skin_lies_in_the_measured_range(head):
 
 
 def test_tones_reach_every_measured_group(head):
-    tones = np.array([skin_tone(sample_person(head, seed).tone) for seed in range(400)])
+    tones = np.array([skin_tone(sample_subject(head, seed).tone) for seed in range(400)])
     for name, mean in GROUPS.items():
         nearest = np.abs(np.log((tones + SURFACE) / np.array(mean))).max(1).min()
         assert nearest < 0.1, name
-    darkness = np.array([sample_person(head, seed).tone[0] for seed in range(400)])
+    darkness = np.array([sample_subject(head, seed).tone[0] for seed in range(400)])
     counts, _ = np.histogram(darkness, 8)
     assert counts.min() > 25  # even over the range
 
 
 def test_features_are_the_same_at_every_map_size(head):
-    person = sample_person(head, 3)
+    subject = sample_subject(head, 3)
     coarse, fine = atlas(head, 128), atlas(head, 512)
     inside = np.zeros(512 * 512, bool)
     inside[fine.inside_n] = True
     whole = inside.reshape(128, 4, 128, 4).all((1, 3))
-    painted = [skin.paint(a, person) for a in (coarse, fine)]
+    painted = [skin.paint(a, subject) for a in (coarse, fine)]
     for name, least in (("diffuse_n3", 0.998), ("specular_n", 0.998), ("height_n", 0.85)):
         small, large = (np.asarray(a.map(getattr(s, name))) for a, s in zip((coarse, fine), painted, strict=True))
         averaged = large.reshape(128, 4, 128, 4, -1).mean((1, 3))[whole].ravel()
@@ -115,7 +115,7 @@ def test_landmarks_are_the_meshs_through_the_camera(head, shot):
 def test_what_is_drawn_is_what_is_written(shot):
     sample, _ = shot
     for name in ("mesh", "neutral"):
-        np.testing.assert_array_equal(sample[name], quantize.rounded(sample[name], quantize.POINT_BITS))
+        np.testing.assert_array_equal(sample[name], quantize.quantize(sample[name], quantize.POINT_BITS))
     for name in ("intrinsics", "rotation", "translation_mm"):
         np.testing.assert_array_equal(np.round(sample["camera"][name], 8), sample["camera"][name])
     weights = np.array(list(sample["capture"]["expression"].values()))
@@ -124,16 +124,16 @@ def test_what_is_drawn_is_what_is_written(shot):
 
 def test_people_are_convex_mixtures_on_a_grid(head):
     for seed in range(20):
-        person = sample_person(head, seed)
-        assert person.archetype_a.astype(np.float64).sum() == 1
-        assert person.archetype_a.min() >= 0
-        np.testing.assert_array_equal(person.mode_m * 4096, np.rint(person.mode_m * 4096))
+        subject = sample_subject(head, seed)
+        assert subject.archetype_a.astype(np.float64).sum() == 1
+        assert subject.archetype_a.min() >= 0
+        np.testing.assert_array_equal(subject.mode_m * 4096, np.rint(subject.mode_m * 4096))
 
 
 def test_the_same_seed_gives_the_same_bytes(head, shot):
-    person = sample_person(head, 4)
+    subject = sample_subject(head, 4)
     again, linear = capture(
-        Stage(head, SIZE, 96, lights.TRAIN_LIGHTS), person, skin.paint(atlas(head, SIZE), person), 0
+        VirtualStage(head, SIZE, 96, lights.TRAIN_LIGHTS), subject, skin.paint(atlas(head, SIZE), subject), 0
     )
     assert schema.encode(again) == schema.encode(shot[0])
     assert schema.encode(snapshot(again, linear, 5)) == schema.encode(snapshot(*shot, 5))

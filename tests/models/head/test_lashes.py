@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mosar.avatar.render_mesh import drawn, vertices
+from mosar.avatar.render_mesh import render_mesh, render_vertices
 from mosar.datasets.head_building import lash_bands
 from mosar.models.head import lashes, load_head, sample_identity, shape
 from mosar.models.head.head import Head
@@ -57,9 +57,9 @@ def test_bars_are_closed_to_the_outside() -> None:
 def test_a_head_may_have_none() -> None:
     empty = {f.name: f.default_factory() for f in dataclasses.fields(Head) if f.name.startswith("lash")}  # type: ignore[misc]
     bald = dataclasses.replace(HEAD, **empty)
-    assert vertices(bald, _faces()).shape == (1, len(HEAD.template_v3), 3)
-    assert len(drawn(bald).triangles_f3) == len(HEAD.triangles_f3)
-    assert drawn(bald).material_names == HEAD.material_names
+    assert render_vertices(bald, _faces()).shape == (1, len(HEAD.template_v3), 3)
+    assert len(render_mesh(bald).triangles_f3) == len(HEAD.triangles_f3)
+    assert render_mesh(bald).material_names == HEAD.material_names
 
 
 def test_hairs_of_a_band() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
 from mosar.models.head import landmarks, sample_identity, shape, vertex_normals
-from mosar.models.head.expression_model import behaviour
+from mosar.models.head.expression_model import expression_model
 
 
 def weights(head, expression=None, dtype=torch.float32):
@@ -63,7 +63,7 @@ def test_gradients_of_all_weights(head):
 @given(seed=st.integers(0, 1000), weight=st.floats(0, 1))
 def test_the_jaw_keeps_its_distance_from_the_hinge(head, seed, weight):
     """The part that moves most comes closer to a circle about the hinge than the chord does."""
-    b = behaviour(head, torch.device("cpu"), torch.float32)
+    b = expression_model(head, torch.device("cpu"), torch.float32)
     most = torch.from_numpy(np.linalg.norm(head.expressions_ev3[b.jaw], axis=-1) > 25)
     closed, half, opened = (person(head, seed, {"jawOpen": w})[0, most, 1:] - b.hinge_2 for w in (0.0, weight, 1.0))
     radius = closed.norm(dim=-1) * (1 - weight) + opened.norm(dim=-1) * weight
@@ -77,7 +77,7 @@ def test_the_jaw_keeps_its_distance_from_the_hinge(head, seed, weight):
 def test_lids_slide_over_eyeballs_that_keep_their_shape(head, seed, weight):
     moved = {"eyeBlinkLeft": weight, "eyeBlinkRight": 1 - weight, "eyeLookUpLeft": weight, "eyeLookInRight": weight}
     rest, posed = person(head, seed)[0], person(head, seed, moved)[0]
-    for eye in behaviour(head, torch.device("cpu"), torch.float32).eyes:
+    for eye in expression_model(head, torch.device("cpu"), torch.float32).eyes:
         centres = [x[eye.ball_k].mean(0) for x in (rest, posed)]
         ball, posed_ball = ((x[eye.ball_k] - c).norm(dim=-1) for x, c in zip((rest, posed), centres, strict=True))
         lid, posed_lid = ((x[eye.lid_k] - c).norm(dim=-1) for x, c in zip((rest, posed), centres, strict=True))

@@ -10,7 +10,7 @@ from mosar.models.head.identity_sampling import sample_identity
 from mosar.models.head.morph import shape
 from mosar.models.morphable import pretrained
 from mosar.models.morphable.basis import Basis
-from mosar.models.morphable.fitting import Faces, Gaussian, Recovery, photograph, scan
+from mosar.models.morphable.fitting import Faces, Gaussian, MapEstimator, photograph, scan
 from mosar.models.morphable.graph import ChebConv, SparseLinear, adjacency, cluster, pooling, scaled_laplacian
 from mosar.models.morphable.mixture import Mixture
 from mosar.models.morphable.network import Morphable
@@ -41,7 +41,7 @@ def made(sample: Sample, **changes: object) -> tuple[Stage, Morphable]:
     torch.manual_seed(0)
     stage = Stage(dataclasses.replace(SMALL, **changes), load_head())  # type: ignore[arg-type]
     module = stage.build({})
-    stage.calibrate(module, [{"lightstage": sample}])
+    stage.fit_statistics(module, [{"lightstage": sample}])
     return stage, module
 
 
@@ -87,9 +87,9 @@ def test_components_are_those_of_a_weighted_singular_value_decomposition() -> No
     found = basis.coefficients(offsets)
     torch.testing.assert_close(found[:, :21].abs(), left.abs() * 30**0.5, atol=1e-3, rtol=1e-3)
     assert (found[:, 21:] == 0).all()  # there are no more directions than numbers
-    torch.testing.assert_close(basis.mean_v3 + basis.spread(found), offsets, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(basis.mean_v3 + basis.to_vertices(found), offsets, atol=1e-4, rtol=1e-4)
     few = torch.tensor([5, 2])
-    torch.testing.assert_close(basis.spread(found, few), basis.spread(found)[:, few])
+    torch.testing.assert_close(basis.to_vertices(found, few), basis.to_vertices(found)[:, few])
 
 
 def test_untrained_it_is_pca(sample: Sample, module: Morphable) -> None:
@@ -118,7 +118,7 @@ def test_a_few_steps_beat_the_average(sample: Sample, encoder: str, decoder: str
         optimiser.zero_grad()
         torch.stack(list(stage.losses(module, batch, generator).values())).sum().backward()
         optimiser.step()
-    assert stage.metrics(module, batch, generator)["loss"] < 0.8 * stage.blind(module, batch, generator)
+    assert stage.metrics(module, batch, generator)["loss"] < 0.8 * stage.baseline(module, batch, generator)
     a, b = (
         stage.metrics(module, {"lightstage": {k: v[i : i + 1] for k, v in sample.items()}}, generator) for i in (0, 1)
     )
@@ -130,7 +130,7 @@ def test_a_few_steps_beat_the_average(sample: Sample, encoder: str, decoder: str
 
 @pytest.mark.parametrize("path", ["spectral", "graph"])
 def test_gradients_reach_every_parameter(sample: Sample, path: str) -> None:
-    stage, module = made(sample, encoder=path, decoder=path, drawn=4, drawn_pool=16)
+    stage, module = made(sample, encoder=path, decoder=path, synthetic_per_batch=4, synthetic_pool=16)
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=0.01)
     losses = stage.losses(module, {"lightstage": sample}, torch.Generator())
@@ -149,7 +149,7 @@ def test_most_likely_face_of_a_linear_model_is_the_closed_form(sample: Sample, o
     mixture = Mixture(torch.ones(1).double(), prior.mean_k[None], torch.linalg.inv(prior.precision_kk)[None])
     observed = observe(faces, faces.of(sample["mesh"]), 40, 1.0, 0)
     assert observed.seen_nl.sum(dim=1).tolist() == [40] * len(sample["mesh"])
-    found = Recovery(module, faces, mixture)(observed, 0.7)
+    found = MapEstimator(module, faces, mixture)(observed, 0.7)
     torch.testing.assert_close(found, pca.most_likely(faces, observed, prior, 0.7), atol=1e-3, rtol=0)
 
 
@@ -173,8 +173,8 @@ def test_recovery_finds_the_component_of_each_person(sample: Sample) -> None:
     both = Mixture(torch.tensor([0.5, 0.5]).double(), means, covariance)
     codes = (means + 0.3 * torch.randn(2, 16, generator=generator).double()).float()
     observed = scan(faces, pca.meshes(codes), 40, 1.0, 0)
-    alone = [Recovery(module, faces, Mixture(torch.ones(1).double(), m[None], covariance[:1])) for m in means]
-    found = Recovery(module, faces, both)(observed, 1.0)
+    alone = [MapEstimator(module, faces, Mixture(torch.ones(1).double(), m[None], covariance[:1])) for m in means]
+    found = MapEstimator(module, faces, both)(observed, 1.0)
     for person, recover in enumerate(alone):
         torch.testing.assert_close(found[person], recover(observed, 1.0)[person], atol=1e-3, rtol=0)
 
@@ -206,20 +206,20 @@ def _linear(sample: Sample) -> tuple[Morphable, Faces, Pca]:
 
 def test_a_released_model_is_read_again(tmp_path, module: Morphable, sample: Sample) -> None:  # type: ignore[no-untyped-def]
     head, path = load_head(), tmp_path / "model.safetensors"
-    pretrained.write(module, head, path)
-    again = pretrained.read(head, path)
+    pretrained.save(module, head, path)
+    again = pretrained.load(head, path)
     codes = torch.randn(2, 16)
     torch.testing.assert_close(again.decode(codes, codes), module.decode(codes, codes), atol=0.05, rtol=0)
     before = path.read_bytes()
-    pretrained.write(module, head, path)
+    pretrained.save(module, head, path)
     assert path.read_bytes() == before
     with pytest.raises(DataError, match="belongs to another head"):
-        pretrained.read(dataclasses.replace(head, digest="0" * 64), path)
+        pretrained.load(dataclasses.replace(head, digest="0" * 64), path)
     with pytest.raises(DataError, match="export_morphable"):
-        pretrained.read(head, tmp_path / "none.safetensors")
+        pretrained.load(head, tmp_path / "none.safetensors")
     path.write_bytes(before[:1000])
     with pytest.raises(DataError, match="export_morphable"):
-        pretrained.read(head, path)
+        pretrained.load(head, path)
 
 
 def test_impossible_sizes_are_refused() -> None:

@@ -9,9 +9,9 @@ from mosar.errors import ConfigError
 from mosar.models.camera import Camera, project
 from mosar.models.head import load_head
 from mosar.models.head.morph import landmarks
-from mosar.models.morphable.synthetic_people import draw
+from mosar.models.morphable.synthetic_people import sample_people
 from mosar.models.stages import geometry, morphable
-from mosar.models.stages.geometry.network import Geometry, camera_of, place_of, rotation_from_six
+from mosar.models.stages.geometry.network import Geometry, camera_of, image_position, rotation_from_six
 from mosar.models.stages.geometry.render import render_skin
 
 SIZE = 64
@@ -38,7 +38,7 @@ def stage() -> geometry.Stage:
 def parent() -> torch.nn.Module:
     torch.manual_seed(0)
     module = morphable.Stage(MORPHABLE, load_head()).build({})
-    (people,) = draw(load_head(), 40, 0)
+    (people,) = sample_people(load_head(), 40, 0)
     module.fit_shape(people.neutral_nv3, people.meshes())
     torch.nn.init.normal_(module.reflectance_basis, std=0.02)
     module.reflectance_mean.fill_(0.6)
@@ -68,7 +68,7 @@ def batch() -> dict[str, Sample]:
 def module(stage: geometry.Stage, parent: torch.nn.Module, batch: dict[str, Sample]) -> Geometry:
     torch.manual_seed(0)
     module = stage.build({"morphable": parent})
-    stage.calibrate(module, [batch])
+    stage.fit_statistics(module, [batch])
     return module
 
 
@@ -77,7 +77,7 @@ def module(stage: geometry.Stage, parent: torch.nn.Module, batch: dict[str, Samp
 def test_place_and_camera_are_inverse(x: float, y: float, z: float, focal: float) -> None:
     camera = frontal(1, focal)
     camera = Camera(camera.intrinsics_b33, camera.rotation_b33, torch.tensor([[x, y, z]]))
-    again = camera_of(camera.rotation_b33, place_of(camera, SIZE), camera.intrinsics_b33, SIZE)
+    again = camera_of(camera.rotation_b33, image_position(camera, SIZE), camera.intrinsics_b33, SIZE)
     torch.testing.assert_close(again.translation_b3, camera.translation_b3, atol=0.05, rtol=1e-3)
 
 
@@ -101,10 +101,10 @@ def test_uniform_light_shows_the_albedo() -> None:
     assert picture.negative == 0.0
 
 
-def test_start_is_the_blind_answer(stage: geometry.Stage, module: Geometry, batch: dict[str, Sample]) -> None:
+def test_start_is_the_baseline(stage: geometry.Stage, module: Geometry, batch: dict[str, Sample]) -> None:
     generator = torch.Generator()
-    start, blind = stage.metrics(module, batch, generator)["loss"], stage.blind(module, batch, generator)
-    torch.testing.assert_close(start, blind, atol=0.05 * float(blind), rtol=0)
+    start, baseline = stage.metrics(module, batch, generator)["loss"], stage.baseline(module, batch, generator)
+    torch.testing.assert_close(start, baseline, atol=0.05 * float(baseline), rtol=0)
 
 
 def test_training_lowers_every_streams_loss(stage: geometry.Stage, module: Geometry, batch: dict[str, Sample]) -> None:
@@ -120,7 +120,7 @@ def test_training_lowers_every_streams_loss(stage: geometry.Stage, module: Geome
     assert end["landmarks"] < start["landmarks"]
     image = batch["wild"]["image"] / 255.0
     one, other = (module(image, torch.full((4, 478, 2), x)) for x in (0.4, 0.6))
-    assert (one.place_b3 - other.place_b3).abs().max() > 1e-4
+    assert (one.image_position_b3 - other.image_position_b3).abs().max() > 1e-4
     assert (one.light_b81c[0] - one.light_b81c[1]).abs().max() > 1e-6  # other pixels, same landmarks
 
 
@@ -141,7 +141,7 @@ def test_landmarks_can_be_switched_off(parent: torch.nn.Module, batch: dict[str,
     module = geometry.Stage(config, load_head()).build({"morphable": parent})
     image = batch["wild"]["image"] / 255.0
     one, other = (module(image, torch.full((4, 478, 2), x)) for x in (0.4, 0.6))
-    assert torch.equal(one.place_b3, other.place_b3)
+    assert torch.equal(one.image_position_b3, other.image_position_b3)
 
 
 def test_no_face_in_the_mask_is_no_crash(stage: geometry.Stage, module: Geometry, batch: dict[str, Sample]) -> None:

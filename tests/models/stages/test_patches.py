@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mosar.models.stages.normals.network import upright
+from mosar.models.stages.normals.network import unit_normals
 from mosar.models.stages.normals.patches import PatchBasis
 
 
@@ -52,6 +52,6 @@ def test_one_capture_is_its_own_mean(maps):
 
 def test_upright_normals_are_unit_and_look_out():
     slope = 2.0 * torch.randn(1, 2, 8, 8, generator=torch.Generator().manual_seed(0))
-    normal = upright(slope)
+    normal = unit_normals(slope)
     torch.testing.assert_close(normal.norm(dim=1), torch.ones(1, 8, 8))
     assert float(normal[:, 2].min()) > 0.3

@@ -29,7 +29,7 @@ def trained(request, head, make_captures):
     stage = module.Stage(config, head)
     torch.manual_seed(0)
     network = stage.build({})
-    stage.calibrate(network, [{"lightstage": make_captures(4, SIZE, seed)} for seed in (1, 2)])
+    stage.fit_statistics(network, [{"lightstage": make_captures(4, SIZE, seed)} for seed in (1, 2)])
     return stage, network, {"lightstage": make_captures(3, SIZE, 3)}
 
 
@@ -73,7 +73,7 @@ def test_metrics_are_of_the_generator_alone_and_repeat(trained):
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not {"adversarial", "discriminator"} & first.keys()
     assert bool(first["loss"] > 0)
-    assert bool(stage.blind(network, batch, generator(5)) > 0)
+    assert bool(stage.baseline(network, batch, generator(5)) > 0)
 
 
 def test_another_input_gives_another_output(trained, make_captures):

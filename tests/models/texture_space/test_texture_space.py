@@ -9,15 +9,15 @@ from mosar.models.shading import sh
 from mosar.models.texture_space import (
     AverageSkin,
     degrade,
-    evenly_lit,
-    every,
     fill,
+    light_normalized,
+    pull_push,
     radiance,
     random_eyes,
     random_known,
     read_skin,
     shading,
-    spread,
+    subsample,
 )
 
 
@@ -29,7 +29,7 @@ def test_evenly_lit_is_what_uniform_light_shows_head_on(head, sample):
     skin = read_skin(sample, head)
     # A camera far along each texel's own normal cannot be had; where the surface faces it, the two agree.
     eye = torch.tensor([[0.0, 0.0, 1e6], [0.0, 0.0, 1e6]])
-    seen, even = radiance(skin, uniform_light(2), eye), evenly_lit(skin)
+    seen, even = radiance(skin, uniform_light(2), eye), light_normalized(skin)
     facing = (skin.world_normal_b3hw[:, 2:] > 0.998) & (skin.inside_11hw > 0)
     assert int(facing.sum()) > 4
     torch.testing.assert_close(seen[facing.expand_as(seen)], even[facing.expand_as(even)], rtol=2e-3, atol=0)
@@ -41,7 +41,7 @@ def test_radiance_is_linear_in_light_and_bounded_at_the_rim(head, sample):
     eye = random_eyes(2, generator())
     once, twice = (radiance(skin, gain * uniform_light(2), eye) for gain in (1.0, 2.0))
     torch.testing.assert_close(twice, 2 * once)
-    assert float(once.max()) < 1.3 * float(evenly_lit(skin).max())  # no bright rim where no camera looks
+    assert float(once.max()) < 1.3 * float(light_normalized(skin).max())  # no bright rim where no camera looks
 
 
 def test_shading_is_one_under_uniform_light_and_half_lit_under_a_lamp(head, sample):
@@ -57,7 +57,7 @@ def test_every_second_texel_shades_as_all_do(head, sample):
     skin = read_skin(sample, head)
     eye = random_eyes(2, generator())
     torch.testing.assert_close(
-        radiance(every(skin, 3), uniform_light(2), eye), radiance(skin, uniform_light(2), eye)[..., ::3, ::3]
+        radiance(subsample(skin, 3), uniform_light(2), eye), radiance(skin, uniform_light(2), eye)[..., ::3, ::3]
     )
 
 
@@ -99,7 +99,7 @@ def test_spread_of_one_texel_fills_everything_with_it(size):
     weight = torch.zeros(1, 1, *size)
     weight[..., size[0] // 2, size[1] // 2] = 1
     colours = torch.tensor([0.2, 0.4, 0.6])[None, :, None, None]
-    torch.testing.assert_close(spread(colours * weight, weight), colours.expand(1, 3, *size))
+    torch.testing.assert_close(pull_push(colours * weight, weight), colours.expand(1, 3, *size))
 
 
 def test_fill_refuses_shapes_that_do_not_match():
@@ -115,12 +115,12 @@ def test_average_skin_finds_the_light_of_its_own_kind(head, sample):
     light[:, 0], light[:, 2], light[:, 3] = 4.0, 1.0, torch.tensor([0.5, 0.0, -0.5])
     true_shading = shading(light, skin.surface.normal_b3hw)
     texture = average.even_13hw * true_shading
-    lit, found = average.like(texture, torch.ones(2, 1, 48, 48))
+    lit, found = average.fit_lighting(texture, torch.ones(2, 1, 48, 48))
     inside = (skin.inside_11hw > 0).expand(2, 3, -1, -1)
     # The ridge pulls the directional part down by about a tenth: it is a guess.
     assert float((found - true_shading)[inside].abs().mean()) < 0.15 * float(true_shading[inside].mean())
     assert float((lit - texture)[inside].abs().mean()) < 0.02
-    torch.testing.assert_close(average.under(texture, torch.ones(2, 1, 48, 48), 3 * true_shading), texture)
+    torch.testing.assert_close(average.shade_with(texture, torch.ones(2, 1, 48, 48), 3 * true_shading), texture)
 
 
 def test_degrade_keeps_range_and_tone():

@@ -142,8 +142,8 @@ def test_sheet_has_every_tile(avatar: Avatar) -> None:
     photograph = np.full((WIDTH, WIDTH, 3), 120, np.uint8)
     picture = render(head, avatar, avatar.camera, avatar.light_1lc, (WIDTH, WIDTH))
     lights = dict.fromkeys(("a", "b", "c"), avatar.light_1lc[0])
-    drawn = sheet.draw(head, avatar, photograph, picture, lights)
-    assert drawn.shape == (2 * sheet.TILE, 4 * sheet.TILE, 3)
+    render_mesh = sheet.avatar_sheet(head, avatar, photograph, picture, lights)
+    assert render_mesh.shape == (2 * sheet.TILE, 4 * sheet.TILE, 3)
     blank = sheet.over(picture, photograph)
     assert (blank[0, 0] == 120).all()
     assert np.abs(blank.astype(int) - 120).max() > 20

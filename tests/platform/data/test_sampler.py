@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mosar.errors import ConfigError
-from mosar.platform.data.sampler import Order
+from mosar.platform.data.sampler import Sampler
 from mosar.platform.data.stream import shares
 
 COUNTS = st.lists(st.integers(1, 9), min_size=1, max_size=30)
 
 
-def places(order: Order, start: int, stop: int) -> list[tuple[int, int]]:
+def places(order: Sampler, start: int, stop: int) -> list[tuple[int, int]]:
     shard, index = order.places(start, stop)
     return list(zip(shard.tolist(), index.tolist(), strict=True))
 
@@ -20,7 +20,7 @@ def places(order: Order, start: int, stop: int) -> list[tuple[int, int]]:
 @settings(deadline=None)
 @given(COUNTS, st.integers(0, 5), st.integers(1, 6), st.integers(0, 3))
 def test_every_epoch_holds_every_sample_once(counts: list[int], seed: int, window: int, epoch: int) -> None:
-    order = Order(np.array(counts), seed, window)
+    order = Sampler(np.array(counts), seed, window)
     total = sum(counts)
     found = places(order, epoch * total, (epoch + 1) * total)
     assert sorted(found) == [(shard, i) for shard, count in enumerate(counts) for i in range(count)]
@@ -30,8 +30,8 @@ def test_every_epoch_holds_every_sample_once(counts: list[int], seed: int, windo
 @given(COUNTS, st.integers(0, 3), st.lists(st.integers(0, 200), min_size=2, max_size=6), st.integers(1, 6))
 def test_the_order_does_not_depend_on_how_it_is_cut(counts: list[int], seed: int, cuts: list[int], window: int) -> None:
     cuts = sorted(cuts)
-    whole = places(Order(np.array(counts), seed, window), cuts[0], cuts[-1])
-    parts = [places(Order(np.array(counts), seed, window), a, b) for a, b in itertools.pairwise(cuts)]
+    whole = places(Sampler(np.array(counts), seed, window), cuts[0], cuts[-1])
+    parts = [places(Sampler(np.array(counts), seed, window), a, b) for a, b in itertools.pairwise(cuts)]
     assert [place for part in parts for place in part] == whole
 
 
@@ -41,7 +41,7 @@ def test_workers_together_read_the_step_whatever_their_number(
     counts: list[int], seed: int, workers: int, step: int
 ) -> None:
     """A step's share of 12 in 12 slices: worker r of W takes slices [12 r / W, 12 (r + 1) / W)."""
-    order = Order(np.array(counts), seed)
+    order = Sampler(np.array(counts), seed)
     read = []
     for rank in range(workers):
         for slice_ in range(rank * 12 // workers, (rank + 1) * 12 // workers):
@@ -51,23 +51,23 @@ def test_workers_together_read_the_step_whatever_their_number(
 
 def test_shuffling_mixes_shards_and_differs_by_seed_and_epoch() -> None:
     counts = np.full(64, 20)
-    first = Order(counts, seed=0)
+    first = Sampler(counts, seed=0)
     shards = first.places(0, 200)[0]
     assert len(set(shards.tolist())) > 10
     assert places(first, 0, 100) != places(first, 1280, 1380)
-    assert places(first, 0, 100) != places(Order(counts, seed=1), 0, 100)
-    assert places(first, 0, 100) == places(Order(counts, seed=0), 0, 100)
+    assert places(first, 0, 100) != places(Sampler(counts, seed=1), 0, 100)
+    assert places(first, 0, 100) == places(Sampler(counts, seed=0), 0, 100)
 
 
 def test_a_window_bounds_how_many_shards_are_open_at_once() -> None:
-    order = Order(np.full(64, 20), seed=0, window=4)
+    order = Sampler(np.full(64, 20), seed=0, window=4)
     for window in range(16):
         assert len(set(order.places(window * 80, (window + 1) * 80)[0].tolist())) == 4
 
 
 def test_no_samples_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one sample"):
-        Order(np.array([3, 0]), seed=0)
+        Sampler(np.array([3, 0]), seed=0)
 
 
 def test_shares_are_exact_or_refused() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mosar.errors import ConfigError, DataError
 from mosar.platform.data import manifest, shards, writer
-from mosar.platform.data.sampler import Order
+from mosar.platform.data.sampler import Sampler
 from mosar.platform.data.shards import Extent, Record
 
 
@@ -55,7 +55,7 @@ def test_data_sets_are_reproducible_and_read_back(tmp_path: Path) -> None:
     assert first.split("train").shard_n.tolist() == [1, 2, 4]
     shard = 4
     extents = first.extents(shard, [5, 0])
-    samples = list(shards.read(first.shard_location(shard), extents))
+    samples = list(shards.read_samples(first.shard_location(shard), extents))
     assert [e.key for e in extents] == ["k4-5", "k4-0"]
     assert [s["x.npy"][0] for s in samples] == [5, 0]
     for row in first.shards():
@@ -125,7 +125,7 @@ def test_members_that_are_refused_on_reading(tmp_path: Path, name: str) -> None:
         tar.addfile(info, io.BytesIO(b"evil"))
     content = path.read_bytes()[:1024]
     with pytest.raises(DataError, match=r"bad\.tar.*'k'"):
-        list(shards.read(str(path), [extent_of(content)]))
+        list(shards.read_samples(str(path), [extent_of(content)]))
 
 
 def test_links_are_refused(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_links_are_refused(tmp_path: Path) -> None:
         info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(info)
     with pytest.raises(DataError, match="not a regular file"):
-        list(shards.read(str(path), [extent_of(path.read_bytes()[:512])]))
+        list(shards.read_samples(str(path), [extent_of(path.read_bytes()[:512])]))
 
 
 def test_truncated_and_altered_shards_are_named_with_the_key(tmp_path: Path) -> None:
@@ -143,18 +143,18 @@ def test_truncated_and_altered_shards_are_named_with_the_key(tmp_path: Path) -> 
     path = tmp_path / "s.tar"
     path.write_bytes(content[: extents[1].offset + 600])
     with pytest.raises(DataError, match=r"s\.tar: truncated at sample 'b'"):
-        list(shards.read(str(path), extents))
+        list(shards.read_samples(str(path), extents))
     flipped = bytearray(content)
     flipped[extents[1].offset + 513] ^= 1
     path.write_bytes(flipped)
     with pytest.raises(DataError, match=r"s\.tar: sample 'b' was altered"):
-        list(shards.read(str(path), extents))
+        list(shards.read_samples(str(path), extents))
     damaged = bytes(flipped[:100]) + b"\1" + bytes(flipped[101:1024])
     with pytest.raises(DataError, match="damaged tar header"):
         shards.unpack(damaged, "a", "s.tar")
     path.unlink()
     with pytest.raises(DataError, match="no such file"):
-        list(shards.read(str(path), extents))
+        list(shards.read_samples(str(path), extents))
 
 
 def test_sample_rows_are_read_across_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +188,7 @@ def test_tables_of_any_lengths_make_whole_row_groups(tmp_path: Path, monkeypatch
 
 def test_row_groups_of_two_windows_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manifest, "_ROWS_PER_GROUP", 8)
-    shards_n = 2 * inspect.signature(Order).parameters["window"].default
+    shards_n = 2 * inspect.signature(Sampler).parameters["window"].default
     rows, tables = rows_of([8] * shards_n)
     manifest.write(str(tmp_path), rows, tables, {"schema_version": 1})
     found = manifest.Manifest(str(tmp_path))

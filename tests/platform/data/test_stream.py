@@ -116,7 +116,7 @@ def refusing(source: Source, bad: set[bytes], policy: str) -> Source:
 def test_a_sample_that_cannot_be_decoded_stops_with_its_name_or_is_skipped(sources: list[Source]) -> None:
     labelled = sources[0]
     manifest = open_manifest(labelled.location)
-    (members,) = shards.read(manifest.shard_location(3), manifest.extents(3, [5]))
+    (members,) = shards.read_samples(manifest.shard_location(3), manifest.extents(3, [5]))
     bad, row = set(members.values()), manifest.row(3, 5)
     before = rows([labelled], "labelled", range(13))
     with pytest.raises(DataError, match=r"labelled/shard-000003\.tar: sample 's3-5': member x\.npy cannot be read"):

@@ -9,7 +9,7 @@ import torch
 from mosar.errors import ConfigError
 from mosar.platform.monitoring import mlflow_tracker, tensorboard
 from mosar.platform.monitoring.mlflow_tracker import Tracker
-from mosar.platform.monitoring.tensorboard import FOLDER, Board, Curves
+from mosar.platform.monitoring.tensorboard import FOLDER, Curves, EventFile
 from mosar.platform.runs import checkpoint, run
 from mosar.platform.runs.checkpoint import Checkpoint
 
@@ -44,7 +44,7 @@ def scalars(folder: Path) -> list[tuple[str, int, float]]:
 
 def test_the_event_file_grows_with_the_run_and_goes_back_with_it(tmp_path: Path) -> None:
     place, folder = str(tmp_path), tmp_path / FOLDER
-    board = Board(place)
+    board = EventFile(place)
     board.update()
     assert not folder.exists()
     run.log(place, {"step": 0, "time": 1e9, "heldout": {"loss": 4.0}})
@@ -64,7 +64,7 @@ def test_the_event_file_grows_with_the_run_and_goes_back_with_it(tmp_path: Path)
     assert scalars(folder) == wanted
     (second,) = folder.iterdir()
     assert second.name > first.name
-    again = Board(place)
+    again = EventFile(place)
     again.update()
     assert scalars(folder) == wanted
 

@@ -93,11 +93,11 @@ def test_none_at_all_is_a_fresh_start_and_none_valid_is_not(tmp_path: Path) -> N
 
 def test_runs_keep_their_identity_metrics_and_weights(tmp_path: Path) -> None:
     place = str(tmp_path / "run")
-    identity = {"train": {"lr": 1, "readers": 1}, "data": {"a": {"location": "/x", "digest": "1"}}}
-    assert not run.check(place, identity)
+    fingerprint = {"train": {"lr": 1, "readers": 1}, "data": {"a": {"location": "/x", "digest": "1"}}}
+    assert not run.check(place, fingerprint)
     assert not (tmp_path / "run").exists()
-    assert not run.begin(place, identity)
-    assert run.check(place, identity)
+    assert not run.begin(place, fingerprint)
+    assert run.check(place, fingerprint)
     moved = {"train": {"lr": 1, "readers": 2}, "data": {"a": {"location": "/y", "digest": "1"}}}
     assert run.begin(place, moved, ["train.readers"])
     with pytest.raises(

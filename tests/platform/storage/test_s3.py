@@ -137,7 +137,7 @@ def test_a_data_set_is_the_same_as_in_a_folder_and_is_continued(bucket: str, tmp
     assert storage.files(there) == storage.files(here)
     for name in storage.files(here):
         assert storage.read_bytes(storage.join(there, name)) == storage.read_bytes(storage.join(here, name)), name
-    members = list(shards.read(found.shard_location(2), found.extents(2, [2, 0])))
+    members = list(shards.read_samples(found.shard_location(2), found.extents(2, [2, 0])))
     assert [json.loads(m["capture.json"])["n"] for m in members] == [8, 6]
 
 
@@ -158,22 +158,22 @@ def test_scattered_samples_cost_about_their_own_bytes(bucket: str, monkeypatch: 
 
     monkeypatch.setattr(s3fs.S3FileSystem, "_cat_file", counted)
     chosen = [extents[i] for i in (30, 3, 4, 17)]
-    assert [members["x.npy"][0] for members in shards.read(place, chosen)] == [30, 3, 4, 17]
+    assert [members["x.npy"][0] for members in shards.read_samples(place, chosen)] == [30, 3, 4, 17]
     assert len(fetched) == 3  # neighbours share a request
     assert sum(fetched) == sum(extent.size for extent in chosen)
     monkeypatch.setattr("mosar.platform.storage.filesystem._CHUNK_BYTES", 50_000)
     fetched.clear()
-    samples = shards.read(place, chosen)
+    samples = shards.read_samples(place, chosen)
     next(samples)
     assert sum(fetched) == 2 * extents[0].size  # what comes later is not fetched yet
     assert [members["x.npy"][0] for members in samples] == [3, 4, 17]
     for end in (extents[30].offset + 100, extents[30].offset):
         storage.write_bytes(place, content[:end])
         with pytest.raises(DataError, match=r"large\.tar: truncated at sample 'k30'"):
-            list(shards.read(place, chosen))
+            list(shards.read_samples(place, chosen))
     storage.remove(place)
     with pytest.raises(DataError, match="no such file"):
-        list(shards.read(place, chosen))
+        list(shards.read_samples(place, chosen))
 
 
 def test_sample_rows_cost_no_more_than_their_row_group(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

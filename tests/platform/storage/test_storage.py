@@ -64,16 +64,16 @@ def test_seeds_tell_parts_apart() -> None:
 def test_bundles_are_verified(tmp_path: Path) -> None:
     place = str(tmp_path / "bundle")
     with pytest.raises(BundleError, match="not a bundle"):
-        bundle.read(place)
+        bundle.read_files(place)
     files = {"a.txt": b"1", "deep/b.txt": b"2"}
-    name = bundle.write(place, files, {"made": "here"})
-    assert bundle.digest_of(place) == name == bundle.write(place, files, {"made": "here"})
-    assert bundle.read(place) == (files, {"made": "here"})
+    name = bundle.write_files(place, files, {"made": "here"})
+    assert bundle.digest_of(place) == name == bundle.write_files(place, files, {"made": "here"})
+    assert bundle.read_files(place) == (files, {"made": "here"})
     (tmp_path / "bundle/a.txt").write_bytes(b"3")
     with pytest.raises(BundleError, match=r"a\.txt was altered"):
-        bundle.read(place)
+        bundle.read_files(place)
     (tmp_path / "bundle/a.txt").unlink()
     with pytest.raises(BundleError, match=r"a\.txt is missing"):
-        bundle.read(place)
+        bundle.read_files(place)
     with pytest.raises(BundleError, match="not a name"):
-        bundle.write(place, {"../x": b""}, {})
+        bundle.write_files(place, {"../x": b""}, {})

@@ -54,7 +54,7 @@ class Stage:
     def build(self, parents: Mapping[str, nn.Module]) -> Toy:
         return Toy(self.config.width)
 
-    def calibrate(self, module: Toy, batches: Iterable) -> None:
+    def fit_statistics(self, module: Toy, batches: Iterable) -> None:
         module.mean_c.copy_(torch.cat([batch["lightstage"]["x"] for batch in batches]).mean(dim=0))
 
     def losses(self, module: Toy, batch: Mapping, generator: torch.Generator) -> dict[str, Tensor]:
@@ -74,7 +74,7 @@ class Stage:
         sample = batch["lightstage"]
         return {"loss": (module(sample["x"]) - sample["y"]).square().mean()}
 
-    def blind(self, module: Toy, batch: Mapping, generator: torch.Generator) -> Tensor:
+    def baseline(self, module: Toy, batch: Mapping, generator: torch.Generator) -> Tensor:
         return batch["lightstage"]["y"].square().mean()
 
     def preview(self, module: Toy, batch: Mapping, generator: torch.Generator) -> Tensor:
