@@ -2,13 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
-from mosar.datasets import crop
 from mosar.datasets.photographs import read_photograph
+from mosar.datasets.portrait import crop_portrait
 from mosar.datasets.quality import measure
-from mosar.datasets.skin_mask import skin_mask
 from mosar.errors import PhotographError
 from mosar.models.head.expressions import NAMES
 
@@ -34,15 +32,13 @@ def in_the_wild_sample(data: bytes, detector: "Detector", size: int) -> dict[str
     points = faces[0].landmarks[:, :2]
     if np.ptp(points[:, 1]) < SMALLEST_PX:
         raise PhotographError(f"the face is too small; expected at least {SMALLEST_PX} pixels")
-    affine = crop.face_crop(points, size)
-    moved = crop.transform_points(points, affine)
-    inside = crop.warp(np.full(image.shape[:2], 255, np.uint8), affine, size, cv2.BORDER_CONSTANT) > 127
-    intrinsics = affine @ crop.assumed_intrinsics(points, *image.shape[:2])
+    portrait = crop_portrait(image, points, size)
+    seen = np.ones((len(points), 1))
     return {
-        "image": crop.warp(image, affine, size),
-        "mask": skin_mask(moved, size, size) * inside.astype(np.uint8),
-        "landmarks": np.concatenate([moved, np.ones((len(moved), 1))], 1).astype(np.float32),
+        "image": portrait.image_hw3,
+        "mask": portrait.mask_hw,
+        "landmarks": np.concatenate([portrait.landmarks_n2, seen], 1).astype(np.float32),
         "blendshapes": np.array([faces[0].blendshapes.get(name, 0.0) for name in NAMES], np.float32),
-        "camera": {"size": size, "intrinsics": intrinsics.round(5).tolist()},
+        "camera": {"size": size, "intrinsics": portrait.intrinsics_33.round(5).tolist()},
         "capture": {"source": "photograph", "quality": measure(image, points, faces[0].pose).to_json()},
     }

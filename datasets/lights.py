@@ -47,8 +47,13 @@ def load_lights() -> dict[str, NDArray[np.float32]]:
 
 @functools.cache
 def light_sh(name: str) -> NDArray[np.float32]:
-    """Coefficients (81 x 3) of a committed light in the map's own frame, scaled so that its mean luminance is one."""
-    light = sh.from_environment(torch.from_numpy(load_lights()[name]).double()).numpy()
+    """:func:`normalized_sh` of a committed map."""
+    return normalized_sh(load_lights()[name])
+
+
+def normalized_sh(environment_hw3: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Coefficients (81 x 3) of an environment map in its own frame, scaled so that its mean luminance is one."""
+    light = sh.from_environment(torch.from_numpy(environment_hw3).double()).numpy()
     mean = light[0] @ _LUMINANCE * 0.28209479177387814  # band 0 is the mean radiance over Y_00
     return (light / mean).astype(np.float32)
 

@@ -11,23 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mosar.datasets.exr import read_exr
 from mosar.datasets.lights import ASSET, HEIGHT
 from mosar.errors import ConfigError
-
-
-def read_exr(path: Path) -> NDArray[np.float32]:
-    """Linear RGB radiance, H x W x 3, as stored."""
-    import OpenEXR
-
-    with OpenEXR.File(str(path)) as file:
-        channels = file.channels()
-        if "RGB" in channels:
-            pixels = channels["RGB"].pixels
-        elif all(c in channels for c in "RGB"):
-            pixels = np.stack([channels[c].pixels for c in "RGB"], -1)
-        else:
-            raise ConfigError(f"{path}: channels {', '.join(sorted(channels))}, expected R, G and B")
-        return np.asarray(pixels, np.float32)
 
 
 def shrink(image_hw3: NDArray[np.float32], height: int) -> NDArray[np.float32]:

@@ -59,13 +59,14 @@ def main(config: Assemble) -> None:
     """Read the runs, check that they belong together, write the bundle."""
     from mosar.models.head import load_head
     from mosar.models.head.head import DEFAULT_PATH
-    from mosar.models.reconstruct.reconstructor import STAGES
+    from mosar.models.reconstruct import steps
 
-    unknown = sorted(set(config.runs) - set(STAGES))
+    stages = steps.stages()
+    unknown = sorted(set(config.runs) - set(stages))
     if unknown:
-        raise ConfigError(f"runs: unknown stage {unknown[0]!r}; expected some of {', '.join(STAGES)}")
+        raise ConfigError(f"runs: unknown stage {unknown[0]!r}; expected some of {', '.join(stages)}")
     root = storage.root(config.storage)
-    runs = {n: storage.join(root, "runs", config.runs.get(n, f"{n}-{config.preset}")) for n in STAGES}
+    runs = {n: storage.join(root, "runs", config.runs.get(n, f"{n}-{config.preset}")) for n in stages}
     unfinished = [name for name, where in runs.items() if run.summary(where) is None]
     if unfinished:
         raise ConfigError(f"runs: {', '.join(runs[n] for n in unfinished)} not finished; train them first")

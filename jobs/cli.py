@@ -40,37 +40,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _reconstruct(arguments: argparse.Namespace) -> None:
-    from mosar.bundle import locate
-    from mosar.errors import PhotographError
-    from mosar.platform.storage.bundle import MANIFEST
-    from mosar.reconstructor import Reconstruction
+    import mosar
 
-    try:
-        data = arguments.photo.read_bytes()
-    except OSError as error:
-        raise PhotographError(f"{arguments.photo}: {error.strerror}; give an image file") from error
-    here = Path(arguments.bundle).absolute()
-    bundle = str(here) if (here / MANIFEST).is_file() else locate(arguments.bundle, arguments.storage)
-    with Reconstruction(bundle, arguments.device, arguments.refine_steps) as reconstruction:
-        try:
-            files = reconstruction.files(data)
-        except PhotographError as error:
-            raise PhotographError(f"{arguments.photo}: {error}") from error
-    write_files(arguments.output, files)
+    options = {"storage": arguments.storage, "device": arguments.device, "refine_steps": arguments.refine_steps}
+    with mosar.load(arguments.bundle, **options) as reconstructor:
+        reconstructor(arguments.photo).save(arguments.output)
     print(f"{arguments.output / 'sheet.png'}: the avatar at a glance")
     print(f"{arguments.output / 'avatar.glb'}: the head, for any glTF viewer")
-
-
-def write_files(folder: Path, files: dict[str, bytes]) -> None:
-    """Write every file below ``folder``, each atomically."""
-    from mosar.errors import ConfigError
-    from mosar.platform import storage
-
-    try:
-        for name, content in files.items():
-            storage.write_bytes(str(folder.absolute() / name), content)
-    except OSError as error:
-        raise ConfigError(f"{folder}: {error.strerror}; give a folder that can be written") from error
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from mosar.platform.storage import bundle as bundles
 
 PAGE = Path(__file__).parent / "page" / "index.html"
 ROUTE = "/v1/avatars"
+GLB, ZIP, PNG = "model/gltf-binary", "application/zip", "image/png"
 
 
 @dataclass(frozen=True)
@@ -63,17 +64,32 @@ def application(arguments: Mapping[str, Any]) -> Any:
     return endpoint.application(config.serving, *_endpoint(config))
 
 
+class AvatarHandler:
+    """What a replica does with a photograph's bytes."""
+
+    def __init__(self, location: str, device: str, refine_steps: int) -> None:
+        from mosar.reconstructor import Reconstructor
+
+        self._reconstructor = Reconstructor(location, device, refine_steps)
+
+    def respond(self, body: bytes, media_type: str) -> bytes:
+        """The avatar as GLB, as a zip of every file, or its sheet as PNG."""
+        from mosar.avatar.files import zipped
+
+        files = self._reconstructor(body).files()
+        if media_type == GLB:
+            return files["avatar.glb"]
+        return files["sheet.png"] if media_type == PNG else zipped(files)
+
+    def health(self) -> Mapping[str, Any]:
+        """Facts for ``GET /healthz``."""
+        bundle = self._reconstructor.bundle
+        return {"bundle_digest": bundle.digest, "head_digest": bundle.head.digest}
+
+
 def _endpoint(config: Serve) -> tuple[Callable[[], endpoint.Handler], str, tuple[str, ...], str]:
-    from mosar.reconstructor import GLB, PNG, ZIP
-
-    build = partial(_build, locate(config.bundle, config.storage), config.device, config.refine_steps)
+    build = partial(AvatarHandler, locate(config.bundle, config.storage), config.device, config.refine_steps)
     return build, ROUTE, (GLB, ZIP, PNG), PAGE.read_text(encoding="utf-8")
-
-
-def _build(location: str, device: str, refine_steps: int) -> endpoint.Handler:
-    from mosar.reconstructor import Reconstruction
-
-    return Reconstruction(location, device, refine_steps)
 
 
 if __name__ == "__main__":

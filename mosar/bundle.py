@@ -22,7 +22,7 @@ CARD = "MODEL_CARD.md"
 
 
 @dataclass(frozen=True)
-class Opened:
+class Bundle:
     """A verified bundle: its digest, head, and trained modules by stage name, in evaluation mode."""
 
     digest: str
@@ -31,11 +31,13 @@ class Opened:
     about: Mapping[str, Any]
 
 
-def locate(bundle: str, root: str | None) -> str:
-    """The location of a bundle given by name, folder or URI."""
-    if storage.is_uri(bundle) or Path(bundle).is_absolute():
-        return bundle
-    return storage.join(storage.root(root), "bundles", bundle)
+def locate(name: str, root: str | None) -> str:
+    """The location of a bundle given by URI, folder, or name below ``bundles/`` of the storage root."""
+    if storage.is_uri(name) or Path(name).is_absolute():
+        return name
+    if (Path(name) / bundle.MANIFEST).is_file():
+        return str(Path(name).absolute())
+    return storage.join(storage.root(root), "bundles", name)
 
 
 def write(
@@ -60,7 +62,7 @@ def write(
     return bundle.write_files(location, files, {**about, "stages": {k: dict(v) for k, v in stages.items()}})
 
 
-def open_bundle(location: str, device: str = "cpu") -> Opened:
+def open_bundle(location: str, device: str = "cpu") -> Bundle:
     """Verify and load.
 
     Raises:
@@ -92,7 +94,7 @@ def open_bundle(location: str, device: str = "cpu") -> Opened:
                     f"{location}: the weights of {name} are another version's; train and assemble them anew"
                 ) from error
             modules[name] = module.eval().requires_grad_(False).to(device)
-    return Opened(bundle.digest_of(location), head, modules, about)
+    return Bundle(bundle.digest_of(location), head, modules, about)
 
 
 def _stage(name: str, values: Mapping[str, Any], head: "Head", location: str) -> Any:

@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from mosar.datasets import schema
-from mosar.datasets.pack_lights import read_exr
+from mosar.datasets.environment_files import read_environment
 from mosar.datasets.studio import layout, maps
 from mosar.datasets.studio.layout import Studio
 from mosar.datasets.studio.meshes import Motion, check_frame, onto, read_mesh, to_head_frame
 from mosar.datasets.studio.views import crop_view, read_view
-from mosar.errors import ConfigError, DataError
+from mosar.errors import DataError
 from mosar.models.colour import to_linear
 from mosar.models.head import Head
 from mosar.models.shading import sh
@@ -145,10 +145,7 @@ class Importer:
             if light.shape != (schema.SH, 3):
                 raise DataError(f"light.npy: shape {light.shape}, expected ({schema.SH}, 3)")
         elif (path := place / "light.exr").is_file():
-            try:
-                light = sh.from_environment(torch.from_numpy(np.maximum(read_exr(path), 0)).double()).numpy()
-            except ConfigError as error:
-                raise DataError(f"light.exr: {error}") from error
+            light = sh.from_environment(torch.from_numpy(read_environment(path)).double()).numpy()
         elif facts["light"] == layout.UNIFORM:
             light = np.zeros((schema.SH, 3))
             light[0] = np.sqrt(4 * np.pi)  # radiance one from everywhere

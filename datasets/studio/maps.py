@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from mosar.datasets.crop import resize_area
+from mosar.datasets.exr import read_exr
 from mosar.datasets.studio.layout import ColourSpace
 from mosar.errors import DataError
 from mosar.models.colour import to_linear, to_srgb
@@ -26,7 +27,7 @@ def read_picture(path: Path) -> NDArray[Any]:
         DataError: unreadable, or of another type.
     """
     if path.suffix.lower() == ".exr":
-        return _read_exr(path)
+        return read_exr(path)
     try:
         data = np.fromfile(path, np.uint8)
         pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
@@ -117,21 +118,3 @@ def _sized(values: Values, path: Path, size: int) -> Values:
     if values.shape[0] != values.shape[1]:
         raise DataError(f"{path.name} has {values.shape[1]} x {values.shape[0]} pixels, expected a square")
     return np.asarray(resize_area(values, size), np.float64)
-
-
-def _read_exr(path: Path) -> NDArray[np.float32]:
-    import OpenEXR
-
-    try:
-        with OpenEXR.File(str(path)) as file:
-            channels = {name: channel.pixels for name, channel in file.channels().items()}
-    except Exception as error:  # the binding raises bare RuntimeErrors and more
-        raise DataError(f"{path.name} cannot be read as EXR ({error})") from error
-    for name in ("RGB", "RGBA"):
-        if name in channels:
-            return np.ascontiguousarray(channels[name][..., :3], np.float32)
-    if all(c in channels for c in "XYZ"):
-        return np.stack([channels[c] for c in "XYZ"], -1).astype(np.float32)
-    if len(channels) == 1:
-        return np.asarray(next(iter(channels.values())), np.float32)
-    raise DataError(f"{path.name} has channels {', '.join(sorted(channels))}, expected RGB, XYZ or one")

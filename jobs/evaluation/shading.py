@@ -22,7 +22,7 @@ from torch.autograd import gradcheck
 from torch.nn.functional import avg_pool2d, normalize
 
 from mosar.datasets import lights, path_tracer
-from mosar.datasets.pack_lights import read_exr
+from mosar.datasets.exr import read_exr
 from mosar.errors import ConfigError
 from mosar.models.camera import Camera, position
 from mosar.models.colour import to_srgb

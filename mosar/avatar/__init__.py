@@ -1,5 +1,5 @@
-"""The avatar, its pictures and its files."""
+"""Avatars: what a reconstruction gives, its pictures and its files."""
 
-from mosar.avatar.avatar import Avatar, Maps
+from mosar.avatar.avatar import Avatar
 
-__all__ = ["Avatar", "Maps"]
+__all__ = ["Avatar"]

@@ -1,57 +1,122 @@
-"""The result of a reconstruction."""
+"""The result of a reconstruction: a head that can be relit, turned, saved and opened again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import torch
 from torch import Tensor
 
-from mosar.models.camera import Camera
+from mosar.avatar.encode import quantized, srgb8, unit8
+from mosar.avatar.lighting import LightLike, light_sh
+from mosar.models.camera import Camera, project, transform_image
+from mosar.models.head import Head
+from mosar.models.head.morph import landmarks
+from mosar.models.reconstruct.estimate import Estimate, Maps
 
 
-@dataclass(frozen=True)
-class Maps:
-    """Texture maps on the skin's chart, each (1, c, s, s), row 0 at v = 1.
-
-    Attributes:
-        diffuse: albedo, linear RGB in [0, 1].
-        specular: S in [0, 1]; F0 = 0.08 S.
-        ao: ambient occlusion in [0, 1], 1 is open.
-        translucency: in [0, 1].
-        normal: unit vectors in tangent space (x along +u, y along +v, z outward).
-        confidence: 1 where the photograph showed the texel, 0.5 where its mirror image did, 0 where it was made up.
-    """
-
-    diffuse: Tensor
-    specular: Tensor
-    ao: Tensor
-    translucency: Tensor
-    normal: Tensor
-    confidence: Tensor
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Avatar:
-    """A relightable head.
+    """A relightable head. Batches are of one; lengths are mm, colours linear RGB, in the head frame.
 
     Attributes:
-        vertices_1v3: mm, head frame, the photograph's expression included, in the head file's vertex order.
+        head: topology, chart, expressions and fixed maps of eyes and mouth.
+        vertices_1v3: the photograph's expression included, in the head file's vertex order.
         neutral_1v3: the same person without the expression, likewise.
-        maps: texture maps of the skin.
-        camera: of the whole photograph, OpenCV, pixels and mm, batch of one.
-        light_1lc: nine SH bands of the photograph's light, head frame, linear RGB.
+        maps: texture maps of the skin; their values are those that files hold (8 and 16 bits).
+        camera: of the whole photograph, OpenCV, pixels.
+        light_1lc: nine SH bands of the light that it is shown under; at first the photograph's.
         expression: weight of each named blendshape, in [0, 1].
-        landmarks_n2: the embedded landmarks in pixels of the photograph; NaN where not embedded.
         width, height: of the photograph, pixels.
-        timings_s: seconds that each step took.
+        photograph_hw3: the photograph, sRGB; None in an opened avatar, whose files do not hold it.
+        bundle_digest: of the bundle that made it.
+        timings_s: seconds that each step took; empty in an opened one.
     """
 
+    head: Head
     vertices_1v3: Tensor
     neutral_1v3: Tensor
     maps: Maps
     camera: Camera
     light_1lc: Tensor
     expression: Mapping[str, float]
-    landmarks_n2: Tensor
     width: int
     height: int
+    bundle_digest: str
     timings_s: Mapping[str, float]
+    photograph_hw3: npt.NDArray[np.uint8] | None = None
+
+    @staticmethod
+    def of(estimate: Estimate, photograph_hw3: npt.NDArray[np.uint8], bundle_digest: str) -> "Avatar":
+        """The avatar of a photograph whose reconstruction is complete."""
+        fit = estimate.fit
+        return Avatar(
+            estimate.head,
+            fit.mesh_1v3,
+            fit.neutral_1v3,
+            quantized(estimate.maps),
+            transform_image(fit.camera, torch.linalg.inv(estimate.portrait.to_crop_133)),
+            estimate.light_1lc,
+            estimate.expression,
+            estimate.portrait.width,
+            estimate.portrait.height,
+            bundle_digest,
+            estimate.timings_s,
+            photograph_hw3,
+        )
+
+    def landmarks_px(self) -> Tensor:
+        """The detector's points on the mesh in pixels of the photograph (478, 2); NaN where the head has none."""
+        points = project(self.camera, landmarks(self.head, self.vertices_1v3))[0]
+        embedded = torch.from_numpy(self.head.landmark_triangle_l >= 0).to(points.device)[:, None]
+        return torch.where(embedded, points, torch.full_like(points, torch.nan))
+
+    def relight(self, light: LightLike) -> "Avatar":
+        """The same head under another light.
+
+        Args:
+            light: name of a built-in environment (``"studio"``), path of an equirectangular ``.exr`` or ``.hdr``
+                file, azimuth (to the subject's left) and elevation of a lamp in degrees, or 81 x 3 SH coefficients.
+
+        Raises:
+            ConfigError: no such light.
+        """
+        return replace(self, light_1lc=torch.as_tensor(light_sh(light)).to(self.light_1lc)[None])
+
+    def render(self, camera: Camera | None = None, size: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
+        """A picture (height, width, 4): sRGB, not premultiplied, and coverage.
+
+        Args:
+            camera: OpenCV, pixels and mm; by default the photograph's.
+            size: height and width in pixels; by default the photograph's.
+        """
+        from mosar.avatar.render import render
+
+        picture = render(self, camera or self.camera, size or (self.height, self.width))
+        colour = picture.colour_13hw / picture.alpha_11hw.clamp_min(1e-6)
+        return np.concatenate([srgb8(colour), unit8(picture.alpha_11hw)[..., None]], axis=2)
+
+    def files(self) -> dict[str, bytes]:
+        """Every file of the avatar by its relative path; docs/avatar.md defines them."""
+        from mosar.avatar.files import encode_files
+
+        return encode_files(self)
+
+    def save(self, folder: str | Path) -> None:
+        """Write :meth:`files` into a folder, which is made if needed.
+
+        Raises:
+            ConfigError: it cannot be written to.
+        """
+        from mosar.avatar.files import write_files
+
+        write_files(Path(folder), self.files())
+
+    def facts(self) -> dict[str, Any]:
+        """What ``avatar.json`` holds."""
+        from mosar.avatar.files import describe
+
+        return describe(self)

@@ -3,16 +3,29 @@
 Encodings: diffuse and pictures sRGB 8-bit, specular, occlusion, translucency and masks linear 8-bit, normals 16-bit.
 """
 
+from collections.abc import Mapping
+
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
-from mosar.avatar.avatar import Maps
-from mosar.models.colour import to_srgb
+from mosar.errors import DataError
+from mosar.models.colour import to_linear, to_srgb
+from mosar.models.reconstruct.estimate import Maps
 
 Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint16]
+LAYOUT = (
+    ("diffuse", 3, np.uint8),
+    ("specular", 1, np.uint8),
+    ("ao", 1, np.uint8),
+    ("translucency", 1, np.uint8),
+    ("normal", 3, np.uint16),
+    ("confidence", 1, np.uint8),
+)
+"""Name, channels and type of each map's file."""
 
 
 def srgb8(linear_13hw: Tensor) -> Bytes:
@@ -40,12 +53,51 @@ def png(array: Bytes | Words) -> bytes:
     return data.tobytes()
 
 
+def read_png(content: bytes) -> Bytes | Words:
+    """The array that :func:`png` was given.
+
+    Raises:
+        DataError: no PNG file.
+    """
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
+    if pixels is None:
+        raise DataError("not a PNG file, or cut short")
+    return np.ascontiguousarray(pixels[..., ::-1]) if pixels.ndim == 3 else pixels
+
+
 def map_arrays(maps: Maps) -> dict[str, Bytes | Words]:
-    """Arrays of the five maps by name."""
+    """Arrays of the maps by name."""
     return {
         "diffuse": srgb8(maps.diffuse),
         "specular": unit8(maps.specular),
         "ao": unit8(maps.ao),
         "translucency": unit8(maps.translucency),
         "normal": normal16(maps.normal),
+        "confidence": unit8(maps.confidence),
     }
+
+
+def maps_of(arrays: Mapping[str, Bytes | Words], device: torch.device | str = "cpu") -> Maps:
+    """The inverse of :func:`map_arrays`: encoding what it gives gives the same arrays.
+
+    Raises:
+        DataError: a map is missing, or of another type or size than it should be.
+    """
+    size = arrays["diffuse"].shape[0] if "diffuse" in arrays else 0
+    found = {}
+    for name, channels, kind in LAYOUT:
+        shape = (size, size, 3) if channels == 3 else (size, size)
+        array = arrays.get(name)
+        if array is None or array.shape != shape or array.dtype != kind:
+            got = "nothing" if array is None else f"{array.dtype} {array.shape}"
+            raise DataError(f"maps/{name}.png: got {got}, expected {np.dtype(kind).name} {shape}")
+        values = torch.from_numpy(array.reshape(size, size, channels).astype(np.float32)).permute(2, 0, 1)[None]
+        found[name] = (values / np.iinfo(kind).max).to(device)
+    found["diffuse"] = to_linear(found["diffuse"])
+    found["normal"] = 2.0 * found["normal"] - 1.0
+    return Maps(**found)
+
+
+def quantized(maps: Maps) -> Maps:
+    """The maps as their files hold them."""
+    return maps_of(map_arrays(maps), maps.diffuse.device)

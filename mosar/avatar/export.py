@@ -19,15 +19,16 @@ _SKIN_ROUGHNESS = 0.35
 _UNSEEN_MM = 0.01  # what moves less does not move
 
 
-def glb(head: Head, avatar: Avatar) -> bytes:
+def glb(avatar: Avatar) -> bytes:
     """One mesh a material; the skin with base-colour, normal and occlusion textures. Metres.
 
     Every mesh has the person's own morph targets, one an expression. At the weights that the file starts with, the
     avatar's, its vertices are the avatar's.
     """
+    head = avatar.head
     shape, whole = render_mesh(head), render_vertices(head, avatar.vertices_1v3.cpu())
     normals = vertex_normals(whole, torch.from_numpy(shape.triangles_f3))[0].numpy()
-    targets_ev3 = _targets(head, avatar)
+    targets_ev3 = _targets(avatar)
     weights = np.array([avatar.expression.get(name, 0.0) for name in head.expression_names], np.float32)
     start_v3 = whole[0].numpy() * _METRES - np.tensordot(weights, targets_ev3, 1)
     scene, offsets = trimesh.Scene(), {}
@@ -37,7 +38,7 @@ def glb(head: Head, avatar: Avatar) -> bytes:
             vertices=start_v3[corners[:, 0]],
             faces=triangles,
             vertex_normals=normals[corners[:, 0]],
-            visual=trimesh.visual.TextureVisuals(uv=head.uv_w2[corners[:, 1]], material=_material(head, avatar, name)),
+            visual=trimesh.visual.TextureVisuals(uv=head.uv_w2[corners[:, 1]], material=_material(avatar, name)),
             process=False,
         )
         scene.add_geometry(mesh, geom_name=name, node_name=name)
@@ -46,20 +47,20 @@ def glb(head: Head, avatar: Avatar) -> bytes:
     return bytes(scene.export(file_type="glb", include_normals=True, buffer_postprocessor=add))
 
 
-def _targets(head: Head, avatar: Avatar) -> npt.NDArray[np.float32]:
+def _targets(avatar: Avatar) -> npt.NDArray[np.float32]:
     """Offsets (e, n, 3) of each expression at weight one on the avatar's neutral face, metres; least ones left out."""
-    neutral = avatar.neutral_1v3.cpu()
+    head, neutral = avatar.head, avatar.neutral_1v3.cpu()
     offsets = (render_vertices(head, neutral + morph_targets(head, neutral)) - render_vertices(head, neutral)).numpy()
     offsets[np.abs(offsets).max(axis=2) < _UNSEEN_MM] = 0.0
     return np.asarray(offsets * _METRES, np.float32)
 
 
-def _material(head: Head, avatar: Avatar, name: str) -> PBRMaterial:
+def _material(avatar: Avatar, name: str) -> PBRMaterial:
     if name == LASHES:
         dark = [*np.round(255 * np.array(lashes.ALBEDO)).astype(int).tolist(), 255]
         return PBRMaterial(name=name, baseColorFactor=dark, metallicFactor=0.0, roughnessFactor=1.0)
     if name != "skin":
-        albedo = Image.fromarray(getattr(head, f"{name}_albedo_hw3"))
+        albedo = Image.fromarray(getattr(avatar.head, f"{name}_albedo_hw3"))
         return PBRMaterial(name=name, baseColorTexture=albedo, metallicFactor=0.0, roughnessFactor=0.2)
     arrays = map_arrays(avatar.maps)
     return PBRMaterial(
@@ -72,8 +73,9 @@ def _material(head: Head, avatar: Avatar, name: str) -> PBRMaterial:
     )
 
 
-def obj(head: Head, avatar: Avatar, library: str = "mesh.mtl") -> str:
+def obj(avatar: Avatar, library: str = "mesh.mtl") -> str:
     """Vertices in the head file's order, millimetres, head frame; one group a material."""
+    head = avatar.head
     lines = [f"mtllib {library}"]
     lines += [f"v {x:.5f} {y:.5f} {z:.5f}" for x, y, z in avatar.vertices_1v3[0].cpu().tolist()]
     lines += [f"vt {u:.6f} {v:.6f}" for u, v in head.uv_w2.tolist()]

@@ -39,17 +39,16 @@ class Picture:
 
 
 @torch.no_grad()
-def render(
-    head: Head, avatar: Avatar, camera: Camera, light_1lc: Tensor, size: tuple[int, int], supersample: int = 2
-) -> Picture:
-    """Render at ``size`` = (height, width) pixels, each the mean of ``supersample`` squared samples."""
+def render(avatar: Avatar, camera: Camera, size: tuple[int, int], supersample: int = 2) -> Picture:
+    """Under its light at ``size`` = (height, width) pixels, each the mean of ``supersample`` squared samples."""
+    head, light_1lc = avatar.head, avatar.light_1lc
     height, width = size[0] * supersample, size[1] * supersample
     scale = torch.diag(torch.tensor([supersample, supersample, 1.0], device=light_1lc.device))
     camera = transform_image(camera, scale[None])
     whole = render_vertices(head, avatar.vertices_1v3)
     triangles = torch.from_numpy(render_mesh(head).triangles_f3).to(whole.device)
     visible = covered(rasterize(whole, triangles, camera, (height, width)), len(triangles))
-    texels = _skin_texels(head, avatar)
+    texels = _skin_texels(avatar)
     parts = [
         _shade(head, whole, camera, light_1lc, texels, _slice(visible, start))
         for start in range(0, len(visible.image_n), _CHUNK)
@@ -95,9 +94,9 @@ def _albedo(head: Head, name: str, uv_n2: Tensor) -> Tensor:
     return sample(to_linear(own), uv_n2[None])[0]
 
 
-def _skin_texels(head: Head, avatar: Avatar) -> Tensor:
+def _skin_texels(avatar: Avatar) -> Tensor:
     """Diffuse, specular, occlusion, translucency and head-frame normal (1, 9, s, s)."""
-    maps = avatar.maps
+    head, maps = avatar.head, avatar.maps
     skin = surface(chart(head, maps.diffuse.shape[-1]), head, avatar.vertices_1v3)
     world = to_world(skin, maps.normal)
     return torch.cat([maps.diffuse, maps.specular, maps.ao, maps.translucency, world], dim=1)

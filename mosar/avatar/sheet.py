@@ -14,7 +14,6 @@ from mosar.avatar.avatar import Avatar
 from mosar.avatar.encode import srgb8, unit8
 from mosar.avatar.render import Picture, render
 from mosar.models.camera import Camera, transform_image
-from mosar.models.head import Head
 
 Bytes = npt.NDArray[np.uint8]
 TILE = 384  # pixels
@@ -22,20 +21,18 @@ _BACKGROUND = 0.03  # linear
 _LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 
-def avatar_sheet(
-    head: Head, avatar: Avatar, photograph_hw3: Bytes, picture: Picture, lights: Mapping[str, Tensor]
-) -> Bytes:
+def avatar_sheet(avatar: Avatar, picture: Picture, lights: Mapping[str, Tensor]) -> Bytes:
     """The sheet (h, w, 3), sRGB.
 
     Args:
-        photograph_hw3: sRGB.
         picture: the avatar under its own light and camera, of the photograph's size.
         lights: name -> nine SH bands (81, 3) in the head frame.
     """
     left, top, side = _face_square(avatar)
-    shown = {
-        "photograph": _crop(photograph_hw3, left, top, side),
-        "overlay": _crop(over(picture, photograph_hw3), left, top, side),
+    photograph = avatar.photograph_hw3
+    shown = {} if photograph is None else {"photograph": _crop(photograph, left, top, side)}
+    shown |= {
+        "overlay": _crop(over(picture, photograph), left, top, side),
         "albedo": _tile(srgb8(avatar.maps.diffuse)),
         "normals": _tile(unit8(avatar.maps.normal * 0.5 + 0.5)),
     }
@@ -43,7 +40,7 @@ def avatar_sheet(
     shapes = replace(avatar, maps=replace(avatar.maps, diffuse=torch.full_like(avatar.maps.diffuse, 0.25)))
     first = next(iter(lights.values()))
     for name, subject, light in [*((n, avatar, li) for n, li in lights.items()), ("shape", shapes, first)]:
-        relit = render(head, subject, camera, light[None].to(avatar.vertices_1v3), (TILE, TILE))
+        relit = render(replace(subject, light_1lc=light[None].to(avatar.vertices_1v3)), camera, (TILE, TILE))
         # Exposed as the photographer did: a face of the same brightness.
         exposure = _brightness(picture) / _brightness(relit) if subject is avatar else 1.0
         shown[name] = srgb8(exposure * relit.colour_13hw + (1.0 - relit.alpha_11hw) * _BACKGROUND)
@@ -60,16 +57,18 @@ def _brightness(picture: Picture) -> float:
     return max(float((luminance * weight).sum() / weight.sum()), 1e-3) if float(weight.sum()) > 0 else 1.0
 
 
-def over(picture: Picture, photograph_hw3: Bytes) -> Bytes:
-    """The rendered avatar over the photograph (h, w, 3), sRGB."""
-    photograph = torch.tensor(photograph_hw3).to(picture.alpha_11hw.device).permute(2, 0, 1)[None] / 255.0
+def over(picture: Picture, photograph_hw3: Bytes | None) -> Bytes:
+    """The rendered avatar over the photograph, or over black (h, w, 3), sRGB."""
     alpha = picture.alpha_11hw
+    behind = np.zeros((*alpha.shape[-2:], 3), np.uint8) if photograph_hw3 is None else photograph_hw3
+    photograph = torch.tensor(behind).to(alpha.device).permute(2, 0, 1)[None] / 255.0
     rendered = torch.from_numpy(srgb8(picture.colour_13hw / alpha.clamp_min(1e-6))).permute(2, 0, 1)[None] / 255.0
     return unit8(alpha * rendered.to(alpha) + (1.0 - alpha) * photograph)
 
 
 def _face_square(avatar: Avatar) -> tuple[float, float, float]:
-    points = avatar.landmarks_n2[torch.isfinite(avatar.landmarks_n2).all(dim=1)]
+    points = avatar.landmarks_px()
+    points = points[torch.isfinite(points).all(dim=1)]
     low, high = points.amin(dim=0), points.amax(dim=0)
     side = 1.9 * float((high - low).max())
     centre = (low + high) / 2

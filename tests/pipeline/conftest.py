@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from mosar.bundle import locate
-from mosar.models.reconstruct.reconstructor import STAGES
+from mosar.models.reconstruct import steps
 from mosar.platform import cluster
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,7 +79,7 @@ def pipeline(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with cluster.local_cluster(dashboard=True) as local:
         made = Pipeline(local, storage, {})
         made.printed["make_shards"] = finish(made.submit(checkout, "make_shards", "source=virtual"))
-        side_by_side = [name for name in STAGES if name != "geometry"]
+        side_by_side = [name for name in steps.stages() if name != "geometry"]
         started = {name: made.submit(checkout, "train_stage", f"stage={name}") for name in side_by_side}
         made.printed["morphable"] = finish(started.pop("morphable"))
         started["geometry"] = made.submit(checkout, "train_stage", "stage=geometry")

@@ -11,13 +11,13 @@ import torch
 import trimesh
 from scipy.spatial import cKDTree
 
-from mosar.avatar import Avatar, Maps, encode, export, sheet
+from mosar.avatar import Avatar, encode, export, sheet
 from mosar.avatar.render import render
-from mosar.models.camera import project
 from mosar.models.head import load_head, sample_identity
 from mosar.models.head.expression_model import express
-from mosar.models.head.morph import landmarks, morph_targets, neutral
+from mosar.models.head.morph import morph_targets, neutral
 from mosar.models.preview import frontal_camera
+from mosar.models.reconstruct.estimate import Maps
 
 SIZE, WIDTH = 64, 160
 
@@ -33,15 +33,17 @@ def avatar() -> Avatar:
     camera = frontal_camera(1, WIDTH, torch.device("cpu"))
     light = torch.zeros(1, 81, 3)
     light[:, 0] = 3.5449077  # radiance one
-    points = project(camera, landmarks(head, vertices))[0]
-    points[~torch.tensor(head.landmark_triangle_l >= 0)] = torch.nan
     maps = Maps(diffuse, 0.35 * one, one, 0.2 * one, normal, one)
-    return Avatar(vertices, vertices, maps, camera, light, {"jawOpen": 0.0}, points, WIDTH, WIDTH, {"total": 1.0})
+    photograph = np.zeros((WIDTH, WIDTH, 3), np.uint8)
+    expression, timings = {"jawOpen": 0.0}, {"total": 1.0}
+    return Avatar(
+        head, vertices, vertices, maps, camera, light, expression, WIDTH, WIDTH, "0" * 64, timings, photograph
+    )
 
 
 def test_glb_opens_with_textures_and_seams(avatar: Avatar) -> None:
     head = load_head()
-    scene = trimesh.load(io.BytesIO(export.glb(head, avatar)), file_type="glb")
+    scene = trimesh.load(io.BytesIO(export.glb(avatar)), file_type="glb")
     skin = scene.geometry["skin"]
     assert set(scene.geometry) == {*head.material_names, "lashes"}
     assert len(skin.faces) == int((head.material_f == 0).sum())
@@ -68,7 +70,7 @@ def test_glb_has_the_persons_own_morph_targets(avatar: Avatar) -> None:
     weights = torch.zeros(1, len(head.expression_names))
     weights[0, head.expression_names.index("jawOpen")] = 0.6
     mesh = express(head, rest, weights)
-    content = export.glb(head, replace(avatar, vertices_1v3=mesh, neutral_1v3=rest, expression={"jawOpen": 0.6}))
+    content = export.glb(replace(avatar, vertices_1v3=mesh, neutral_1v3=rest, expression={"jawOpen": 0.6}))
     length = int.from_bytes(content[12:16], "little")
     tree, binary = json.loads(content[20 : 20 + length]), content[28 + length :]
 
@@ -102,7 +104,7 @@ def test_glb_has_the_persons_own_morph_targets(avatar: Avatar) -> None:
 
 def test_obj_keeps_the_head_files_order(avatar: Avatar) -> None:
     head = load_head()
-    lines = export.obj(head, avatar).splitlines()
+    lines = export.obj(avatar).splitlines()
     vertices = np.array([line.split()[1:] for line in lines if line.startswith("v ")], float)
     faces = [[int(c.split("/")[0]) - 1 for c in line.split()[1:]] for line in lines if line.startswith("f ")]
     assert np.allclose(vertices, head.template_v3, atol=1e-4)
@@ -122,7 +124,7 @@ def test_maps_are_encoded_as_documented(avatar: Avatar) -> None:
 
 
 def test_render_under_uniform_light_shows_the_albedo(avatar: Avatar) -> None:
-    picture = render(load_head(), avatar, avatar.camera, avatar.light_1lc, (WIDTH, WIDTH))
+    picture = render(avatar, avatar.camera, (WIDTH, WIDTH))
     face = picture.face_11hw[0, 0] > 0.99
     assert 1000 < int(face.sum()) < WIDTH * WIDTH
     colour = picture.colour_13hw[0, :, face].median(dim=1).values
@@ -133,17 +135,16 @@ def test_render_under_uniform_light_shows_the_albedo(avatar: Avatar) -> None:
 
 
 def test_wide_photographs_keep_their_shape(avatar: Avatar) -> None:
-    picture = render(load_head(), avatar, avatar.camera, avatar.light_1lc, (90, 200), supersample=1)
+    picture = render(avatar, avatar.camera, (90, 200), supersample=1)
     assert picture.colour_13hw.shape == (1, 3, 90, 200)
 
 
 def test_sheet_has_every_tile(avatar: Avatar) -> None:
-    head = load_head()
     photograph = np.full((WIDTH, WIDTH, 3), 120, np.uint8)
-    picture = render(head, avatar, avatar.camera, avatar.light_1lc, (WIDTH, WIDTH))
+    picture = render(avatar, avatar.camera, (WIDTH, WIDTH))
     lights = dict.fromkeys(("a", "b", "c"), avatar.light_1lc[0])
-    render_mesh = sheet.avatar_sheet(head, avatar, photograph, picture, lights)
-    assert render_mesh.shape == (2 * sheet.TILE, 4 * sheet.TILE, 3)
+    drawn = sheet.avatar_sheet(replace(avatar, photograph_hw3=photograph), picture, lights)
+    assert drawn.shape == (2 * sheet.TILE, 4 * sheet.TILE, 3)
     blank = sheet.over(picture, photograph)
     assert (blank[0, 0] == 120).all()
     assert np.abs(blank.astype(int) - 120).max() > 20

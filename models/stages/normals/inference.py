@@ -1,0 +1,14 @@
+"""Inference: tangent-space normals of the light-normalised texture."""
+
+from dataclasses import replace
+
+import torch
+
+from mosar.models.reconstruct.estimate import Estimate
+from mosar.models.stages.normals.network import Normals
+
+
+@torch.no_grad()
+def infer(module: Normals, estimate: Estimate) -> Estimate:
+    """Put the normals into the maps."""
+    return replace(estimate, maps=replace(estimate.maps, normal=module(estimate.light_normalized_13hw)))

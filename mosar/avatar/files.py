@@ -1,0 +1,168 @@
+"""The files of an avatar (docs/avatar.md): written, and opened again without loss."""
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mosar.avatar import encode, export, sheet
+from mosar.avatar.avatar import Avatar
+from mosar.avatar.render import render
+from mosar.datasets import lights
+from mosar.errors import ConfigError, DataError
+from mosar.models.camera import Camera
+from mosar.models.head import load_head
+from mosar.models.uv import chart
+from mosar.platform import storage
+
+FORMAT = 1
+"""Version of the files; :func:`open_avatar` refuses others."""
+_TENSORS = ("vertices_1v3", "neutral_1v3", "light_1lc")
+_CAMERA = ("intrinsics_b33", "rotation_b33", "translation_b3")
+
+
+def encode_files(avatar: Avatar) -> dict[str, bytes]:
+    """Every file by its relative path."""
+    picture = render(avatar, avatar.camera, (avatar.height, avatar.width))
+    device = avatar.light_1lc.device
+    shown = {name: torch.from_numpy(lights.light_sh(name)).to(device) for name in lights.HELD_OUT_LIGHTS}
+    others = {name: getattr(avatar.head, f"{name}_albedo_hw3") for name in avatar.head.material_names[1:]}
+    arrays = encode.map_arrays(avatar.maps) | others
+    return {
+        "avatar.json": json.dumps(describe(avatar), indent=1).encode(),
+        "avatar.npz": _tensors(avatar),
+        "avatar.glb": export.glb(avatar),
+        "mesh.obj": export.obj(avatar).encode(),
+        "mesh.mtl": export.mtl(avatar.head).encode(),
+        **{f"maps/{name}.png": encode.png(array) for name, array in arrays.items()},
+        "render.png": encode.png(sheet.over(picture, avatar.photograph_hw3)),
+        "mask.png": encode.png(encode.unit8((picture.face_11hw > 0.5).float())),
+        "sheet.png": encode.png(sheet.avatar_sheet(avatar, picture, shown)),
+    }
+
+
+def open_avatar(folder: str | Path, head: str | None = None) -> Avatar:
+    """The avatar that was saved into a folder: equal to the last bit, but for timings and photograph, which it lacks.
+
+    Args:
+        folder: of :meth:`Avatar.save`.
+        head: the head file, if it is not the default one.
+
+    Raises:
+        DataError: files are missing, damaged, of another version, or belong to another head.
+    """
+    place = Path(folder)
+    facts = _json(place)
+    if facts.get("format") != FORMAT:
+        raise DataError(f"{place}: got an avatar of format {facts.get('format')}, expected {FORMAT}; make it anew")
+    found = load_head(head)
+    if facts["head_digest"] != found.digest:
+        raise DataError(f"{place} belongs to another head than {found.name}; give its head file (head=...)")
+    names = [name for name, *_ in encode.LAYOUT]
+    arrays = {name: _png(place, f"maps/{name}.png") for name in names}
+    tensors = _npz(place)
+    return Avatar(
+        head=found,
+        vertices_1v3=tensors["vertices_1v3"],
+        neutral_1v3=tensors["neutral_1v3"],
+        maps=encode.maps_of(arrays),
+        camera=Camera(*(tensors[name] for name in _CAMERA)),
+        light_1lc=tensors["light_1lc"],
+        expression=facts["expression"],
+        width=int(facts["photo"]["width"]),
+        height=int(facts["photo"]["height"]),
+        bundle_digest=facts["bundle_digest"],
+        timings_s={},
+    )
+
+
+def describe(avatar: Avatar) -> dict[str, Any]:
+    """What ``avatar.json`` holds."""
+
+    def numbers(values: torch.Tensor, digits: int) -> Any:
+        return np.round(values.double().cpu().numpy(), digits).tolist()
+
+    points = [None if np.isnan(p).any() else p for p in np.round(avatar.landmarks_px().cpu().numpy(), 3)]
+    texels = avatar.maps.confidence
+    confidence = texels[:, :, chart(avatar.head, texels.shape[-1]).triangle_hw >= 0]
+    shares = {"seen": confidence > 0.75, "mirrored": (confidence - 0.5).abs() <= 0.25, "inpainted": confidence < 0.25}
+    return {
+        "format": FORMAT,
+        "photo": {"width": avatar.width, "height": avatar.height},
+        "camera": {
+            "intrinsics": numbers(avatar.camera.intrinsics_b33[0], 6),
+            "rotation": numbers(avatar.camera.rotation_b33[0], 8),
+            "translation_mm": numbers(avatar.camera.translation_b3[0], 5),
+        },
+        "light_sh": numbers(avatar.light_1lc[0], 6),
+        "expression": dict(avatar.expression),
+        "landmarks_px": [None if p is None else [float(x) for x in p] for p in points],
+        "head_digest": avatar.head.digest,
+        "bundle_digest": avatar.bundle_digest,
+        "timings_s": {name: round(seconds, 4) for name, seconds in avatar.timings_s.items()},
+        "confidence": {name: round(float(at.float().mean()), 4) for name, at in shares.items()},
+    }
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into a folder, each whole or not at all.
+
+    Raises:
+        ConfigError: it cannot be written to.
+    """
+    try:
+        for name, content in files.items():
+            storage.write_bytes(str(folder.absolute() / name), content)
+    except OSError as error:
+        raise ConfigError(f"{folder}: {error.strerror}; give a folder that can be written") from error
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    """A zip with the files uncompressed: their parts are compressed."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+    return buffer.getvalue()
+
+
+def _tensors(avatar: Avatar) -> bytes:
+    """What the other files hold rounded, or for other programs: exact, without pickle."""
+    values = {name: getattr(avatar, name) for name in _TENSORS} | {n: getattr(avatar.camera, n) for n in _CAMERA}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, value in values.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, value.cpu().numpy(), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
+    return buffer.getvalue()
+
+
+def _json(place: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads((place / "avatar.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{place}: no avatar here ({error}); make one with `mosar reconstruct`") from error
+    if not isinstance(facts, dict):
+        raise DataError(f"{place}: avatar.json holds no object")
+    return facts
+
+
+def _png(place: Path, name: str) -> Any:
+    try:
+        return encode.read_png((place / name).read_bytes())
+    except (OSError, DataError) as error:
+        raise DataError(f"{place / name}: {error}") from error
+
+
+def _npz(place: Path) -> dict[str, torch.Tensor]:
+    try:
+        with np.load(place / "avatar.npz", allow_pickle=False) as file:
+            return {name: torch.from_numpy(file[name]) for name in (*_TENSORS, *_CAMERA)}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"{place / 'avatar.npz'}: cannot be read ({error})") from error
