@@ -12,10 +12,11 @@ from mosar.datasets import crop, schema
 from mosar.datasets.augment import OCCLUDED, occlude, photometric
 from mosar.errors import DataError
 
-FIELDS = (
-    "mesh", "neutral", "expression", "diffuse", "specular", "ao", "translucency", "normal",
-    "image", "mask", "intrinsics", "rotation", "translation", "light", "landmarks", "blendshapes",
-)  # fmt: skip
+_CROPPED = ("image", "mask", "landmarks", "intrinsics", "rotation", "translation")
+"""Fields of the rendered view or photograph, which follow the crop."""
+_DIRECT = (*(name for name in schema.MEMBERS if name not in ("image", "mask", "landmarks", *schema.JSON)), "expression")
+"""Fields that no crop touches: members of the same name, and the weights of the expression."""
+FIELDS = (*_DIRECT, *_CROPPED)
 JITTER = 0.04
 """Largest change of scale, and shift in crop sides, that augmentation makes to a crop."""
 
@@ -46,12 +47,9 @@ def decode(members: Mapping[str, bytes], want: DecodeSpec, seed: int) -> dict[st
         DataError: a member is missing or unreadable.
     """
     found = {name: _direct(members, name, want.map_size) for name in want.fields if name in _DIRECT}
-    if set(want.fields) & {"image", "mask", "landmarks", "intrinsics", "rotation", "translation"}:
+    if set(want.fields) & set(_CROPPED):
         found |= _view(members, want, seed)
     return {name: found[name] for name in want.fields}
-
-
-_DIRECT = {*schema.MAPS, "mesh", "neutral", "light", "blendshapes", "expression"}
 
 
 def _direct(members: Mapping[str, bytes], name: str, map_size: int) -> NDArray[Any]:

@@ -48,6 +48,7 @@ KINDS: dict[Kind, tuple[str, ...]] = {
 }  # fmt: skip
 """Which members a light stage sample and an in-the-wild sample have."""
 
+JSON = ("camera", "capture")
 MAPS = ("diffuse", "specular", "ao", "translucency", "normal")
 
 

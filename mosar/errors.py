@@ -8,6 +8,7 @@ MosarError
 │   └── PhotographError    not an image, too large, no face, several faces
 └── RunError               a run that started well and could not go on: exit code 1
     └── StoppedError       a run that was asked to stop, and goes on by the same command: exit code 130
+        └── UnheardError   none of its workers answered: some may still start, and leave after their first step
 
 A message says what was given, what was expected and how to mend it.
 """
@@ -43,3 +44,7 @@ class RunError(MosarError):
 
 class StoppedError(RunError):
     """A run that was asked to stop; the same command goes on with it."""
+
+
+class UnheardError(StoppedError):
+    """A run that was asked to stop, while none of its workers answered."""

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -11,12 +12,26 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("platform", "models", "datasets", "jobs")
+GROUND = {"mosar.errors", "mosar.config"}
+"""What every file may import."""
 ALLOWED = {
     "platform": {"platform"},
     "models": {"models"},
     "datasets": {"datasets", "models"},
-    "jobs": {"jobs", "platform", "models", "datasets"},
+    "mosar": {"mosar", "platform", "models", "datasets"},
+    "jobs": {"jobs", "mosar", "platform", "models", "datasets"},
 }
+"""Folder -> folders; ``mosar`` is the product: bundle, reconstructor, avatars."""
+PLATFORM = {
+    "storage": set(),
+    "cluster": set(),
+    "runs": {"storage"},
+    "data": {"storage"},
+    "monitoring": {"storage", "runs"},
+    "training": {"storage", "cluster", "runs", "data", "monitoring"},
+    "serving": {"monitoring"},
+}
+"""Room of the platform -> rooms that it may import besides itself."""
 
 
 def sources(folder: str) -> list[Path]:
@@ -54,15 +69,53 @@ def test_platform_is_the_standard_library() -> None:
     assert str(ROOT) not in out.stdout
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("folder", ALLOWED)
 def test_arrows(folder: str) -> None:
     files = sources(folder)
     assert files
     for path in files:
         for name in imported(path):
-            assert name.split(".")[0] not in {"models", "datasets", "jobs"}, f"{path}: import {name} through mosar"
-            if name.startswith("mosar.") and name.split(".")[1] in FOLDERS:
-                assert name.split(".")[1] in ALLOWED[folder], f"{path}: {folder} must not import {name}"
+            first, second = (*name.split("."), "")[:2]
+            assert first not in {"models", "datasets", "jobs"}, f"{path}: import {name} through mosar"
+            if first == "mosar" and second and not any(name.startswith(ground) for ground in GROUND):
+                assert (second if second in FOLDERS else "mosar") in ALLOWED[folder], f"{path} must not import {name}"
+
+
+def test_the_ground_floor_imports_nothing_of_ours() -> None:
+    for name in GROUND:
+        used = imported(ROOT / f"{name.replace('.', '/')}.py")
+        assert {n for n in used if n.startswith("mosar")} <= {"mosar.errors", "mosar.errors.ConfigError"}
+
+
+@pytest.mark.parametrize("room", PLATFORM)
+def test_rooms_of_the_platform(room: str) -> None:
+    assert {path.name for path in (ROOT / "platform").iterdir()} - {"__pycache__"} == set(PLATFORM)
+    for path in sources(f"platform/{room}"):
+        for name in imported(path):
+            if name.startswith("mosar.platform."):
+                assert name.split(".")[2] in PLATFORM[room] | {room}, f"{path} must not import {name}"
+
+
+def test_the_platform_speaks_of_no_faces_and_no_jobs() -> None:
+    words = re.compile(r"photograph|portrait|avatar|\bfaces?\b|landmark|jobs/|mosar\.jobs|make_shards|train_stage", re.I)
+    for path in sources("platform"):
+        found = words.findall(path.read_text(encoding="utf-8"))
+        assert found == [], path
+
+
+def test_the_morphable_model_knows_no_stage() -> None:
+    for path in sources("models/morphable"):
+        assert not {n for n in imported(path) if n.startswith(("mosar.models.stages", "mosar.models.reconstruct"))}, path
+
+
+def test_inference_loads_no_head_building_and_no_virtual_stage() -> None:
+    code = "import mosar.reconstructor, mosar.avatar.files, sys; from mosar.models.reconstruct import steps;"
+    code += "[steps.infer_of(name) for name in steps.STEPS]; print(*sorted(sys.modules))"
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = out.stdout.split()
+    assert "mosar.models.stages.geometry.inference" in loaded
+    apart = ("mosar.datasets.head_building", "mosar.datasets.virtual_stage", "mosar.datasets.studio", "ray", "mosar.jobs")
+    assert not [name for name in loaded if name.startswith(apart)]
 
 
 def test_models_know_no_ray() -> None:

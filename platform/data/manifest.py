@@ -86,7 +86,7 @@ class Manifest:
         """Raises DataError where ``location`` holds no manifest."""
         self.location = location
         if not storage.exists(storage.join(location, SHARDS)):
-            raise DataError(f"{location}: no data set here ({SHARDS} is missing); make one with jobs/make_shards.py")
+            raise DataError(f"{location}: no data set here ({SHARDS} is missing); make it first")
         try:
             with storage.open_read(storage.join(location, SHARDS)) as file:
                 self._shards = _read(file, ["name", "split", "samples", "bytes"])

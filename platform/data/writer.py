@@ -11,8 +11,7 @@ from mosar.errors import ConfigError, DataError
 from mosar.platform import storage
 from mosar.platform.data import manifest, ray_data_settings, shards
 from mosar.platform.data.shards import Record
-from mosar.platform.runs import config_diff
-from mosar.platform.storage import digest
+from mosar.platform.storage import config_diff, digest
 
 Task = TypeVar("Task")
 Progress = Callable[[int, int], None]

@@ -48,7 +48,7 @@ SKIPPED = Gauge("mosar_train_skipped_samples", "Samples of the run that could no
 CHECKPOINT_SECONDS = Histogram("mosar_train_checkpoint_seconds", "Seconds that a checkpoint takes to be written")
 REQUESTS = Counter("mosar_serve_requests", "Requests answered, by HTTP status", ("status",))
 ANSWER_SECONDS = Histogram(
-    "mosar_serve_seconds", "Seconds from a photograph's first byte to its answer, waiting for the replica included"
+    "mosar_serve_seconds", "Seconds from a request's first byte to its answer, waiting for the replica included"
 )
 ALL = (
     STEP,

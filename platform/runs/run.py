@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from mosar.errors import ConfigError, DataError
 from mosar.platform import storage
-from mosar.platform.runs import checkpoint, config_diff
-from mosar.platform.storage import digest
+from mosar.platform.runs import checkpoint
+from mosar.platform.storage import config_diff, digest
 
 if TYPE_CHECKING:
     from torch import Tensor

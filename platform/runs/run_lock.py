@@ -5,9 +5,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from mosar.errors import ConfigError
+from mosar.errors import ConfigError, UnheardError
 from mosar.platform.storage import digest
-from mosar.platform.training.graceful_stop import UnheardError
 
 _PATIENCE_S = 30.0
 """Ray needs a moment to see that a driver was killed."""

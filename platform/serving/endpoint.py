@@ -142,7 +142,7 @@ def _routes(path: str, media_types: tuple[str, ...], page: str, max_bytes: int, 
             return error(422, str(problem))
         except Exception:
             log.exception("a request failed")
-            return error(500, "the photograph could not be worked on; the log tells why")
+            return error(500, "the request could not be worked on; the log tells why")
 
     return app
 

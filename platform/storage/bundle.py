@@ -43,7 +43,7 @@ def read_manifest(location: str) -> dict[str, Any]:
     try:
         manifest = storage.read_json(storage.join(location, MANIFEST))
     except DataError as error:
-        raise BundleError(f"{location}: not a bundle ({error}); make one with jobs/assemble.py") from error
+        raise BundleError(f"{location}: not a bundle ({error}); assemble one first") from error
     if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
         raise BundleError(f"{location}: not a bundle of format {_FORMAT}")
     return manifest

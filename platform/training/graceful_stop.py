@@ -19,7 +19,7 @@ from concurrent.futures import Future, wait
 from types import FrameType
 from typing import TypeVar
 
-from mosar.errors import DataError, RunError, StoppedError
+from mosar.errors import DataError, RunError, UnheardError
 from mosar.platform import storage
 
 Result = TypeVar("Result")
@@ -34,10 +34,6 @@ _HEAR_S = 30.0
 _ASK_S, _SAVE_S = 1.0, 10.0
 """Between questions whether a node is to be taken away; between checkpoints once one is."""
 _SAID = b"\nstopping: runs save a checkpoint at the end of their step; a second signal ends this at once\n"
-
-
-class UnheardError(StoppedError):
-    """No worker heard that it shall stop; some may still come, and leave after their first step."""
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mosar.config import to_mapping
-from mosar.errors import ConfigError, RunError, StoppedError
+from mosar.errors import ConfigError, RunError, StoppedError, UnheardError
 from mosar.platform import cluster, storage
 from mosar.platform.data import stream
 from mosar.platform.data.manifest import open_manifest
@@ -134,7 +134,7 @@ def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
             where = failure.keep_traceback(spec, str(error))
             raise RunError(f"{spec.location}: training stopped: {_reason(error)} ({where})") from error
         finally:
-            if not isinstance(sys.exception(), graceful_stop.UnheardError):
+            if not isinstance(sys.exception(), UnheardError):
                 storage.remove(storage.join(spec.location, "ray"))
     failure.raise_failure(spec)
     finished = run.summary(spec.location)

@@ -126,7 +126,7 @@ def test_another_topology_becomes_a_head(other_head, made):
             assert (a & b).sum() > 0.6 * (a | b).sum()
 
 
-@pytest.mark.parametrize("name", ["completion", "delight", "geometry", "intrinsics", "morphable", "normals"])
+@pytest.mark.parametrize("name", hydra_main.stage_names())
 def test_every_stage_takes_a_step_on_another_topology(made, name):
     path, _ = made
     torch.manual_seed(0)

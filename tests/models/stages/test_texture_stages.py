@@ -1,4 +1,4 @@
-"""What the four stages on the chart have in common."""
+"""What the stages on the chart have in common."""
 
 import importlib
 from dataclasses import replace
@@ -12,7 +12,8 @@ from mosar.config import parse
 from mosar.models.losses import total
 
 RECIPES = Path(__file__).parents[3] / "jobs" / "config" / "recipe"
-NAMES = ("completion", "delight", "intrinsics", "normals")
+STAGES = Path(__file__).parents[3] / "models" / "stages"
+NAMES = sorted(path.parent.name for path in STAGES.glob("*/stage.py") if "texture_space import" in path.read_text())
 SIZE = 32
 
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mosar.errors import ConfigError
+from mosar.errors import ConfigError, UnheardError
 from mosar.platform import cluster
 from mosar.platform.runs import run_lock
-from mosar.platform.training.graceful_stop import UnheardError
 
 DRIVER = """
 import sys, time

@@ -33,6 +33,6 @@ def test_a_bug_is_a_500_that_tells_nothing_of_the_inside(
     with caplog.at_level(logging.ERROR):
         bug, mistake = asyncio.run(post(b"bug", b"photograph"))
     assert bug.status_code == 500
-    assert bug.json() == {"error": "the photograph could not be worked on; the log tells why"}
+    assert bug.json() == {"error": "the request could not be worked on; the log tells why"}
     assert "secret" in caplog.text
     assert (mistake.status_code, mistake.json()) == (422, {"error": "no face"})
