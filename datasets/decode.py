@@ -36,20 +36,20 @@ class DecodeSpec:
             raise DataError(f"field {unknown[0]!r} is not in a sample; expected some of {', '.join(FIELDS)}")
 
 
-def decode(members: Mapping[str, bytes], want: DecodeSpec, seed: int) -> dict[str, NDArray[Any]]:
+def decode(members: Mapping[str, bytes], spec: DecodeSpec, seed: int) -> dict[str, NDArray[Any]]:
     """The wanted fields of one sample; shapes and encodings are those of the contract.
 
-    With ``want.augment`` the crop is moved and scaled a little, intrinsics, mask and landmarks with it; some faces are
+    With ``spec.augment`` the crop is moved and scaled a little, intrinsics, mask and landmarks with it; some faces are
     covered in part, which leaves the mask and hides landmarks; and the image is changed photometrically. ``seed``
     alone decides how.
 
     Raises:
         DataError: a member is missing or unreadable.
     """
-    found = {name: _direct(members, name, want.map_size) for name in want.fields if name in _DIRECT}
-    if set(want.fields) & set(_CROPPED):
-        found |= _view(members, want, seed)
-    return {name: found[name] for name in want.fields}
+    found = {name: _direct(members, name, spec.map_size) for name in spec.fields if name in _DIRECT}
+    if set(spec.fields) & set(_CROPPED):
+        found |= _view(members, spec, seed)
+    return {name: found[name] for name in spec.fields}
 
 
 def _direct(members: Mapping[str, bytes], name: str, map_size: int) -> NDArray[Any]:
@@ -67,38 +67,38 @@ def _direct(members: Mapping[str, bytes], name: str, map_size: int) -> NDArray[A
     return np.ascontiguousarray(channels_last.transpose(2, 0, 1))
 
 
-def _view(members: Mapping[str, bytes], want: DecodeSpec, seed: int) -> dict[str, NDArray[Any]]:
+def _view(members: Mapping[str, bytes], spec: DecodeSpec, seed: int) -> dict[str, NDArray[Any]]:
     """Fields of the rendered view or photograph, in the ``crop_size`` crop."""
-    size = want.crop_size
+    size = spec.crop_size
     camera = schema.decode_member(members, "camera")
     stored = int(camera["size"])
     affine = crop.resize_affine(stored, size)
     covered = False
-    if want.augment:
+    if spec.augment:
         rng = np.random.default_rng(seed)
         affine = _jitter(rng, size) @ affine
         covered = bool(rng.random() < OCCLUDED)
     pixels: dict[str, NDArray[Any]] = {}
-    if covered or "image" in want.fields:
+    if covered or "image" in spec.fields:
         pixels["image"] = crop.warp(schema.decode_member(members, "image"), affine, size)
-    if covered or "mask" in want.fields:
+    if covered or "mask" in spec.fields:
         pixels["mask"] = crop.warp(schema.decode_member(members, "mask"), affine, size, cv2.BORDER_CONSTANT)
-    if covered or "landmarks" in want.fields:
+    if covered or "landmarks" in spec.fields:
         pixels["landmarks"] = crop.transform_points(schema.decode_member(members, "landmarks"), affine)
     if covered:
         pixels = dict(zip(pixels, occlude(pixels["image"], pixels["mask"], pixels["landmarks"], seed), strict=True))
-    if want.augment and "image" in pixels:
+    if spec.augment and "image" in pixels:
         pixels["image"] = photometric(pixels["image"], seed)
     found: dict[str, NDArray[Any]] = {}
-    if "image" in want.fields:
+    if "image" in spec.fields:
         found["image"] = np.ascontiguousarray(pixels["image"].transpose(2, 0, 1))
-    if "mask" in want.fields:
+    if "mask" in spec.fields:
         found["mask"] = pixels["mask"][None]
-    if "landmarks" in want.fields:
+    if "landmarks" in spec.fields:
         found["landmarks"] = pixels["landmarks"]
     found["intrinsics"] = (affine @ np.asarray(camera["intrinsics"])).astype(np.float32)
     for name, key in (("rotation", "rotation"), ("translation", "translation_mm")):
-        if name in want.fields:
+        if name in spec.fields:
             if key not in camera:
                 raise DataError(f"member camera.json: no key {key!r}; only a light stage sample has it")
             found[name] = np.asarray(camera[key], np.float32)
