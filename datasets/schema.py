@@ -20,7 +20,7 @@ VERSION = 1
 LANDMARKS = 478
 SH = 81
 
-Kind = Literal["stage", "wild"]
+Kind = Literal["lightstage", "wild"]
 Codec = Literal["npy", "rgb", "grey", "normal", "jpeg", "json"]
 
 MEMBERS: dict[str, tuple[str, Codec]] = {
@@ -42,8 +42,8 @@ MEMBERS: dict[str, tuple[str, Codec]] = {
 """Stem: file name, encoding."""
 
 KINDS: dict[Kind, tuple[str, ...]] = {
-    "stage": ("mesh", "neutral", "diffuse", "specular", "ao", "translucency", "normal", "image", "mask", "landmarks",
-              "light", "camera", "capture"),
+    "lightstage": ("mesh", "neutral", "diffuse", "specular", "ao", "translucency", "normal", "image", "mask",
+                   "landmarks", "light", "camera", "capture"),
     "wild": ("image", "mask", "landmarks", "blendshapes", "camera", "capture"),
 }  # fmt: skip
 """Which members a light stage sample and an in-the-wild sample have."""
@@ -54,7 +54,7 @@ MAPS = ("diffuse", "specular", "ao", "translucency", "normal")
 
 def kind_of(members: Mapping[str, bytes]) -> Kind:
     """Whether encoded members are of a light stage or an in-the-wild sample."""
-    return "stage" if "mesh.npy" in members else "wild"
+    return "lightstage" if "mesh.npy" in members else "wild"
 
 
 def encode(sample: Mapping[str, Any]) -> dict[str, bytes]:
@@ -98,7 +98,7 @@ def validate(members: Mapping[str, bytes], kind: Kind | None = None) -> None:
     _expect("image.jpg", image.shape[0] == image.shape[1], f"shape {image.shape}, expected a square")
     _expect("mask.png", mask.shape == image.shape[:2], f"shape {mask.shape}, expected {image.shape[:2]} as image.jpg")
     _check_landmarks(sample["landmarks"], image.shape[0])
-    _check_camera(sample["camera"], image.shape[0], pose=kind == "stage")
+    _check_camera(sample["camera"], image.shape[0], pose=kind == "lightstage")
     _expect("capture.json", "subject" in sample["capture"], "no key 'subject'")
     if kind == "wild":
         _numbers("blendshapes.npy", sample["blendshapes"], (52,))

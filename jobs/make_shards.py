@@ -143,7 +143,7 @@ def _plans(config: MakeShards, locations: Sequence[str], found: Sequence[Picture
             plans = [(virtual.evaluation_tasks(sizes.subjects.get("test", 0), sizes), made)]
         case _:
             plans = [
-                (virtual.tasks("stage", sizes.subjects, sizes, *drawn), made),
+                (virtual.tasks("lightstage", sizes.subjects, sizes, *drawn), made),
                 (virtual.tasks("wild", sizes.wild_subjects, sizes, *drawn), made),
             ]
     return [(location, tasks, produce) for location, (tasks, produce) in zip(locations, plans, strict=True) if tasks]

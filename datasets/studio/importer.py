@@ -75,7 +75,7 @@ class Importer:
                     raise DataError("expected a name of 1 to 24 of A-Z a-z 0-9 _ -")
                 view = self._view(place, given, motion, mesh, detector, report, name)
                 members = {**shared, **view}
-                schema.validate(members, "stage")
+                schema.validate(members, "lightstage")
             except DataError as error:
                 report.faults.append(f"camera {name}: {error}")
                 continue

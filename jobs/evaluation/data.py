@@ -189,14 +189,14 @@ def bytes_identical(folder: Path, head_path: str | None) -> bool:
     with cluster.connect():
         for workers in (1, 2):
             location = folder / f"by-{workers}"
-            made.append({name: _write(location / name, name, head_path, workers) for name in ("stage", "wild")})
+            made.append({name: _write(location / name, name, head_path, workers) for name in ("lightstage", "wild")})
     return made[0] == made[1]
 
 
 def faults_found(folder: Path, head_path: str | None) -> dict[str, Any]:
     """Share of the kinds of fault that are reported with shard and key, and nowhere else."""
     clean = folder / "clean"
-    _write(clean, "stage", head_path, 0)
+    _write(clean, "lightstage", head_path, 0)
     if verify(str(clean), 0)[0]:
         return {
             "faults_found": 0.0,

@@ -37,7 +37,7 @@ def contact_cells(found: Manifest) -> list[NDArray[np.uint8]]:
     cells = []
     for shard, _, indices in evenly_over(found, COLUMNS * ROWS // 2):
         for members in shards.read_samples(found.shard_location(shard), found.extents(shard, indices)):
-            stems = ("image", "diffuse") if schema.kind_of(members) == "stage" else ("image",)
+            stems = ("image", "diffuse") if schema.kind_of(members) == "lightstage" else ("image",)
             cells += [np.asarray(resize_area(schema.decode_member(members, s), CELL), np.uint8) for s in stems]
     return cells
 

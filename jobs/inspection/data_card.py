@@ -70,7 +70,7 @@ def _splits(found: Manifest, known: Sequence[Fact]) -> str:
 def _plots(known: Sequence[Fact]) -> str:
     colours = {name: _mean_colour([f.skin for f in known if f.tone == name]) for name, _ in ITA}
     tones = Counter(f.tone for f in known)
-    stage = known[0].kind == "stage" if known else False
+    stage = known[0].kind == "lightstage" if known else False
     caption = "skin: reflectance of the cheeks" if stage else "skin as photographed (light included)"
     plots = [
         _bars(f"{caption}, by typology angle", {name: tones[name] for name, _ in ITA}, colours),
@@ -107,7 +107,7 @@ def _sheets(found: Manifest) -> str:
     for number, (shard, _, indices) in enumerate(dataset_stats.evenly_over(found, _PHOTOGRAPHS)):
         for members in shards.read_samples(found.shard_location(shard), found.extents(shard, indices)):
             pictures.append(_cell(schema.decode_member(members, "image")))
-            if schema.kind_of(members) == "stage" and len(maps) < _PEOPLE * 6 and number % 2 == 0:
+            if schema.kind_of(members) == "lightstage" and len(maps) < _PEOPLE * 6 and number % 2 == 0:
                 maps += [_cell(_shown(members, stem)) for stem in ("image", *schema.MAPS)]
     sheets = [_figure(contact_sheet.sheet(pictures, 10), "pictures, evenly spread over the data set")]
     if maps:

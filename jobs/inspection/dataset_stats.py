@@ -91,7 +91,7 @@ def _fact(key: str, split: str, members: Mapping[str, bytes]) -> Fact:
     capture = schema.decode_member(members, "capture")
     quality = capture.get("quality", {})
     yaw, pitch, distance = quality.get("yaw"), quality.get("pitch"), None
-    if kind == "stage":
+    if kind == "lightstage":
         camera = schema.decode_member(members, "camera")
         yaw, pitch = angles(_FACING @ np.asarray(camera["rotation"]))
         distance = float(np.linalg.norm(camera["translation_mm"]))
@@ -116,7 +116,7 @@ def _fact(key: str, split: str, members: Mapping[str, bytes]) -> Fact:
 
 def _skin(members: Mapping[str, bytes], kind: str) -> tuple[float, float, float]:
     """Median reflectance (albedo and surface) of the cheeks; of photographs, median of the skin's pixels."""
-    if kind == "stage":
+    if kind == "lightstage":
         map_hw3: NDArray[np.uint8] = schema.decode_member(members, "diffuse")
         size = len(map_hw3)
         rows = map_hw3[round(0.42 * size) : round(0.58 * size)]
@@ -127,6 +127,6 @@ def _skin(members: Mapping[str, bytes], kind: str) -> tuple[float, float, float]
         return (0.0, 0.0, 0.0)
     encoded = np.median(pixels, 0) / 255
     linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
-    if kind == "stage":
+    if kind == "lightstage":
         linear = linear + SURFACE
     return (float(linear[0]), float(linear[1]), float(linear[2]))

@@ -182,7 +182,7 @@ def _check_sample(plan: Plan, extent: Extent, content: bytes) -> Fault | Traits:
 
 def _traits(members: Mapping[str, bytes], capture: Mapping[str, Any]) -> Traits:
     kind = schema.kind_of(members)
-    stage = kind == "stage"
+    stage = kind == "lightstage"
     return (
         ("kind", kind),
         ("image size", int(json.loads(members["camera.json"])["size"])),

@@ -82,7 +82,7 @@ def evaluation_tasks(people: int, sizes: Sizes) -> list[Task]:
     each = len(lights.HELD_OUT_LIGHTS)
     at_once = max(1, sizes.shard // each)
     return [
-        Task("stage", "test", _EVALUATION + first, min(at_once, people - first), each, sizes.map_size,
+        Task("lightstage", "test", _EVALUATION + first, min(at_once, people - first), each, sizes.map_size,
              sizes.image_size, "path", lights=lights.HELD_OUT_LIGHTS)
         for first in range(0, people, at_once)
     ]  # fmt: skip

@@ -56,7 +56,7 @@ def test_faults_are_named(stage_sample, member, value, message):
     else:
         members[member] = value
     with pytest.raises(DataError, match=message):
-        schema.validate(members, "stage")
+        schema.validate(members, "lightstage")
 
 
 def test_pickled_arrays_are_refused(stage_sample):

@@ -37,13 +37,13 @@ def samples(location):
 
 def test_both_data_sets_are_whole_and_apart(storage):
     subjects = {}
-    for name, kind in (("virtual-tiny", "stage"), ("wild-tiny", "wild")):
+    for name, kind in (("virtual-tiny", "lightstage"), ("wild-tiny", "wild")):
         for split, members in samples(storage / "data" / name):
             schema.validate(members, kind)
             facts = json.loads(members["capture.json"])
             assert facts["split"] == split
             subjects.setdefault(facts["subject"], set()).add((name, split))
-            if kind == "stage":
+            if kind == "lightstage":
                 wanted = lights.TRAIN_LIGHTS if split == "train" else lights.HELD_OUT_LIGHTS
                 assert facts["light"] in wanted
     assert len(subjects) == 5

@@ -61,7 +61,7 @@ def captures() -> dict[str, dict[str, bytes]]:
         (record,) = virtual.produce(None, "", virtual.Task(kind, "train", 1, 1, 1, 64, 128))  # type: ignore[arg-type]
         return dict(record.members)
 
-    return {"lightstage": one("stage"), "wild": one("wild")}
+    return {"lightstage": one("lightstage"), "wild": one("wild")}
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 import torch
 import trimesh
 
+import mosar
 from mosar.bundle import open_bundle
 from mosar.errors import BundleError
 from mosar.jobs import cli
@@ -18,8 +19,9 @@ from mosar.models.camera import Camera, project
 from mosar.models.head.morph import landmarks
 
 FILES = {
-    "avatar.glb", "avatar.json", "mesh.obj", "mesh.mtl", "render.png", "mask.png", "sheet.png",
-    *(f"maps/{name}.png" for name in ("diffuse", "specular", "ao", "translucency", "normal", "eyes", "mouth")),
+    "avatar.glb", "avatar.json", "avatar.npz", "mesh.obj", "mesh.mtl", "render.png", "mask.png", "sheet.png",
+    *(f"maps/{name}.png" for name in ("diffuse", "specular", "ao", "translucency", "normal", "confidence")),
+    "maps/eyes.png", "maps/mouth.png",
 }  # fmt: skip
 
 
@@ -45,6 +47,20 @@ def test_every_file_of_the_contract(avatar: Path) -> None:
     assert read(avatar / "maps" / "normal.png").dtype == np.uint16
     assert read(avatar / "render.png").shape == (*read(avatar / "mask.png").shape, 3) == (512, 512, 3)
     assert set(np.unique(read(avatar / "mask.png"))) == {0, 255}
+
+
+def test_the_python_api_opens_and_relights_it(avatar: Path, pipeline: Any, tmp_path: Path) -> None:
+    opened = mosar.open(avatar)
+    with mosar.load(pipeline.bundle) as reconstructor:
+        again = reconstructor(avatar.parent / "photo.png")
+        assert again.bundle_digest == opened.bundle_digest == reconstructor.bundle.digest
+    assert torch.equal(again.vertices_1v3, opened.vertices_1v3)
+    assert torch.equal(again.maps.diffuse, opened.maps.diffuse)
+    np.testing.assert_array_equal(again.render(), opened.render())
+    relit = opened.relight((60.0, 10.0))
+    assert np.abs(relit.render().astype(int) - opened.render()).mean() > 5
+    relit.save(tmp_path)
+    assert torch.equal(mosar.open(tmp_path).light_1lc, relit.light_1lc)
 
 
 def test_camera_mesh_and_landmarks_agree(avatar: Path, pipeline: Any) -> None:

@@ -42,7 +42,7 @@ def test_both_renderers_see_the_same_capture(head):
     pytest.importorskip("mitsuba")
     fast, path = (shot(head, 4, renderer) for renderer in ("fast", "path"))
     assert schema.encode(path) == schema.encode(shot(head, 4, "path"))
-    for name in schema.KINDS["stage"]:
+    for name in schema.KINDS["lightstage"]:
         if name not in ("image", "capture"):
             np.testing.assert_equal(path[name], fast[name])
     assert path["capture"]["renderer"] == "path"
@@ -78,12 +78,14 @@ def test_evaluation_sets_hold_people_of_no_other_set():
     held_out = virtual.evaluation_tasks(5, sizes)
     assert sum(task.count for task in held_out) == 5
     assert all(task.lights == lights.HELD_OUT_LIGHTS and task.renderer == "path" for task in held_out)
-    most = max(t.first + t.count for kind in ("stage", "wild") for t in virtual.tasks(kind, sizes.subjects, sizes, 999))
+    most = max(
+        t.first + t.count for kind in ("lightstage", "wild") for t in virtual.tasks(kind, sizes.subjects, sizes, 999)
+    )
     assert most < min(task.first for task in held_out)
 
 
 def test_mixed_renderers_are_drawn_by_share():
-    task = virtual.Task("stage", "train", 0, 1, 1, 64, 64, "mixed", 0.3)
+    task = virtual.Task("lightstage", "train", 0, 1, 1, 64, 64, "mixed", 0.3)
     drawn = [virtual._renderer(task, seed, 0) for seed in range(300)]
     assert 0.2 < np.mean([r == "path" for r in drawn]) < 0.4
 

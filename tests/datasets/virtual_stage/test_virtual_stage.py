@@ -93,7 +93,7 @@ def test_spots_keep_their_mean_on_coarse_maps():
 
 def test_a_capture_is_a_whole_sample(head, shot):
     sample, linear = shot
-    schema.validate(schema.encode(sample), "stage")
+    schema.validate(schema.encode(sample), "lightstage")
     assert linear.shape == (96, 96, 3)
     assert list(sample["capture"]["expression"]) == list(head.expression_names)
     assert 0.1 < (sample["mask"] > 0).mean() < 0.8
