@@ -5,7 +5,7 @@ export RAY_USAGE_STATS_ENABLED = 0
 
 install: .venv/.installed
 
-# The stamp is newer than pyproject.toml only if every pin in it is installed.
+# The stamp is newer than pyproject.toml only if all its pinned packages are installed.
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install -q --upgrade pip

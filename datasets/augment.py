@@ -1,8 +1,8 @@
-"""Augmentation of photographs: what cameras, codecs and editors do to a picture, and what gets in the way of a face.
+"""Augmentation of photographs: effects of cameras, codecs and editors, and patches that occlude the face.
 
-The only module that knows albumentations. Nothing here moves a pixel: crops and their jitter are those of
-:mod:`mosar.datasets.decode`, which moves camera, landmarks and mask along. What covers the face is taken out of the
-mask, and landmarks below it are hidden.
+The only module that imports albumentations. Nothing here moves a pixel: :mod:`mosar.datasets.decode` jitters the crop
+and moves camera, landmarks and mask with it. The mask excludes the patches, and landmarks below a patch are marked
+hidden.
 """
 
 import functools
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 OCCLUDED = 0.3
-"""Share of the photographs in which something is put before the face."""
+"""Share of the photographs in which patches occlude the face."""
 
 
 @functools.cache
@@ -40,7 +40,7 @@ def _occlusion() -> Any:
 
 
 def photometric(image_hw3: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
-    """White balance, contrast, gamma, blur, noise and JPEG on an sRGB image; the same seed gives the same picture."""
+    """Change white balance, contrast, gamma, blur, noise and JPEG quality of an sRGB image; ``seed`` decides how."""
     pipeline = _photometric()
     pipeline.set_random_seed(seed % 2**32)
     return np.asarray(pipeline(image=np.ascontiguousarray(image_hw3))["image"], np.uint8)
@@ -49,9 +49,9 @@ def photometric(image_hw3: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
 def occlude(
     image_hw3: NDArray[np.uint8], mask_hw: NDArray[np.uint8], landmarks_l3: NDArray[np.float32], seed: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:
-    """Put patches of colour, noise or smear before the face; the same seed gives the same.
+    """Cover parts of the face with patches of colour, noise or inpainted smear; the same seed gives the same patches.
 
-    Returns the image; the mask, 0 under the patches; and the landmarks (px, visibility), 0.5 where they lie under one.
+    Returns the image, the mask (0 under the patches) and the landmarks (px, visibility; 0.5 under a patch).
     """
     pipeline = _occlusion()
     pipeline.set_random_seed(seed % 2**32)
@@ -67,7 +67,7 @@ def occlude(
 
 
 def _albumentations() -> Any:
-    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # its import asks the network otherwise
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # otherwise its import contacts the network
     import albumentations
 
     return albumentations

@@ -1,4 +1,4 @@
-"""The one square crop around a face: what streams, the virtual light stage and the reconstruction all look at.
+"""The square crop around a face, shared by the training streams, the virtual light stage and the reconstruction.
 
 A crop is an affine map from photograph pixels to crop pixels (3 x 3, axis-aligned, one scale), so that cameras,
 landmarks and masks can follow it exactly. Pixel centres are at integers + 0.5.
@@ -9,22 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 MARGIN = 1.75
-"""Side of the crop over the longer side of the landmarks' box: hairline, ears and chin are inside with room."""
+"""Side of the crop divided by the longer side of the landmarks' box: hairline, ears and chin fit with some margin."""
 RAISE = 0.09
-"""How far the crop's centre lies above the box's, in crop sides: landmarks end at the forehead, hair does not."""
+"""How far the crop's centre lies above the box's centre, in crop sides: the hair reaches above the landmarks."""
 
 FACE_MM = 170.0
-"""The longer side of the landmarks' box on an adult: forehead to chin."""
+"""Longer side of the landmarks' box on an adult: forehead to chin."""
 DISTANCE_MM = (700.0, 2000.0)
-"""Between which a photograph is assumed to be taken."""
+"""Range of camera distances that a photograph is assumed to have."""
 
 
 def assumed_intrinsics(landmarks_px: NDArray[np.floating], height: int, width: int) -> NDArray[np.float64]:
-    """Intrinsics (3 x 3) to assume for a photograph (``height`` x ``width`` px) that says nothing of its camera.
+    """Intrinsics (3 x 3) to assume for a photograph (``height`` x ``width`` px) of an unknown camera.
 
-    A whole photograph has a focal length of about 1.2 times its longer side. One in which the face would then be nearer
-    or further than people are photographed was cropped: the focal length is what puts the face into that range.
-    ``landmarks_px``: n x 2, or n x 3 with a visibility.
+    An uncropped photograph has a focal length of about 1.2 times its longer side. If this puts the face outside
+    ``DISTANCE_MM``, the photograph was probably cropped: the focal length then puts the face at the limit of that
+    range. ``landmarks_px``: n x 2, or n x 3 with a visibility.
     """
     face_px = _box(landmarks_px)[1]
     distance = np.clip(1.2 * max(height, width) * FACE_MM / face_px, *DISTANCE_MM)
@@ -35,8 +35,8 @@ def assumed_intrinsics(landmarks_px: NDArray[np.floating], height: int, width: i
 def face_crop(landmarks_px: NDArray[np.floating], size: int) -> NDArray[np.float64]:
     """The crop around a face, as an affine map (3 x 3) from photograph pixels to pixels of a ``size`` x ``size`` crop.
 
-    ``landmarks_px``: n x 2, or n x 3 with a visibility, of which rows with 0 (not embedded) are left out. The crop may
-    reach beyond the photograph: :func:`warp` fills it.
+    ``landmarks_px``: n x 2, or n x 3 with a visibility; rows with visibility 0 (not embedded) are ignored. The crop
+    may reach beyond the photograph: :func:`warp` fills it.
     """
     centre, extent = _box(landmarks_px)
     side = extent * MARGIN
@@ -44,19 +44,19 @@ def face_crop(landmarks_px: NDArray[np.floating], size: int) -> NDArray[np.float
 
 
 def crop_affine(centre_px: NDArray[np.floating], side_px: float, size: int) -> NDArray[np.float64]:
-    """Map (3 x 3) of the square with this centre and side to a ``size`` x ``size`` crop."""
+    """Affine map (3 x 3) of the square with this centre and side to a ``size`` x ``size`` crop."""
     scale = size / side_px
     left, top = np.asarray(centre_px, np.float64) - side_px / 2
     return np.array([[scale, 0, -left * scale], [0, scale, -top * scale], [0, 0, 1]])
 
 
 def resize_affine(old: int, new: int) -> NDArray[np.float64]:
-    """Map (3 x 3) of an ``old`` x ``old`` picture to a ``new`` x ``new`` one."""
+    """Affine map (3 x 3) of an ``old`` x ``old`` picture to a ``new`` x ``new`` one."""
     return np.diag([new / old, new / old, 1.0])
 
 
 def transform_points(points_n: NDArray[np.floating], affine_33: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Points (n x 2, or n x 3 with a visibility that stays; rows with visibility 0 stay) moved by an affine map."""
+    """Move points by an affine map: n x 2, or n x 3 with a visibility (kept; rows with visibility 0 do not move)."""
     moved = np.array(points_n, np.float32)
     known = moved[:, 2] > 0 if moved.shape[1] == 3 else np.ones(len(moved), bool)
     moved[known, :2] = points_n[known, :2] @ affine_33[:2, :2].T + affine_33[:2, 2]
@@ -68,14 +68,14 @@ def warp(
 ) -> NDArray[np.uint8]:
     """Crop an image (H x W or H x W x 3, uint8) to ``size`` x ``size``, anti-aliased.
 
-    Where the crop is coarser than the photograph, pixels are averaged over their area. Beyond the photograph its
-    last pixels are repeated (a black border would be an edge that no face has); pass ``cv2.BORDER_CONSTANT`` for masks.
+    A crop coarser than the photograph averages pixels over their area. Beyond the photograph its border pixels are
+    repeated (a black border would add an edge that no face has); pass ``cv2.BORDER_CONSTANT`` for masks.
     """
     scale = float(affine_33[0, 0])
     left, top = -affine_33[0, 2] / scale, -affine_33[1, 2] / scale
     image, left, top = _window(image, left, top, size / scale)
     if scale < 1:
-        # shrink by area to the next size whose pixels are no larger than the crop's, then interpolate
+        # shrink by area to the smallest size whose pixels are no larger than the crop's, then interpolate
         height, width = image.shape[:2]
         new_height, new_width = max(1, int(np.ceil(height * scale))), max(1, int(np.ceil(width * scale)))
         image = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_AREA).reshape(
@@ -84,7 +84,7 @@ def warp(
         ratio = np.array([new_width / width, new_height / height])
     else:
         ratio = np.ones(2)
-    # crop pixel centre -> shrunk photograph, in OpenCV's convention of centres at integers
+    # crop pixel to shrunk photograph; OpenCV has pixel centres at integers
     step = ratio / scale
     inverse = np.array(
         [[step[0], 0, left * ratio[0] + step[0] / 2 - 0.5], [0, step[1], top * ratio[1] + step[1] / 2 - 0.5]]
@@ -94,7 +94,7 @@ def warp(
 
 
 def resize_area(image: NDArray[np.generic], size: int) -> NDArray[np.generic]:
-    """A square image at another size: area average when it shrinks, linear when it grows."""
+    """Resize a square image: area average when it shrinks, linear interpolation when it grows."""
     if image.shape[0] == size:
         return image
     method = cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_LINEAR
@@ -111,7 +111,7 @@ def _box(landmarks_px: NDArray[np.floating]) -> tuple[NDArray[np.float64], float
 
 
 def _window(image: NDArray[np.uint8], left: float, top: float, side: float) -> tuple[NDArray[np.uint8], float, float]:
-    """The part of the image that the crop and one side of mirror can touch: shrinking the rest would be for nothing."""
+    """The part of the image within one crop side around the crop (and its left, top): the rest need not be shrunk."""
     height, width = image.shape[:2]
     x0, y0 = max(0, int(np.floor(left - side))), max(0, int(np.floor(top - side)))
     x1, y1 = min(width, int(np.ceil(left + 2 * side))), min(height, int(np.ceil(top + 2 * side)))

@@ -1,4 +1,4 @@
-"""From a shard's bytes to the arrays that a stage asked for (docs/architecture.md, Samples)."""
+"""Decode a shard's bytes to the arrays that a training stage asks for (docs/architecture.md, Samples)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from mosar.datasets.augment import OCCLUDED, occlude, photometric
 from mosar.errors import DataError
 
 _CROPPED = ("image", "mask", "landmarks", "intrinsics", "rotation", "translation")
-"""Fields of the rendered view or photograph, which follow the crop."""
+"""Fields of the rendered view or photograph; they follow the crop."""
 _DIRECT = (*(name for name in schema.MEMBERS if name not in ("image", "mask", "landmarks", *schema.JSON)), "expression")
-"""Fields that no crop touches: members of the same name, and the weights of the expression."""
+"""Fields that the crop does not affect: members of the same name, and the expression weights."""
 FIELDS = (*_DIRECT, *_CROPPED)
 JITTER = 0.04
-"""Largest change of scale, and shift in crop sides, that augmentation makes to a crop."""
+"""Largest relative change of scale, and largest shift in crop sides, by which augmentation changes a crop."""
 
 
 @dataclass(frozen=True)
 class DecodeSpec:
-    """What to decode: field names, side of the maps and of the crop in pixels, whether to augment the photograph."""
+    """Fields to decode, side of the maps and of the crop in pixels, and whether to augment the photograph."""
 
     fields: tuple[str, ...]
     map_size: int
@@ -37,11 +37,11 @@ class DecodeSpec:
 
 
 def decode(members: Mapping[str, bytes], spec: DecodeSpec, seed: int) -> dict[str, NDArray[Any]]:
-    """The wanted fields of one sample; shapes and encodings are those of the contract.
+    """The requested fields of one sample; docs/architecture.md defines shapes and encodings.
 
-    With ``spec.augment`` the crop is moved and scaled a little, intrinsics, mask and landmarks with it; some faces are
-    covered in part, which leaves the mask and hides landmarks; and the image is changed photometrically. ``seed``
-    alone decides how.
+    ``spec.augment`` shifts and scales the crop a little, together with intrinsics, mask and landmarks; covers parts of
+    some faces, which the mask then excludes and whose landmarks become hidden; and changes the image photometrically.
+    Only ``seed`` decides how.
 
     Raises:
         DataError: a member is missing or unreadable.
@@ -53,7 +53,7 @@ def decode(members: Mapping[str, bytes], spec: DecodeSpec, seed: int) -> dict[st
 
 
 def _direct(members: Mapping[str, bytes], name: str, map_size: int) -> NDArray[Any]:
-    """Fields that no crop touches."""
+    """Decode a field that the crop does not affect."""
     if name == "expression":
         capture = schema.decode_member(members, "capture")
         return np.fromiter(capture["expression"].values(), np.float32)
@@ -68,7 +68,7 @@ def _direct(members: Mapping[str, bytes], name: str, map_size: int) -> NDArray[A
 
 
 def _view(members: Mapping[str, bytes], spec: DecodeSpec, seed: int) -> dict[str, NDArray[Any]]:
-    """Fields of the rendered view or photograph, in the ``crop_size`` crop."""
+    """Decode the fields of the rendered view or photograph, in the ``crop_size`` crop."""
     size = spec.crop_size
     camera = schema.decode_member(members, "camera")
     stored = int(camera["size"])
@@ -106,7 +106,7 @@ def _view(members: Mapping[str, bytes], spec: DecodeSpec, seed: int) -> dict[str
 
 
 def _jitter(generator: np.random.Generator, size: int) -> NDArray[np.float64]:
-    """A small zoom about the centre and a shift."""
+    """Affine map (3 x 3) of a small zoom about the centre and a shift."""
     scale = 1 + generator.uniform(-JITTER, JITTER)
     shift = generator.uniform(-JITTER, JITTER, 2) * size + (1 - scale) * size / 2
     return np.array([[scale, 0, shift[0]], [0, scale, shift[1]], [0, 0, 1]])

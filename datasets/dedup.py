@@ -1,4 +1,4 @@
-"""Photographs that are the same but for size, compression and small edits, told by a hash of what they look like."""
+"""Find photographs that differ only in size, compression and small edits, by a perceptual hash."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 BITS = 256
 DISTANCE = 24
-"""Most bits in which two versions of one photograph differ; portraits of different people differ in 50 and more."""
+"""Largest number of bits by which two versions of one photograph differ; different people differ in 50 and more."""
 
-_BANDS = 16  # looked up by: hashes that differ in fewer bits agree in one band for sure, up to 24 nearly always
+_BANDS = 16  # hashes that differ in fewer bits than this agree in at least one band; up to 24 bits, nearly always
 _SIDE, _LOW = 64, 16
 
 
 def perceptual_hash(image_hw3: NDArray[np.uint8]) -> bytes:
-    """32 bytes: which of the 256 lowest frequencies (of a cosine transform) of the grey picture exceed their median."""
+    """32 bytes, a bit for each of the 256 lowest cosine frequencies of the grey picture: is it above their median?"""
     grey = cv2.cvtColor(np.ascontiguousarray(image_hw3), cv2.COLOR_RGB2GRAY)
     small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     low = cv2.dct(small)[:_LOW, :_LOW].ravel()
@@ -29,7 +29,7 @@ def distance(a: bytes, b: bytes) -> int:
 
 
 def duplicates(hashes: Sequence[bytes | None]) -> dict[int, int]:
-    """Duplicate: original, as numbers in the sequence; the first of several is the original. None is like nothing."""
+    """Duplicate to original, as indices of ``hashes``; the first of several is the original. None has no duplicate."""
     kept: dict[tuple[int, bytes], list[int]] = defaultdict(list)
     found: dict[int, int] = {}
     for number, each in enumerate(hashes):

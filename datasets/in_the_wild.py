@@ -1,4 +1,4 @@
-"""A photograph from outside as an in-the-wild sample."""
+"""Turn a user's photograph into an in-the-wild sample."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from mosar.datasets.landmarks import Detector
 
 SMALLEST_PX = 40
-"""Least height of a face."""
+"""Smallest height of a face."""
 
 
 def in_the_wild_sample(data: bytes, detector: "Detector", size: int) -> dict[str, Any]:
-    """The sample (see :mod:`mosar.datasets.schema`) of an image file that shows one face; ``size``: side of its crop.
+    """The sample (see :mod:`mosar.datasets.schema`) of an image file that shows one face; ``size``: crop side, pixels.
 
     ``capture["quality"]`` holds the fields of :class:`mosar.datasets.quality.Quality`.
 
     Raises:
-        PhotographError: unreadable, no face, several faces, or a face too small.
+        PhotographError: the file is unreadable, shows no face or several, or the face is too small.
     """
     image = read_photograph(data)
     faces = detector.detect(image)

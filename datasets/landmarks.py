@@ -1,6 +1,6 @@
-"""The face landmark detector: 478 points, 52 expression scores and the head's pose of every face in an image.
+"""The face landmark detector: 478 points, 51 expression scores and the head pose of every face in an image.
 
-Wraps mediapipe's Face Landmarker with the model committed beside this module (its notice lies there too).
+Wraps mediapipe's Face Landmarker with the model in ``assets`` beside this module (its notice is there too).
 """
 
 import contextlib
@@ -28,9 +28,9 @@ class Face:
 
     Attributes:
         landmarks: (478, 3) float32: x, y in pixels of the image (pixel centres at integers + 0.5, origin top left) and
-            the depth relative to the head's centre, in pixels too, smaller towards the camera.
+            depth relative to the head's centre, also in pixels, smaller towards the camera.
         blendshapes: score in [0, 1] by ARKit name.
-        pose: (4, 4) float32, the canonical face (cm, +y up, +z to the camera) to the detector's camera.
+        pose: (4, 4) float32, maps the canonical face (cm, +y up, +z to the camera) to the detector's camera.
     """
 
     landmarks: npt.NDArray[np.float32]
@@ -39,11 +39,11 @@ class Face:
 
 
 class Detector:
-    """Use as ``with Detector() as detector:``; the detector's threads end with the block.
+    """Landmark detector. Use as ``with Detector() as detector:``; the detector's threads end with the block.
 
     Args:
-        max_faces: most faces reported for one image.
-        min_confidence: detections below are left out.
+        max_faces: largest number of faces reported for one image.
+        min_confidence: detections below this confidence are left out.
 
     Raises:
         DataError: the model file is missing or altered.
@@ -82,7 +82,7 @@ class Detector:
             self._detector = None
 
     def detect(self, image_hw3: npt.NDArray[np.uint8]) -> list[Face]:
-        """The faces in an sRGB image (h, w, 3 uint8), the detector's first choice first; empty when it finds none.
+        """The faces in an sRGB image (h, w, 3 uint8), in the detector's order; empty when it finds none.
 
         Raises:
             ValueError: the image has another shape or type, or the detector is closed.
@@ -96,7 +96,7 @@ class Detector:
 
         picture = mediapipe.Image(mediapipe.ImageFormat.SRGB, np.ascontiguousarray(image_hw3))
         found = self._detector.detect(picture)
-        # Depth is scaled like x.
+        # mediapipe scales depth like x
         scale = np.array([width, height, width], np.float32)
         return [
             Face(
@@ -124,7 +124,7 @@ def _verified_model() -> bytes:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Drop what native code writes to stderr: its log lines go past Python and know no switch."""
+    """Drop what native code writes to stderr: its log lines bypass Python and cannot be switched off."""
     sys.stderr.flush()
     saved = os.dup(2)
     try:

@@ -1,4 +1,4 @@
-"""Environment lights: the committed maps, their spherical harmonics, and random mixtures of them.
+"""Environment lights: the built-in maps, their spherical harmonics, and random lights made from them.
 
 The maps are equirectangular, linear RGB, in the head frame's convention for environment maps (docs/architecture.md).
 """
@@ -18,17 +18,19 @@ ASSET = Path(__file__).parent / "assets" / "lights.npz"
 HEIGHT = 128
 TRAIN_LIGHTS = ("city", "forest", "interior", "sunrise", "sunset")
 HELD_OUT_LIGHTS = ("courtyard", "night", "studio")
-"""Never seen by any training: validation and test captures are rendered under these only."""
+"""Never used in training: validation and test captures are rendered under these only."""
 
 
 @dataclass(frozen=True)
 class EnvironmentLight:
     """A light in the head frame.
 
-    ``sh_l3``: 81 x 3 coefficients of the radiance. ``name``: the environment map it was made of. ``rotation_33`` and
-    ``gain_3``: the map's direction d is the head's ``rotation @ d`` and its radiance is multiplied by the gain, so that
-    a background can be drawn that agrees with the light (lamps are not in it). ``lamps_k6``: direction to each lamp and
-    the irradiance of a surface that faces it.
+    Attributes:
+        name: environment map that the light is made from.
+        sh_l3: 81 x 3 coefficients of the radiance, lamps included.
+        rotation_33: maps a direction d of the environment map to ``rotation @ d`` of the head frame.
+        gain_3: factor on the map's radiance. Together with the rotation it gives a background that matches the light.
+        lamps_k6: direction to each lamp, and irradiance of a surface that faces it.
     """
 
     name: str
@@ -40,32 +42,32 @@ class EnvironmentLight:
 
 @functools.cache
 def load_lights() -> dict[str, NDArray[np.float32]]:
-    """The committed environment maps by name, each 128 x 256 x 3 linear RGB radiance."""
+    """The built-in environment maps by name, each 128 x 256 x 3 linear RGB radiance."""
     with np.load(ASSET, allow_pickle=False) as file:
         return {name: file[name].astype(np.float32) for name in sorted(file.files)}
 
 
 @functools.cache
 def light_sh(name: str) -> NDArray[np.float32]:
-    """:func:`normalized_sh` of a committed map."""
+    """:func:`normalized_sh` of a built-in map."""
     return normalized_sh(load_lights()[name])
 
 
 def normalized_sh(environment_hw3: NDArray[np.float32]) -> NDArray[np.float32]:
     """Coefficients (81 x 3) of an environment map in its own frame, scaled so that its mean luminance is one."""
     light = sh.from_environment(torch.from_numpy(environment_hw3).double()).numpy()
-    mean = light[0] @ _LUMINANCE * 0.28209479177387814  # band 0 is the mean radiance over Y_00
+    mean = light[0] @ _LUMINANCE * 0.28209479177387814  # coefficient of band 0 = mean radiance / Y_00
     return (light / mean).astype(np.float32)
 
 
 def random_light(
     generator: np.random.Generator, names: Sequence[str], exposure: float = 1.0, lamps: int = 3
 ) -> EnvironmentLight:
-    """One of ``names``, turned, tinted, mixed with up to ``lamps`` lamps, balanced and exposed for the face.
+    """A random light: one of ``names``, rotated, tinted, with up to ``lamps`` lamps, white-balanced and exposed.
 
-    ``exposure``: what the mean of irradiance / pi over the normals that look at +z is brought to, in luminance, as a
-    camera's metering does; 1 makes an 18 % grey ball look 18 % grey. That mean's cast is taken out in part, as by a
-    camera's white balance. A third of the lights with lamps are a photographer's: key and fill over a dimmed map.
+    As in a camera, metering scales the light: ``exposure`` is the luminance of the mean of irradiance / pi over a ball
+    seen from +z; with 1, an 18 % grey ball looks 18 % grey. White balance removes part of that mean's colour cast.
+    With ``lamps`` of 2 or more, 35 % of the lights are portrait lighting: key and fill lamp over a dimmed map.
     """
     name = str(generator.choice(list(names)))
     turn, tilt, roll = generator.uniform(-np.pi, np.pi), generator.normal(0, 0.15), generator.normal(0, 0.1)
@@ -79,7 +81,7 @@ def random_light(
         light = light + sh.directional(torch.from_numpy(lamp[None, :3]), torch.from_numpy(lamp[None, 3:]))
     front = np.maximum(_frontal(light), 1e-3)
     tint = tint * (front @ _LUMINANCE / front) ** generator.uniform(0.5, 1.0)
-    # a back-lit face is metered on what little it gets: bounded, so that a contre-jour stays one
+    # the lower bound keeps metering from brightening a back-lit face until it no longer looks back-lit
     scale = tint * exposure / max(float(front * tint @ _LUMINANCE), 0.15)
     gain = dimmed / (load_lights()[name].reshape(-1, 3) @ _LUMINANCE * _solid_angles()).sum()
     lamps_k6 = placed * np.concatenate([np.ones(3), scale])
@@ -87,7 +89,7 @@ def random_light(
 
 
 def _scattered(generator: np.random.Generator, most: int) -> NDArray[np.float64]:
-    """Up to ``most`` lamps (k, 6) anywhere before and beside the face: direction, irradiance."""
+    """Up to ``most`` lamps (k, 6) anywhere in front of and beside the face: direction, irradiance."""
     placed = []
     for _ in range(generator.integers(0, most + 1)):
         around, height = generator.uniform(-1.9, 1.9), generator.normal(0.35, 0.35)
@@ -96,7 +98,7 @@ def _scattered(generator: np.random.Generator, most: int) -> NDArray[np.float64]
 
 
 def _key_and_fill(generator: np.random.Generator) -> NDArray[np.float64]:
-    """Two lamps (2, 6) as for a portrait: one high at a side, a weaker one low at the other, of one colour."""
+    """Portrait lighting (2, 6) of one colour: a key lamp high on one side, a weaker fill lamp low on the other."""
     side, warm, power = generator.choice([-1.0, 1.0]), generator.normal(0, 0.1), generator.uniform(1.0, 2.5)
     key = _lamp(side * generator.uniform(0.15, 0.9), generator.uniform(0.25, 0.8), power, warm)
     weaker = power * generator.uniform(0.3, 0.8)
@@ -104,15 +106,15 @@ def _key_and_fill(generator: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _lamp(around: float, height: float, power: float, warm: float) -> NDArray[np.float64]:
-    """Direction (3) at angles from +z, and irradiance (3) of a surface that faces it, warm if positive."""
+    """Lamp (6): direction at angles (radians) from +z, and irradiance of a surface that faces it; ``warm`` > 0: red."""
     direction = [np.sin(around) * np.cos(height), np.sin(height), np.cos(around) * np.cos(height)]
     return np.array([*direction, *(power * np.exp(np.array([warm, 0.0, -warm])))])
 
 
 def radiance(light: EnvironmentLight, directions_n3: NDArray[np.float64], lamps: bool = False) -> NDArray[np.float32]:
-    """Radiance (n x 3) that comes from unit directions of the head frame, bilinear in the environment map.
+    """Radiance (n x 3) from unit directions of the head frame, bilinear in the environment map.
 
-    ``lamps``: with the lamps, as softly bounded discs.
+    ``lamps`` adds the lamps, as discs with soft edges.
     """
     from scipy.ndimage import map_coordinates
 
@@ -131,7 +133,7 @@ def radiance(light: EnvironmentLight, directions_n3: NDArray[np.float64], lamps:
 
 
 def environment(light: EnvironmentLight, height: int = HEIGHT) -> NDArray[np.float32]:
-    """The whole light as an environment map (height, 2 height, 3) of the head frame."""
+    """The whole light, lamps included, as an environment map (height, 2 height, 3) in the head frame."""
     directions = sh.environment_directions(height, 2 * height).double().numpy()
     return radiance(light, directions.reshape(-1, 3), lamps=True).reshape(height, 2 * height, 3)
 
@@ -143,14 +145,14 @@ _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 
 @functools.cache
 def _solid_angles() -> NDArray[np.float64]:
-    """Share of the sphere that each pixel of a committed map covers, flat."""
+    """Share of the sphere that each pixel of a built-in map covers, flattened."""
     sines = np.sin((np.arange(HEIGHT) + 0.5) / HEIGHT * np.pi)
     return np.repeat(sines / sines.sum() / (2 * HEIGHT), 2 * HEIGHT)
 
 
 @functools.cache
 def _front(count: int = 200) -> torch.Tensor:
-    """Normals spread evenly over the hemisphere around +z, seen foreshortened: a ball in front of the camera."""
+    """Normals (count x 3) of a ball seen from +z, spread evenly over its disc in the picture."""
     index = np.arange(count) + 0.5
     radius, angle = np.sqrt(index / count), index * np.pi * (3 - np.sqrt(5))
     return torch.from_numpy(np.stack([radius * np.cos(angle), radius * np.sin(angle), np.sqrt(1 - index / count)], -1))

@@ -1,7 +1,7 @@
-"""A renderer that is not ours: Mitsuba 3, path tracing. Linear RGB, head frame, millimetres.
+"""Path tracing with Mitsuba 3, an independent renderer. Linear RGB, head frame, millimetres.
 
-An optional dependency: ``pip install -e '.[path]'``. Same scene, same picture, but for the last bits of the floats if
-the number of cores differs.
+Mitsuba is an optional dependency: ``pip install -e '.[path]'``. The same scene gives the same picture; on another
+number of cores the last bits of the floats may differ.
 """
 
 import math
@@ -19,10 +19,10 @@ VARIANT = "scalar_rgb"
 
 
 def load() -> Any:
-    """Mitsuba itself.
+    """The ``mitsuba`` module, with its variant set.
 
     Raises:
-        ConfigError: it is not installed; the message names the extra that holds it.
+        ConfigError: it is not installed; the message names the extra to install.
     """
     try:
         import mitsuba
@@ -44,9 +44,9 @@ def mesh(
     vertices_v3: Floats, triangles_f3: NDArray[np.int64], normals_v3: Floats, colour_v3: Floats, skin: Any,
     uv_v2: Floats | None = None,
 ) -> Any:  # fmt: skip
-    """A mesh with smooth normals; ``reflectance`` of ``skin`` may read the vertices' colours as ``vertex_colour``.
+    """A mesh with smooth normals; ``reflectance`` of ``skin`` may read the vertex colours as ``vertex_colour``.
 
-    ``uv_v2``: places in bitmaps, our v (up).
+    ``uv_v2``: texture coordinates, v up (this project's convention).
     """
     mi = load()
     properties = mi.Properties()
@@ -65,9 +65,9 @@ def mesh(
 
 
 def skin(reflectance: Mapping[str, Any], alpha: float | None, eta: float = 1.4) -> Mapping[str, Any]:
-    """Lambert; with ``alpha`` plus, not blended with, a GGX lobe of that roughness under a dielectric's Fresnel.
+    """Lambert BSDF; ``alpha`` adds a GGX lobe with that alpha and dielectric Fresnel, without dimming the Lambert.
 
-    ``reflectance`` is a texture of the albedo, *doubled* if there is a lobe: the sum is a blend of doubled parts.
+    ``reflectance``: texture of the albedo, *doubled* if there is a lobe: the sum is an even blend of doubled parts.
     """
     diffuse = {"type": "diffuse", "reflectance": dict(reflectance)}
     if alpha is None:
@@ -78,7 +78,7 @@ def skin(reflectance: Mapping[str, Any], alpha: float | None, eta: float = 1.4) 
 
 
 def bitmap(values_hwc: Floats) -> Mapping[str, Any]:
-    """A texture of linear numbers, one or three channels."""
+    """A texture of linear values, one or three channels."""
     values = np.ascontiguousarray(values_hwc, np.float32)
     return {"type": "bitmap", "bitmap": load().Bitmap(values), "raw": True, "wrap_mode": "clamp"}
 
@@ -87,9 +87,9 @@ def trace(
     shape: Any, environment_hw3: Floats, eye: Floats, target: Floats, field_of_view: float, size: int, samples: int,
     bounces: int = 6,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:  # fmt: skip
-    """A square picture (size, size, 3) of a shape, and the pixels (size, size) that it fills wholly.
+    """A square picture (size, size, 3) of a shape, and a mask (size, size) of the pixels that it covers fully.
 
-    ``field_of_view`` in degrees; see :func:`render`.
+    ``field_of_view`` in degrees; see :func:`render_scene`.
     """
     look = {"origin": [float(x) for x in eye], "target": [float(x) for x in target], "up": [0.0, 1.0, 0.0]}
     view = {"fov": field_of_view, "to_world": load().ScalarTransform4f().look_at(**look)}
@@ -101,10 +101,10 @@ def render_scene(
     shapes: Mapping[str, Any], environment_hw3: Floats, view: Mapping[str, Any], size: int, samples: int,
     bounces: int = 6, seed: int = 0,
 ) -> NDArray[np.float32]:  # fmt: skip
-    """Shapes by name under an environment map, as a square picture (size, size, 4): colour times coverage, coverage.
+    """Render named shapes under an environment map: a square picture (size, size, 4), colour x coverage and coverage.
 
-    The environment map is in our convention, which is Mitsuba's but for the rows: its first and last are the poles.
-    ``view``: what Mitsuba's perspective camera takes. Pixels are box filtered.
+    The environment map follows docs/architecture.md. Mitsuba differs in the rows only: its first and last row are the
+    poles. ``view``: parameters of Mitsuba's perspective camera. Pixels are box filtered.
     """
     mi = load()
     between = np.concatenate([environment_hw3[:1], environment_hw3, environment_hw3[-1:]])
@@ -131,7 +131,7 @@ def render_scene(
 
 
 def _mended(picture_hwc: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Now and then a path has no number as its radiance: the pixel that it spoils takes its neighbours' median."""
+    """Replace non-finite pixels, which single paths cause now and then, by the median of their neighbours."""
     spoilt = np.asarray(~np.isfinite(picture_hwc).all(-1))
     if spoilt.any():
         known = np.pad(np.where(spoilt[..., None], np.nan, picture_hwc), ((1, 1), (1, 1), (0, 0)), mode="edge")
@@ -142,5 +142,5 @@ def _mended(picture_hwc: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def field_of_view(size: int, focal: float) -> float:
-    """Degrees that ``size`` pixels span at a focal length in pixels."""
+    """Angle in degrees that ``size`` pixels span at a focal length in pixels."""
     return math.degrees(2 * math.atan(size / 2 / focal))

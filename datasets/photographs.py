@@ -1,4 +1,4 @@
-"""Photographs from outside: bytes to upright sRGB pixels, with every way to fail named."""
+"""Decode users' photographs: bytes to upright sRGB pixels, with a clear error for every failure."""
 
 import io
 import warnings
@@ -12,20 +12,20 @@ from mosar.errors import PhotographError
 MAX_PIXELS = 50_000_000
 MIN_SIDE = 32
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "JPEG2000")
-"""What is opened, whatever the file is called. Others (EPS runs an interpreter) have no business here."""
+"""Formats that are opened, whatever the file name. Others are refused: EPS, for example, runs an interpreter."""
 
 
 def read_photograph(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """An image file's pixels, H x W x 3 uint8 sRGB, after EXIF rotation; transparency lies on white.
+    """Pixels of an image file, H x W x 3 uint8 sRGB, after EXIF rotation; transparent pixels are put on white.
 
     Grey, palette, 16-bit, CMYK and colour-managed files are converted. The size is checked before any pixel is decoded.
 
     Raises:
-        PhotographError: not an image, cut short, smaller than 32 pixels, or more than ``max_pixels``.
+        PhotographError: not an image, cut short, a side below 32 pixels, or more than ``max_pixels`` pixels.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own limit: ours is the one below
+            warnings.simplefilter("ignore")  # Pillow warns of its own size limit; _check_size enforces ours
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 _check_size(image, max_pixels)
                 image.load()
@@ -36,8 +36,8 @@ def read_photograph(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uin
         raise
     except UnidentifiedImageError as error:
         raise PhotographError(f"not an image: {len(data)} bytes that no decoder knows; give a JPEG or PNG") from error
-    except Exception as error:  # decoders of broken files raise nearly anything; all of it means the same
-        raise PhotographError(f"the image is damaged or cut short ({error}); save it anew") from error
+    except Exception as error:  # decoders raise nearly any type for a damaged file
+        raise PhotographError(f"the image is damaged or cut short ({error}); save it again") from error
 
 
 def _check_size(image: Image.Image, max_pixels: int) -> None:
@@ -62,7 +62,7 @@ def _srgb(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """Modes of more than eight bits, which Pillow's own conversion would clip instead of scale."""
+    """Scale modes of more than eight bits to eight bits; Pillow's own conversion would clip them."""
     if not image.mode.startswith(("I", "F")):
         return image
     values = np.asarray(image, np.float64)
@@ -72,13 +72,13 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 
 def _managed(image: Image.Image) -> Image.Image:
-    """To sRGB through the embedded profile, if there is a usable one."""
+    """Convert to sRGB by the embedded colour profile, if there is a usable one."""
     profile = image.info.get("icc_profile")
     if profile and image.mode in ("RGB", "CMYK", "L"):
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-        except ImageCms.PyCMSError:  # a broken profile says nothing about the pixels
+        except ImageCms.PyCMSError:  # the pixels may be fine though the profile is broken
             return image.convert("RGB")
         if converted is not None:
             return converted

@@ -1,4 +1,4 @@
-"""What one photograph of a face tells before any network: its crop, skin mask, landmarks and assumed camera."""
+"""Prepare a photograph of a face for the networks: crop, skin mask, landmarks and assumed camera."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ from mosar.datasets.skin_mask import skin_mask
 
 @dataclass(frozen=True, eq=False)
 class PortraitCrop:
-    """A face in the one square crop that streams and inference both look at.
+    """A face in the square crop that training streams and inference share.
 
     Attributes:
-        image_hw3: sRGB, uint8; beyond the photograph its last pixels are repeated.
-        mask_hw: uint8, 255 where the crop shows bare facial skin by its landmarks, inside the photograph.
+        image_hw3: sRGB, uint8; beyond the photograph its border pixels are repeated.
+        mask_hw: uint8, 255 on the facial skin that the landmarks outline, inside the photograph.
         landmarks_n2: the detector's points, pixels of the crop.
         intrinsics_33: assumed intrinsics, in pixels of the crop.
         to_crop_33: affine map from pixels of the photograph to those of the crop.
@@ -30,7 +30,7 @@ class PortraitCrop:
 
 
 def crop_portrait(image_hw3: NDArray[np.uint8], landmarks_n2: NDArray[np.floating], size: int) -> PortraitCrop:
-    """The ``size`` x ``size`` crop around a face of a photograph; ``landmarks_n2``: pixels of the photograph."""
+    """The ``size`` x ``size`` crop around a face in a photograph; ``landmarks_n2``: pixels of the photograph."""
     to_crop = crop.face_crop(landmarks_n2, size)
     landmarks = crop.transform_points(landmarks_n2, to_crop)
     whole = np.full(image_hw3.shape[:2], 255, np.uint8)

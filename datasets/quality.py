@@ -1,4 +1,4 @@
-"""How good a photograph of a face is: its size, sharpness, pose, and how much of the skin something covers."""
+"""Measure the quality of a photograph of a face: size, sharpness, pose, occluded share of the skin, and colour."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -13,18 +13,19 @@ from mosar.datasets.skin_mask import skin_mask
 SMALL_PX, BLURRED, TURNED_DEGREES, OCCLUDED, GREY = 80.0, 0.0025, 40.0, 0.12, 4.0
 FLAGS = ("small", "blurred", "turned", "occluded", "grey")
 
-_FACE = 96  # px, the height of the face at which sharpness is judged
+_FACE = 96  # px, height of the face at which sharpness is measured
 
 
 @dataclass(frozen=True)
 class Quality:
-    """Attributes:
+    """Quality measures of a photograph.
 
-    face_px: height of the face in the photograph.
-    sharpness: energy of the finest details over that of all of them, 0 to 1, with the face 96 px high.
-    yaw, pitch: of the head to the camera, degrees; yaw to the subject's left, pitch up.
-    occluded: share of the face's skin that has not the colour of skin: hair, glasses, hands, paint, or hard shadow.
-    chroma: CIELAB chroma of the skin.
+    Attributes:
+        face_px: height of the face in the photograph.
+        sharpness: share of the finest details in the energy of all details, 0 to 1, with the face 96 px high.
+        yaw, pitch: head pose relative to the camera, degrees; yaw to the subject's left, pitch up.
+        occluded: share of the skin mask without the colour of skin: hair, glasses, hands, paint or hard shadow.
+        chroma: CIELAB chroma of the skin.
     """
 
     face_px: float
@@ -51,14 +52,14 @@ class Quality:
 
 
 def measure(image_hw3: NDArray[np.uint8], landmarks_n2: NDArray[np.floating], pose_44: NDArray[np.floating]) -> Quality:
-    """The quality of a photograph (H W 3 sRGB) with the face's landmarks (478, px) and pose (the detector's)."""
+    """Quality of a photograph (H W 3 sRGB), given the detector's landmarks (478, px) and pose of the face."""
     height = float(np.ptp(landmarks_n2[:, 1]))
     side = round(_FACE * crop.MARGIN)
     affine = crop.face_crop(landmarks_n2, side)
     face = crop.warp(image_hw3, affine, side)
     mask = skin_mask(crop.transform_points(landmarks_n2, affine), side, side) > 0
     lab_n3 = cv2.cvtColor(cv2.GaussianBlur(face, (0, 0), 1.0), cv2.COLOR_RGB2LAB).astype(np.float64)[mask]
-    if not len(lab_n3):  # landmarks of a face as narrow as a line
+    if not len(lab_n3):  # landmarks so narrow that their outline covers no pixel
         lab_n3 = np.zeros((1, 3))
     chroma = float(np.linalg.norm(np.median(lab_n3, 0)[1:] - 128))
     yaw, pitch = angles(pose_44[:3, :3])
@@ -66,22 +67,23 @@ def measure(image_hw3: NDArray[np.uint8], landmarks_n2: NDArray[np.floating], po
 
 
 def angles(rotation_33: NDArray[np.floating]) -> tuple[float, float]:
-    """Yaw (to the subject's left) and pitch (up), degrees, of a rotation from a face (+y up, +z out of it) to a camera
-    of the same axes.
+    """Yaw (to the subject's left) and pitch (up), in degrees, of a rotation from face to camera axes.
+
+    Both frames have +y up; +z points out of the face and towards the viewer.
     """
     x, y, z = rotation_33[:, 2] / max(float(np.linalg.norm(rotation_33[:, 2])), 1e-9)
     return float(np.degrees(np.arctan2(x, z))), float(np.degrees(np.arcsin(np.clip(y, -1, 1))))
 
 
 def _sharpness(face_hw3: NDArray[np.uint8]) -> float:
-    """Variance of a Laplacian over that of the intensity, in the middle of the crop."""
+    """Variance of the Laplacian divided by the variance of the intensity, in the middle of the crop, in [0, 1]."""
     size = len(face_hw3)
     grey = cv2.cvtColor(face_hw3, cv2.COLOR_RGB2GRAY).astype(np.float64)[size // 4 : -size // 5, size // 4 : -size // 4]
     return float(np.clip(cv2.Laplacian(grey, cv2.CV_64F).var() / 20 / max(grey.var(), 25.0), 0, 1))
 
 
 def _occluded(lab_n3: NDArray[np.float64]) -> float:
-    """Share of the skin's pixels (8-bit CIELAB) that are far from the median one."""
+    """Share of the skin pixels (8-bit CIELAB) that are far from the median colour."""
     centre = np.median(lab_n3, 0)
     spread = np.clip(1.48 * np.median(np.abs(lab_n3 - centre), 0), [12, 4, 4], [20, 6, 6])
     off = np.abs(lab_n3 - centre) / spread

@@ -1,8 +1,8 @@
-"""What a sample is: its members, their encodings and what must hold, schema version 1.
+"""Schema of a sample, version 1: its members, their encodings and the checks that a valid sample passes.
 
 A sample in memory maps a member's stem to its value (``{"mesh": V x 3 array, "capture": {...}}``); in a shard it maps
-the member's name to bytes (``{"mesh.npy": b"...", "capture.json": b"..."}``). The table ``MEMBERS`` is the one place
-that says which stem is which file.
+the member's name to bytes (``{"mesh.npy": b"...", "capture.json": b"..."}``). Only the table ``MEMBERS`` states which
+stem belongs to which file name.
 """
 
 import io
@@ -39,43 +39,43 @@ MEMBERS: dict[str, tuple[str, Codec]] = {
     "camera": ("camera.json", "json"),
     "capture": ("capture.json", "json"),
 }
-"""Stem: file name, encoding."""
+"""Stem to (file name, encoding)."""
 
 KINDS: dict[Kind, tuple[str, ...]] = {
     "lightstage": ("mesh", "neutral", "diffuse", "specular", "ao", "translucency", "normal", "image", "mask",
                    "landmarks", "light", "camera", "capture"),
     "wild": ("image", "mask", "landmarks", "blendshapes", "camera", "capture"),
 }  # fmt: skip
-"""Which members a light stage sample and an in-the-wild sample have."""
+"""Members of a light stage sample and of an in-the-wild sample."""
 
 JSON = ("camera", "capture")
 MAPS = ("diffuse", "specular", "ao", "translucency", "normal")
 
 
 def kind_of(members: Mapping[str, bytes]) -> Kind:
-    """Whether encoded members are of a light stage or an in-the-wild sample."""
+    """Whether encoded members belong to a light stage or an in-the-wild sample."""
     return "lightstage" if "mesh.npy" in members else "wild"
 
 
 def encode(sample: Mapping[str, Any]) -> dict[str, bytes]:
-    """Members' bytes of a sample in memory; the same sample gives the same bytes.
+    """Encode a sample in memory: bytes by member name. The same sample gives the same bytes.
 
-    Arrays: ``rgb`` H W 3 uint8 sRGB, ``grey`` H W uint8, ``jpeg`` H W 3 uint8 sRGB, ``normal`` H W 3 float unit
-    tangent-space vectors, ``npy`` any float array (stored as float32); ``json`` a plain mapping, whose order is kept:
-    ``capture["expression"]`` names weights in the head's order.
+    Values by encoding: ``rgb`` H W 3 uint8 sRGB, ``grey`` H W uint8, ``jpeg`` H W 3 uint8 sRGB, ``normal`` H W 3 float
+    unit tangent-space vectors, ``npy`` any float array (float64 is stored as float32), ``json`` a plain mapping. JSON
+    keeps the mapping's order: ``capture["expression"]`` lists weights in the head's order.
     """
     return {MEMBERS[stem][0]: _ENCODERS[MEMBERS[stem][1]](value) for stem, value in sample.items()}
 
 
 def decode_member(members: Mapping[str, bytes], stem: str) -> Any:
-    """One member's value in memory, as :func:`encode` takes it (normals float32).
+    """Decode one member to its value in memory, the input of :func:`encode` (normals as float32).
 
     Raises:
-        DataError: it is absent or unreadable; the message names it.
+        DataError: the member is missing or unreadable; the message names it.
     """
     name, codec = MEMBERS[stem]
     if name not in members:
-        raise DataError(f"member {name} is missing; there are {', '.join(sorted(members))}")
+        raise DataError(f"member {name} is missing; the sample has {', '.join(sorted(members))}")
     try:
         return _DECODERS[codec](bytes(members[name]))
     except (ValueError, EOFError, cv2.error) as error:
@@ -83,10 +83,10 @@ def decode_member(members: Mapping[str, bytes], stem: str) -> Any:
 
 
 def validate(members: Mapping[str, bytes], kind: Kind | None = None) -> None:
-    """Check that encoded members are a whole, consistent sample.
+    """Check that encoded members form a complete, consistent sample.
 
     Raises:
-        DataError: a member is missing, unknown, unreadable, of the wrong shape or holds impossible numbers.
+        DataError: a member is missing, unknown, unreadable, of the wrong shape, or has values out of range.
     """
     kind = kind or kind_of(members)
     names = {MEMBERS[stem][0] for stem in KINDS[kind]}
@@ -108,13 +108,13 @@ def validate(members: Mapping[str, bytes], kind: Kind | None = None) -> None:
     _numbers("neutral.npy", sample["neutral"], sample["mesh"].shape, 1000)
     sizes = {stem: sample[stem].shape[:2] for stem in MAPS}
     wrong = [stem for stem in MAPS if sizes[stem] != (sizes["diffuse"][0],) * 2]
-    _expect(f"{(wrong or MAPS)[0]}.png", not wrong, f"maps must be square and of one size, got {sizes}")
+    _expect(f"{(wrong or MAPS)[0]}.png", not wrong, f"expected square maps of one size, got {sizes}")
     expression = sample["capture"].get("expression")
     _expect("capture.json", isinstance(expression, dict), "no mapping 'expression'")
 
 
 def npy_bytes(array: NDArray[Any]) -> bytes:
-    """``.npy`` file of an array, float64 narrowed to float32."""
+    """Bytes of an array's ``.npy`` file; float64 is stored as float32."""
     buffer = io.BytesIO()
     narrow = array.astype(np.float32) if array.dtype == np.float64 else array
     np.lib.format.write_array(buffer, np.ascontiguousarray(narrow), allow_pickle=False)
@@ -130,8 +130,8 @@ def _numbers(member: str, array: NDArray[Any], shape: tuple[int | None, ...], la
     fits = array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape, strict=True))
     _expect(member, fits, f"shape {array.shape}, expected {shape}")
     _expect(member, array.dtype == np.float32, f"type {array.dtype}, expected float32")
-    _expect(member, bool(np.isfinite(array).all()), "holds a number that is not finite")
-    _expect(member, bool((np.abs(array) <= largest).all()), f"holds a number beyond {largest}")
+    _expect(member, bool(np.isfinite(array).all()), "contains a value that is not finite")
+    _expect(member, bool((np.abs(array) <= largest).all()), f"contains a value beyond +-{largest}")
 
 
 def _check_landmarks(landmarks: NDArray[np.float32], size: int) -> None:
@@ -139,7 +139,7 @@ def _check_landmarks(landmarks: NDArray[np.float32], size: int) -> None:
     shown = landmarks[landmarks[:, 2] > 0, :2]
     _expect("landmarks.npy", len(shown) > 0, "no landmark is embedded")
     inside = bool(((shown > -size) & (shown < 2 * size)).all())
-    _expect("landmarks.npy", inside, f"a landmark lies further than one crop ({size} px) outside of it")
+    _expect("landmarks.npy", inside, f"a landmark lies more than {size} px outside the crop")
     _expect("landmarks.npy", bool(np.isin(landmarks[:, 2], (0, 0.5, 1)).all()), "visibility must be 0, 0.5 or 1")
 
 
@@ -150,7 +150,7 @@ def _check_camera(camera: Mapping[str, Any], size: int, pose: bool) -> None:
         _expect("camera.json", key in camera, f"no key {key!r}")
         array = np.asarray(camera[key], np.float32)
         _expect("camera.json", array.shape == shape, f"{key} of shape {array.shape}, expected {shape}")
-        _expect("camera.json", bool(np.isfinite(array).all()), f"{key} holds a number that is not finite")
+        _expect("camera.json", bool(np.isfinite(array).all()), f"{key} contains a value that is not finite")
 
 
 def _encode_image(extension: str, flags: tuple[int, ...]) -> Any:
@@ -182,7 +182,7 @@ _rgb16 = _decode_image(_unchanged, np.uint16, 3)
 
 
 def normal_words(normal_hw3: NDArray[Any]) -> NDArray[np.uint16]:
-    """Normals as stored, 16 bits a component, zero at 32768: the only value that both halves can share exactly."""
+    """Normals as stored: 16 bits a component, 32768 for zero, so that zero is exact and the range symmetric."""
     return np.clip(np.rint(normal_hw3 * 32767.0) + 32768, 1, 65535).astype(np.uint16)
 
 

@@ -1,6 +1,6 @@
-"""Where a face's skin is, told from its landmarks alone.
+"""Mask of a face's skin, from its landmarks alone.
 
-Lists of landmark numbers are outlines on the detector's mesh, in order; left and right are the subject's.
+The lists hold landmark numbers of outlines on the detector's mesh, in order; left and right are the subject's.
 """
 
 import cv2
@@ -21,9 +21,9 @@ MOUTH = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 1
 
 
 def skin_mask(landmarks_px: NDArray[np.floating], height: int, width: int) -> NDArray[np.uint8]:
-    """255 on the face's skin (H x W): the hull of the face's outline without the eyes and the open mouth.
+    """Mask (H x W), 255 on the face's skin: the convex hull of the face outline without the eyes and the open mouth.
 
-    Brows and lips are skin. What covers the skin (hair, glasses, hands) is not known from landmarks: losses must be
+    Brows and lips count as skin. Landmarks do not tell what occludes the skin (hair, glasses, hands): losses must be
     robust to it. ``landmarks_px``: 478 x 2 or more columns, px.
     """
     points = np.asarray(landmarks_px, np.float64)[:, :2]
@@ -35,6 +35,6 @@ def skin_mask(landmarks_px: NDArray[np.floating], height: int, width: int) -> ND
 
 
 def _fill(mask: NDArray[np.uint8], polygon_n2: NDArray[np.floating], value: int) -> None:
-    """Fill a polygon of subpixel corners; OpenCV's pixel centres are at integers."""
+    """Fill a polygon with subpixel corners; OpenCV has pixel centres at integers."""
     fixed = np.rint((polygon_n2 - 0.5) * 16).astype(np.int32)
     cv2.fillPoly(mask, [fixed], value, shift=4)

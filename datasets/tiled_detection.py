@@ -1,4 +1,4 @@
-"""Faces that are small in a wide photograph: the detector looks at about 200 pixels a side, whatever it is given."""
+"""Find faces that are small in a wide photograph: the detector shrinks every image to about 200 pixels a side."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ _LEVELS = (2, 4)  # tiles a side, before overlap
 
 
 def find_faces(detector: Detector, image_hw3: NDArray[np.uint8]) -> list[Face]:
-    """The faces of an sRGB image: of the whole, or if it shows none, of overlapping square tiles, larger ones first."""
+    """The faces of an sRGB image; if the whole image gives none, those of overlapping square tiles, larger first."""
     faces = detector.detect(image_hw3)
     height, width = image_hw3.shape[:2]
     for level in _LEVELS:
@@ -29,12 +29,12 @@ def find_faces(detector: Detector, image_hw3: NDArray[np.uint8]) -> list[Face]:
 
 
 def _starts(length: int, side: int) -> list[int]:
-    """Where tiles begin along one axis: half a tile apart, the last one flush with the end."""
+    """Start positions of the tiles along one axis: half a tile apart, the last one flush with the end."""
     last = max(length - side, 0)
     return sorted({*range(0, last, max(side // 2, 1)), last})
 
 
 def _same(a_n3: NDArray[np.float32], b_n3: NDArray[np.float32]) -> bool:
-    """Whether two detections are of one face: their centres lie within a third of its width."""
+    """Whether two detections show the same face: their centres are closer than a third of its width."""
     distance = np.linalg.norm(a_n3[:, :2].mean(0) - b_n3[:, :2].mean(0))
     return bool(distance < np.ptp(b_n3[:, 0]) / 3)

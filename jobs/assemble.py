@@ -20,22 +20,22 @@ _CARD = """# Model card
 
 A reconstructor of relightable head avatars from one portrait photograph, trained with the preset `{preset}`.
 
-**Trained on synthetic captures** of a virtual light stage{wild}. Held-out figures are on other people under other
-lights than the training's; they are not figures on photographs of real people.
+**Trained on synthetic captures** of a virtual light stage{wild}. Held-out figures are measured on people and
+lights that are not in the training data. They do not show how well photographs of real people are reconstructed.
 
 Head: `{head}` (sha256 `{head_digest}`).
 
-| stage | steps | held-out loss at the start | at the end | best answer that ignores the input | data |
+| stage | steps | held-out loss at the start | at the end | best prediction that ignores the input | data |
 |---|---|---|---|---|---|
 {rows}
 
-Not for identifying people, nor for any decision about them. Heads of children, and what the generator never made
-(glasses, beards, head coverings), are reconstructed poorly.
+Do not use it to identify people or to make decisions about them. Expect poor reconstructions of children, who are rare
+on the virtual light stage, and of what it never shows: tinted glasses, face masks, jewellery and tattoos.
 """
 _WILD = {
-    "virtual": "; renders of other people, their truth removed, stood in for photographs",
-    "photographs": ", and on photographs without truth",
-    "unknown": ", and on a wild data set that was no longer there when this was written",
+    "virtual": "; renders of other people, without their ground truth, stand in for photographs",
+    "photographs": ", and on photographs without ground truth",
+    "unknown": ", and on a wild data set that no longer existed when this card was written",
 }
 
 
@@ -43,10 +43,10 @@ _WILD = {
 class Assemble:
     """Attributes:
 
-    preset: whose runs, ``<stage>-<preset>``.
+    preset: preset of the runs, which are named ``<stage>-<preset>``.
     bundle: name below ``bundles/`` of the storage root, absolute folder, or URI.
-    storage: root of runs and bundles; else MOSAR_STORAGE, else ~/.mosar.
-    runs: stage -> name of its run, where it is another.
+    storage: root of runs and bundles; default: MOSAR_STORAGE, else ~/.mosar.
+    runs: stage -> name of its run, if it is not ``<stage>-<preset>``.
     """
 
     preset: str
@@ -56,7 +56,7 @@ class Assemble:
 
 
 def main(config: Assemble) -> None:
-    """Read the runs, check that they belong together, write the bundle."""
+    """Read the runs, check that they belong together, and write the bundle."""
     from mosar.models.head import load_head
     from mosar.models.head.head import DEFAULT_PATH
     from mosar.models.reconstruct import steps
@@ -90,10 +90,10 @@ def main(config: Assemble) -> None:
 
 
 def _belong_together(runs: Mapping[str, str], fingerprints: Mapping[str, Mapping[str, Any]]) -> None:
-    """Every run has the same head, and was built on the very weights of its parents that the bundle holds."""
+    """Check that all runs use the same head, and that each was built on the parent weights that the bundle holds."""
     digests = {name: fingerprint["head"]["digest"] for name, fingerprint in fingerprints.items()}
     if len(set(digests.values())) > 1:
-        raise DataError(f"runs were trained on different heads ({digests}); train them on one")
+        raise DataError(f"runs were trained on different heads ({digests}); train them on the same head")
     for name, fingerprint in fingerprints.items():
         for parent, about in fingerprint["parents"].items():
             found = (run.summary(runs[parent]) or {})["weights_sha256"]
@@ -118,7 +118,7 @@ def _card(
 
 
 def _source(location: str) -> str:
-    """What a wild data set was made of."""
+    """Return what a wild data set was made from: a key of ``_WILD``."""
     try:
         source = Manifest(location).about.get("recipe", {}).get("source", "photographs")
     except DataError:

@@ -1,4 +1,4 @@
-"""How fast the parts are: ``python jobs/bench.py suite=NAME [key=value ...]``; the last line printed is JSON."""
+"""Measure speed: ``python jobs/bench.py suite=NAME [key=value ...]``; the last line printed is JSON."""
 
 import sys
 

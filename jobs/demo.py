@@ -1,9 +1,9 @@
-"""The whole path on this machine, small: shards, training of all stages side by side, bundle, endpoint, an avatar.
+"""Run the whole pipeline on this machine at small size: shards, training of all stages, bundle, endpoint, an avatar.
 
     make demo                     # ends with out/demo/avatar/sheet.png
 
-Everything is made below ``out``; running it again continues what is unfinished. The networks are tiny and learn for
-a few minutes from synthetic captures: this shows that the system works, not how good its avatars get.
+All output goes below ``out``; a second run continues what is unfinished. The networks are tiny and train for a few
+minutes on synthetic captures: the demo shows that the system works, not how good its avatars get.
 """
 
 import io
@@ -27,7 +27,7 @@ _START_S = 180.0
 
 @dataclass(frozen=True)
 class Demo:
-    """Where to work, what to train, whose photograph."""
+    """Output folder, preset to train, and photograph to reconstruct."""
 
     out: str = str(JOBS.parent / "out" / "demo")
     preset: str = "tiny"
@@ -35,11 +35,11 @@ class Demo:
 
     def __post_init__(self) -> None:
         if self.photo and not Path(self.photo).is_file():
-            raise ConfigError(f"photo: there is no file {self.photo}")
+            raise ConfigError(f"photo: {self.photo} is not a file")
 
 
 def main(config: Demo) -> None:
-    """Run every step; each is a job that a person could run alone."""
+    """Run every step; each is a job that can also be run alone."""
     began = time.monotonic()
     out = Path(config.out).expanduser().absolute()
     data = photograph(config.photo)
@@ -65,7 +65,7 @@ def main(config: Demo) -> None:
 
 
 def photograph(path: str) -> bytes:
-    """The image file, or the astronaut as PNG."""
+    """Return the content of the image file, or scikit-image's astronaut as PNG."""
     if path:
         return Path(path).read_bytes()
     from PIL import Image
@@ -85,7 +85,7 @@ def step(title: str, job: str, arguments: Sequence[str], environment: Mapping[st
     """Run a job to its end.
 
     Raises:
-        RunError: it failed.
+        RunError: the job failed.
     """
     headline(title)
     command = [sys.executable, str(JOBS / f"{job}.py"), *arguments]
@@ -96,10 +96,10 @@ def step(title: str, job: str, arguments: Sequence[str], environment: Mapping[st
 
 @contextmanager
 def serving(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[None]:
-    """``jobs/serve.py`` for as long as the block lasts.
+    """Run ``jobs/serve.py`` until the block ends.
 
     Raises:
-        RunError: it did not come up.
+        RunError: the endpoint did not start.
     """
     headline("Serving the bundle")
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def serving(arguments: Sequence[str], environment: Mapping[str, str], log: Path)
         deadline = time.monotonic() + _START_S
         while b"serving on" not in log.read_bytes():
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RunError(f"the endpoint did not come up: {log.read_text(errors='replace')[-2000:]}")
+                raise RunError(f"the endpoint did not start: {log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.2)
         yield
     finally:
@@ -119,16 +119,16 @@ def serving(arguments: Sequence[str], environment: Mapping[str, str], log: Path)
 
 
 def post(url: str, data: bytes) -> bytes:
-    """The zip that the endpoint answers a photograph with.
+    """Post a photograph to the endpoint; return the zip of the response.
 
     Raises:
-        RunError: another status than 200.
+        RunError: the status is not 200.
     """
     import httpx
 
     answer = httpx.post(url, content=data, headers={"Accept": "application/zip"}, timeout=600.0)
     if answer.status_code != httpx.codes.OK:
-        raise RunError(f"the endpoint answered {answer.status_code}: {answer.text[:500]}")
+        raise RunError(f"the endpoint responded with status {answer.status_code}: {answer.text[:500]}")
     return answer.content
 
 

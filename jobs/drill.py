@@ -1,6 +1,6 @@
-"""Faults on purpose: ``python jobs/drill.py [what=NAME] [key=value ...]``; the last line printed is JSON.
+"""Inject faults on purpose: ``python jobs/drill.py [what=NAME] [key=value ...]``; the last line printed is JSON.
 
-By default (``what=faults``) a training is disturbed in many ways and has to end with the undisturbed one's weights.
+By default (``what=faults``) a training is disturbed in many ways and must end with the weights of an undisturbed one.
 """
 
 import sys

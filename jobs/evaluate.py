@@ -1,4 +1,4 @@
-"""How good the parts are: ``python jobs/evaluate.py what=NAME [key=value ...]``; the last line printed is JSON."""
+"""Measure quality: ``python jobs/evaluate.py what=NAME [key=value ...]``; the last line printed is JSON."""
 
 import sys
 

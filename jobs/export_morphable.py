@@ -1,4 +1,4 @@
-"""Put a finished run of stage ``morphable`` into one file in half precision, by default the one that is shipped.
+"""Export a finished run of stage ``morphable`` to one half-precision file, by default the one that is shipped.
 
 python jobs/export_morphable.py run=morphable-cpu
 """
@@ -20,8 +20,8 @@ class Export:
     """Attributes:
 
     run: name of the run.
-    output: the file.
-    storage: root of the runs; else MOSAR_STORAGE, else ~/.mosar.
+    output: file to write.
+    storage: root of the runs; default: MOSAR_STORAGE, else ~/.mosar.
     """
 
     run: str = "morphable-cpu"

@@ -1,8 +1,8 @@
-"""What every job shares: Hydra composes its configuration, mistakes become one line and an exit code.
+"""Entry point that all jobs share: Hydra composes the configuration; errors become one line and an exit code.
 
-A job is ``python jobs/<name>.py key=value ...``; its defaults are ``jobs/config/<name>.yaml`` and those of its frozen
-dataclass. Any key of the dataclass may be set, whether or not the file mentions it. For jobs on stages the file's
-defaults list says ``recipe@_global_: ${stage}/${preset}``, which picks ``jobs/config/recipe/<stage>/<preset>.yaml``.
+A job is ``python jobs/<name>.py key=value ...``; its defaults come from ``jobs/config/<name>.yaml`` and from its frozen
+dataclass. Any key of the dataclass may be set, whether or not the file mentions it. For jobs on stages the defaults
+list of the file has ``recipe@_global_: ${stage}/${preset}``, which picks ``jobs/config/recipe/<stage>/<preset>.yaml``.
 """
 
 import os
@@ -26,11 +26,11 @@ BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 def run(
     main: Callable[[Config], object], config_class: type[Config], config_name: str, argv: Sequence[str] | None = None
 ) -> int:
-    """Compose, parse, call ``main``; returns the exit code.
+    """Compose and parse the configuration, call ``main``, and return the exit code.
 
-    It is 0, 2 for what the user gave, 1 for a run that failed, 130 for one that was asked to stop.
+    The exit code is 0 on success, 2 for invalid input, 1 for a run that failed, 130 for one that was asked to stop.
 
-    ``--help`` prints the configuration with its defaults instead. ``argv`` is without the program's name.
+    ``--help`` prints the configuration with its defaults instead. ``argv`` does not include the program's name.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -56,10 +56,10 @@ def run(
 
 
 def compose(config_name: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """The configuration as plain containers, overrides applied.
+    """Return the configuration as plain containers, with the overrides applied.
 
     Raises:
-        ConfigError: an override that Hydra cannot read, an option that does not exist, a value that is missing.
+        ConfigError: Hydra cannot read an override, an option does not exist, or a value is missing.
     """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
@@ -80,7 +80,7 @@ def compose(config_name: str, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def stage_names() -> list[str]:
-    """Stages that have recipes."""
+    """Names of the stages that have recipes."""
     return sorted(folder.name for folder in RECIPES.iterdir() if folder.is_dir())
 
 
@@ -90,9 +90,9 @@ def presets(stage: str) -> list[str]:
 
 
 def _register_groups(config_name: str) -> set[str]:
-    """Make options of the groups ``stage`` and ``preset``, one for each recipe, where the configuration chooses them.
+    """Register the options of the groups ``stage`` and ``preset``, from the recipes, if the configuration uses them.
 
-    Returns the names of all groups that it chooses from.
+    Returns the names of all groups that the configuration uses.
     """
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
@@ -109,7 +109,7 @@ def _register_groups(config_name: str) -> set[str]:
 
 
 def _settable(override: str, groups: Collection[str]) -> str:
-    """Let a plain ``key=value`` set keys that the files leave to the dataclass, which refuses unknown ones by name."""
+    """Let a plain ``key=value`` set keys that are not in the files; the dataclass later rejects unknown keys."""
     key, equals, _ = override.partition("=")
     return override if key in groups or not equals or key[:1] in {"+", "~", ""} else f"++{override}"
 

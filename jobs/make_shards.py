@@ -1,4 +1,4 @@
-"""Make data sets: source=virtual (light stage and wild, both virtual), or of a folder of photographs or of captures.
+"""Make data sets: virtual ones (light stage and wild), or from a folder of photographs or of studio captures.
 
     python jobs/make_shards.py source=virtual preset=tiny
     python jobs/make_shards.py source=virtual preset=cpu renderer=mixed share=0.2
@@ -6,7 +6,7 @@
     python jobs/make_shards.py source=photographs preset=tiny folder=/data/portraits without=[blurred,small]
     python jobs/make_shards.py source=studio preset=paper folder=/data/studio
 
-The same command again continues what is unfinished, or is done.
+Repeat the command to continue unfinished data sets; finished shards are not made again.
 """
 
 import functools
@@ -31,7 +31,7 @@ from mosar.platform.storage import digest
 
 SPLITS = ("train", "validation", "test")
 KINDS = {"virtual": ("virtual", "wild"), "evaluation": ("eval",), "photographs": ("wild",), "studio": ("studio",)}
-"""Source: first words of the names of the data sets that are made of it."""
+"""Source -> first words of the names of the data sets that are made from it."""
 
 Plan = tuple[str, Sequence[Any], Callable[..., Any]]
 
@@ -41,9 +41,9 @@ class Sizes:
     """Attributes:
 
     subjects, wild_subjects: split -> number of people, in the light stage and in the wild.
-    captures: of each person.
-    map_size, image_size: side of the maps and of the pictures, pixels.
-    shard: samples a shard holds at most.
+    captures: captures of each person.
+    map_size, image_size: side of the maps and of the images, pixels.
+    shard: maximum number of samples in a shard.
     """
 
     subjects: Mapping[str, int]
@@ -56,7 +56,9 @@ class Sizes:
     def __post_init__(self) -> None:
         for split, count in [*self.subjects.items(), *self.wild_subjects.items()]:
             if split not in SPLITS or count < 0:
-                raise ConfigError(f"presets: got {count} subjects for {split!r}, expected some for {', '.join(SPLITS)}")
+                raise ConfigError(
+                    f"presets: got {count} subjects for {split!r}, expected 0 or more for {', '.join(SPLITS)}"
+                )
         if min(self.captures, self.shard) < 1 or self.map_size < 16 or self.image_size < 64:
             raise ConfigError(
                 f"presets: got captures {self.captures}, shard {self.shard}, map_size {self.map_size}, image_size "
@@ -71,16 +73,16 @@ class MakeShards:
     source: virtual; evaluation (the preset's test subjects, path traced under each held-out light); photographs;
         or studio, captures of a real light stage (docs/data.md shows the folder).
     presets: name -> sizes; ``preset`` chooses one.
-    folder: of photographs (files, tars, Parquet) or of a studio's captures; a path or fsspec URI.
-    without: flags (small, blurred, turned, occluded, grey) of photographs to leave out; else all are kept, flagged.
-    licence: of the photographs, as it shall stand in every sample.
-    subjects: of photographs: each file shows another person, or each folder. No person is in two splits.
-    storage: root of the data; else MOSAR_STORAGE, else ~/.mosar.
-    seed: other people for another seed.
-    renderer: of virtual captures: fast, path (traced, with Mitsuba), or mixed.
-    share: of the captures that are path traced when they are mixed.
-    head: another head file than the default.
-    concurrency: shards in the making at once; the cluster's cores if null, 0 without Ray.
+    folder: folder of photographs (files, tars, Parquet) or of studio captures; a path or fsspec URI.
+    without: leave out photographs with these flags (small, blurred, turned, occluded, grey); by default none.
+    licence: licence of the photographs, recorded in every sample.
+    subjects: whether each file or each folder of photographs is one person. No person is in two splits.
+    storage: root of the data; default: MOSAR_STORAGE, else ~/.mosar.
+    seed: seed of the virtual people, 0 to 999.
+    renderer: renderer of virtual captures: fast, path (path traced with Mitsuba), or mixed.
+    share: share of the captures that are path traced if the renderer is mixed.
+    head: head file to use instead of the default.
+    concurrency: number of shards made at once; the cluster's cores if null; 0 runs without Ray.
     """
 
     source: Literal["virtual", "evaluation", "photographs", "studio"] | None = None
@@ -120,14 +122,14 @@ def main(config: MakeShards) -> None:
     if config.concurrency == 0 or all(_finished(location) for location in locations):
         _write(_plans(config, locations, found, 0), _recipe(config, found), 0)
     else:
-        _plans(config, locations, [], 0)  # a mistake is told before a cluster is started
+        _plans(config, locations, [], 0)  # report invalid input before a cluster is started
         with cluster.connect():
             concurrency = config.concurrency or _cores()
             _write(_plans(config, locations, found, concurrency), _recipe(config, found), concurrency)
 
 
 def _plans(config: MakeShards, locations: Sequence[str], found: Sequence[Picture], concurrency: int) -> list[Plan]:
-    """Of each data set its location, its tasks and what makes their records."""
+    """Return the location, the tasks and the function that produces records, for each data set that has tasks."""
     sizes = config.presets[config.preset]
     made = functools.partial(virtual.produce, config.head)
     drawn = config.seed, config.renderer, config.share
@@ -150,7 +152,7 @@ def _plans(config: MakeShards, locations: Sequence[str], found: Sequence[Picture
 
 
 def _recipe(config: MakeShards, found: Sequence[Picture]) -> dict[str, Any]:
-    """Everything that decides the content."""
+    """Return everything that determines the content of the data sets."""
     sizes = config.presets[config.preset]
     recipe: dict[str, Any] = {
         "source": config.source,
@@ -197,7 +199,7 @@ def _progress(name: str, done: int, of: int) -> None:
 
 
 def _cores() -> int:
-    """Of the machines of the cluster: it may claim more, for readers that mostly wait."""
+    """Cores of the cluster, all machines taken as this one. Ray may count more CPUs, for readers that mostly wait."""
     import ray
 
     return (os.cpu_count() or 1) * max(1, sum(node["Alive"] for node in ray.nodes()))

@@ -1,7 +1,7 @@
-"""Jobs that are several of a kind: ``jobs/bench.py suite=NAME``, ``jobs/evaluate.py what=NAME``, ``jobs/drill.py``.
+"""Jobs that run a module by name: ``jobs/bench.py suite=NAME``, ``jobs/evaluate.py what=NAME``, ``jobs/drill.py``.
 
-Each is a module with a frozen dataclass ``Config`` and a function of it that returns JSON-ready metrics. Where it also
-has a function ``short`` of the metrics, which names those that are not as they have to be, the job fails if any is.
+Each module has a frozen dataclass ``Config`` and a function that takes it and returns JSON-ready metrics. It may have a
+function ``short``, which returns the metrics that miss their requirements; the job fails if there are any.
 """
 
 import importlib
@@ -12,6 +12,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+
 from mosar.errors import RunError
 from mosar.jobs import hydra_main
 
@@ -19,12 +22,12 @@ from mosar.jobs import hydra_main
 def run(
     script: str, package: str, key: str, function: str, argv: Sequence[str] | None = None, default: str | None = None
 ) -> int:
-    """Call ``function(Config)`` of the module of ``package`` that ``key=NAME`` picks; the last line printed is JSON.
+    """Call ``function(Config)`` of the module of ``package`` that ``key=NAME`` chooses; the last line printed is JSON.
 
-    Metrics are printed one a line for people, then ``{"suite": NAME, "metrics": {...}}``. What the modules share may
-    stand in ``jobs/config/<script>.yaml``. ``default`` is picked where ``key`` is not given. Returns the exit code.
+    Metrics are printed one per line for people, then ``{"suite": NAME, "metrics": {...}}``. Values that the modules
+    share may be in ``jobs/config/<script>.yaml``. ``default`` is chosen if ``key`` is missing. Returns the exit code.
     """
-    # Threads that wait would otherwise burn the cores that other work needs. Read when torch is first imported.
+    # Otherwise waiting threads would spin on cores that other work needs. Read when torch is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = [a.partition("=")[2] for a in arguments if a.startswith(f"{key}=")] or [default or ""]
@@ -39,12 +42,13 @@ def run(
     def main(config: Any) -> None:
         call: Callable[[Any], dict[str, Any]] = getattr(module, function)
         metrics = call(config)
-        width = max(map(len, metrics), default=0)
+        table = Table("metric", "value", box=None)
         for name, value in metrics.items():
-            print(f"{name:<{width}}  {f'{value:.4g}' if isinstance(value, float) else value}")
+            table.add_row(name, f"{value:.4g}" if isinstance(value, float) else str(value))
+        Console(highlight=False, markup=False).print(table)
         print(json.dumps({"suite": chosen[0], "metrics": metrics}), flush=True)
         if hasattr(module, "short") and (found := module.short(metrics)):
-            raise RunError(f"{script}: not as it has to be: {'; '.join(found)}")
+            raise RunError(f"{script}: requirements not met: {'; '.join(found)}")
 
     rest = [a for a in arguments if not a.startswith(f"{key}=")]
     return hydra_main.run(main, module.Config, script, rest)

@@ -28,9 +28,9 @@ GLB, ZIP, PNG = "model/gltf-binary", "application/zip", "image/png"
 
 @dataclass(frozen=True)
 class Serve:
-    """What to serve and where."""
+    """The bundle, how it reconstructs, and where it is served."""
 
-    bundle: str = "default"  # a name below <storage>/bundles, an absolute folder, or a URI
+    bundle: str = "default"  # a name in <storage>/bundles, a folder, or a URI
     storage: str | None = None
     device: str = "cpu"
     refine_steps: int = 80
@@ -44,7 +44,7 @@ class Serve:
 
 
 def main(config: Serve) -> None:
-    """Deploy on the cluster and stay until interrupted."""
+    """Deploy on the cluster and serve until interrupted."""
     bundles.read_manifest(locate(config.bundle, config.storage))
     from mosar.platform.cluster import connect
 
@@ -59,13 +59,13 @@ def main(config: Serve) -> None:
 
 
 def application(arguments: Mapping[str, Any]) -> Any:
-    """The same endpoint for a cluster that deploys by itself (Serve's ``import_path``); ``arguments`` as of the job."""
+    """Build the same endpoint for Ray Serve's ``import_path``; ``arguments`` are the keys of this job."""
     config = parse(Serve, arguments, "serve")
     return endpoint.application(config.serving, *_endpoint(config))
 
 
 class AvatarHandler:
-    """What a replica does with a photograph's bytes."""
+    """Reconstructs avatars from photographs in a replica."""
 
     def __init__(self, location: str, device: str, refine_steps: int) -> None:
         from mosar.reconstructor import Reconstructor
@@ -73,7 +73,7 @@ class AvatarHandler:
         self._reconstructor = Reconstructor(location, device, refine_steps)
 
     def respond(self, body: bytes, media_type: str) -> bytes:
-        """The avatar as GLB, as a zip of every file, or its sheet as PNG."""
+        """Return the avatar as GLB, as a zip of every file, or its sheet as PNG."""
         from mosar.avatar.files import zipped
 
         files = self._reconstructor(body).files()
@@ -82,7 +82,7 @@ class AvatarHandler:
         return files["sheet.png"] if media_type == PNG else zipped(files)
 
     def health(self) -> Mapping[str, Any]:
-        """Facts for ``GET /healthz``."""
+        """Fields of the response to ``GET /healthz``."""
         bundle = self._reconstructor.bundle
         return {"bundle_digest": bundle.digest, "head_digest": bundle.head.digest}
 

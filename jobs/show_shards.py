@@ -1,4 +1,4 @@
-"""Look at a data set: counts, a contact sheet, and its card (``card.html``: counts, plots, licences, pictures).
+"""Show a data set: its shards, a contact sheet, and its card (``card.html``: counts, plots, licences, pictures).
 
 python jobs/show_shards.py data=virtual-tiny
 """
@@ -18,8 +18,8 @@ class ShowShards:
     """Attributes:
 
     data: name of the data set.
-    storage: root of the data; else MOSAR_STORAGE, else ~/.mosar.
-    samples: the card looks into at most so many, evenly spread.
+    storage: root of the data; default: MOSAR_STORAGE, else ~/.mosar.
+    samples: maximum number of samples that the card reads, evenly spread.
     """
 
     data: str = ""

@@ -1,4 +1,4 @@
-"""Stages by name: their classes, their recipes' models, their trained runs, and how their samples are decoded."""
+"""Look up stages by name: build them, load their trained runs, and decode their samples."""
 
 import functools
 import importlib
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def make(name: str, model: Mapping[str, Any], head: str | None) -> Stage:
-    """The stage ``name`` with its model's configuration, on the default head or the one at ``head``.
+    """Return the stage ``name`` with the model configuration ``model``, on the default head or the head at ``head``.
 
     Raises:
-        ConfigError: there is no such stage, or its configuration is not valid.
+        ConfigError: the stage does not exist, or its configuration is not valid.
     """
     from mosar.models.head import load_head
 
@@ -30,23 +30,23 @@ def make(name: str, model: Mapping[str, Any], head: str | None) -> Stage:
 
 
 def model_config(name: str, model: Mapping[str, Any]) -> dict[str, Any]:
-    """The whole configuration of a stage's model, with its defaults; raises ConfigError as :func:`make`."""
+    """Return the full configuration of a stage's model, defaults included; raises ConfigError as :func:`make` does."""
     return to_mapping(parse(_package(name).Config, model, "model"))
 
 
 def build(
     name: str, model: Mapping[str, Any], head: str | None, parents: Mapping[str, str]
 ) -> "tuple[Stage, nn.Module]":
-    """The stage and its freshly initialised module; ``parents`` are the runs of the stages that it requires."""
+    """Return the stage and its freshly initialised module; ``parents`` maps each required stage to its run."""
     stage = make(name, model, head)
     return stage, stage.build({parent: trained(location)[1] for parent, location in parents.items()})
 
 
 def trained(location: str) -> "tuple[Stage, nn.Module]":
-    """The stage of a finished run and its trained module, in evaluation mode.
+    """Return the stage of a finished run and its trained module, in evaluation mode.
 
     Raises:
-        DataError: the run is not there, not finished, or was altered.
+        DataError: the run does not exist, is not finished, or was altered.
     """
     fingerprint = run.fingerprint(location)
     parents = {name: parent["location"] for name, parent in fingerprint["parents"].items()}
@@ -62,14 +62,14 @@ def head_digest(head: str | None) -> str:
 
 
 def decoder(spec: StreamSpec, augment: bool) -> Decode:
-    """How the samples of a stream are decoded, for :func:`mosar.platform.training.trainer.prepare`."""
+    """Return the function that decodes the samples of a stream, for :func:`mosar.platform.training.trainer.prepare`."""
     return functools.partial(_decode, spec.fields, spec.map_size, spec.crop_size, augment)
 
 
 def _decode(
     fields: tuple[str, ...], map_size: int, crop_size: int, augment: bool, members: Mapping[str, bytes], seed: int
 ) -> "dict[str, NDArray[Any]]":
-    """The decoder is imported where it runs: on the readers."""
+    """Decode one sample; the decoder is imported here because this function runs on the readers."""
     from mosar.datasets.decode import DecodeSpec, decode
 
     return decode(members, DecodeSpec(fields, map_size, crop_size, augment), seed)
@@ -82,4 +82,4 @@ def _package(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != package:
             raise
-        raise ConfigError(f"stage: there is no {name!r} in models/stages/") from error
+        raise ConfigError(f"stage: got {name!r}, expected a package in models/stages/") from error

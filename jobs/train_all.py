@@ -1,4 +1,4 @@
-"""Train all stages side by side on one Ray cluster. The same command again continues what is unfinished."""
+"""Train all stages concurrently on one Ray cluster. Repeat the command to continue unfinished stages."""
 
 import dataclasses
 import sys
@@ -22,12 +22,12 @@ from mosar.platform.training import dag, graceful_stop, resources, trainer
 class TrainAll:
     """Attributes:
 
-    preset: of every stage.
-    stages: which; by default all that have a recipe for the preset.
-    storage: root of data and runs; else MOSAR_STORAGE, else ~/.mosar.
-    head: another head file than the default.
-    data: stream -> name of its data set, where it is not the preset's.
-    train: keys of the training of every stage, over the recipes'.
+    preset: preset of every stage.
+    stages: stages to train; by default all that have a recipe for the preset.
+    storage: root of data and runs; default: MOSAR_STORAGE, else ~/.mosar.
+    head: head file to use instead of the default.
+    data: stream -> name of its data set, if it is not the preset's.
+    train: training keys that override the recipe of every stage.
     """
 
     preset: str
@@ -46,7 +46,7 @@ def main(config: TrainAll) -> None:
     runs = {name: storage.join(storage.root(config.storage), "runs", job.run) for name, job in jobs.items()}
     for name, job in jobs.items():
         if all(run.summary(runs[parent]) for parent in requires[name]):
-            train_stage.prepare(job)  # Mistakes in what the user gave show before anything starts.
+            train_stage.prepare(job)  # Report invalid input before anything starts.
     if all(run.summary(location) for location in runs.values()):
         print("every stage is trained already")
         return
@@ -74,24 +74,24 @@ def main(config: TrainAll) -> None:
         )
     picture = storage.join(storage.root(config.storage), "runs", f"timeline-{config.preset}.png")
     storage.write_bytes(picture, plots.timeline(spans, time.time()))
-    print(f"{picture}: what ran when")
+    print(f"{picture}: timeline of the stages")
     skipped = [name for name, row in rows.items() if row.state == "skipped"]
     if failed:
         unforeseen = next((error for error in failed.values() if not isinstance(error, MosarError)), None)
         lines = [f"{name}: {error}" for name, error in failed.items()]
-        lines += [f"{name}: skipped, for what it requires failed" for name in skipped]
+        lines += [f"{name}: skipped, because a stage that it requires failed" for name in skipped]
         found = RunError(f"{len(failed)} of {len(jobs)} stages failed\n  " + "\n  ".join(lines))
-        if unforeseen is not None:  # A mistake of ours: with its traceback, and what became of the others.
+        if unforeseen is not None:  # A bug: print the outcome of all stages, then raise it with its traceback.
             print(f"error: {found}", file=sys.stderr)
             raise unforeseen
         raise found
     stopped = [name for name, row in rows.items() if row.state == "stopped"]
     if stopped:
-        raise StoppedError(f"{', '.join(stopped)}; the same command goes on with them")
+        raise StoppedError(f"{', '.join(stopped)}; the same command continues them")
 
 
 def _job(name: str, config: TrainAll) -> TrainStage:
-    """The job that ``train_stage`` would do for this stage."""
+    """Return the configuration with which ``train_stage`` would train this stage."""
     values = hydra_main.compose("train_stage", [f"stage={name}", f"preset={config.preset}"])
     values["train"] |= config.train
     values["data"] |= config.data

@@ -1,4 +1,4 @@
-"""Train one stage on Ray Train: stage=NAME preset=tiny|cpu|paper. The same command again continues or is done."""
+"""Train one stage on Ray Train: stage=NAME preset=tiny|cpu|paper. Repeat the command to continue an unfinished run."""
 
 import functools
 import sys
@@ -24,11 +24,11 @@ class TrainStage:
     """Attributes:
 
     stage, preset: choose the recipe, ``jobs/config/recipe/<stage>/<preset>.yaml``.
-    train: how it is trained.
-    model: the stage's own configuration.
-    storage: root of data and runs; else MOSAR_STORAGE, else ~/.mosar.
+    train: settings of the training.
+    model: configuration of the stage's model.
+    storage: root of data and runs; default: MOSAR_STORAGE, else ~/.mosar.
     run: name of the run.
-    head: another head file than the default.
+    head: head file to use instead of the default.
     data: stream -> name of its data set.
     parents: required stage -> name of its finished run; by default ``<stage>-<preset>``.
     """
@@ -66,22 +66,22 @@ def main(config: TrainStage) -> None:
 
 
 def followers(locations: Sequence[str]) -> list[Callable[[], None]]:
-    """What else follows runs while they train: TensorBoard's event files, and curves."""
+    """Functions that update the TensorBoard event files and the curves of runs while they train."""
     return [
         follower(location).update for follower in (tensorboard.EventFile, tensorboard.Curves) for location in locations
     ]
 
 
 def trackers(locations: Sequence[str]) -> list[Callable[[], None]]:
-    """What tells MLflow of them, where it is wanted."""
+    """Functions that report runs to MLflow; none unless an MLflow server is configured."""
     return [mlflow_tracker.Tracker(location).update for location in locations] if mlflow_tracker.wanted() else []
 
 
 def prepare(config: TrainStage) -> RunSpec:
-    """Check the configuration and make or take up its run.
+    """Check the configuration, and create or continue its run.
 
     Raises:
-        InputError: whatever of it cannot be used, before anything was started.
+        InputError: the configuration cannot be used; nothing has been started.
     """
     root = storage.root(config.storage)
     stage = stages.make(config.stage, config.model, config.head)
@@ -111,7 +111,7 @@ def prepare(config: TrainStage) -> RunSpec:
 
 
 def _check_data(location: str, head_digest: str) -> None:
-    """A data set must be of this version's schema, and if it says which head it was made with, of this head."""
+    """Check that a data set has this version's schema and, if it records its head, that it was made with this head."""
     about = open_manifest(location).about
     if about.get("schema_version") != schema.VERSION:
         raise DataError(

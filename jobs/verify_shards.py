@@ -1,8 +1,8 @@
-"""Check a data set to the last byte: tables, shards, every sample, and that samples fit together.
+"""Check every byte of a data set: tables, shards, each sample, and whether the samples fit together.
 
 python jobs/verify_shards.py data=virtual-tiny
 
-Prints a line for each fault (shard, key, what) and ends with exit code 2 if there is one.
+Prints one line per fault (shard, key, kind and message); the exit code is 2 if there is any.
 """
 
 import sys
@@ -22,8 +22,8 @@ class VerifyShards:
     """Attributes:
 
     data: name of the data set.
-    storage: root of the data; else MOSAR_STORAGE, else ~/.mosar.
-    concurrency: shards in the reading at once; the cluster's cores if null, 0 without Ray.
+    storage: root of the data; default: MOSAR_STORAGE, else ~/.mosar.
+    concurrency: number of shards read at once; the cluster's cores if null; 0 runs without Ray.
     """
 
     data: str = ""
@@ -42,7 +42,7 @@ def main(config: VerifyShards) -> None:
     if config.concurrency == 0:
         faults, samples = verify(location, 0)
     else:
-        validation.check_tables(location)  # a mistake is told before a cluster is started
+        validation.check_tables(location)  # report invalid input before a cluster is started
         with cluster.connect():
             faults, samples = verify(location, config.concurrency or cluster.cpus())
     for fault in faults:
@@ -54,10 +54,10 @@ def main(config: VerifyShards) -> None:
 
 
 def verify(location: str, concurrency: int) -> tuple[list[Fault], int]:
-    """All faults of a data set, tables first, then by shard, and how many samples are without one.
+    """Return all faults of a data set (tables first, then by shard) and the number of samples without a fault.
 
     Raises:
-        DataError: it has no tables that can be read.
+        DataError: its tables are missing or cannot be read.
     """
     faults, plans = validation.check_tables(location)
     alike = []

@@ -1,7 +1,7 @@
-"""Pinhole cameras, OpenCV convention: x right, y down, z forward; ``x_cam = R x_head + t``, millimetres.
+"""Pinhole cameras in the OpenCV convention: x right, y down, z forward; ``x_cam = R x_head + t``, millimetres.
 
-An upright frontal head has ``R = diag(1, -1, -1)`` and ``t_z > 0``. Pixel centres are at integers + 0.5, origin top
-left.
+An upright frontal head has ``R = diag(1, -1, -1)`` and ``t_z > 0``. Pixel centres are at integers + 0.5; the origin is
+at the top left.
 Shapes: b batch, n points.
 """
 
@@ -25,7 +25,7 @@ class Camera:
         translation_b3: mm, camera frame.
 
     Raises:
-        ValueError: shapes that do not belong together.
+        ValueError: the shapes do not belong together.
     """
 
     intrinsics_b33: Tensor
@@ -38,7 +38,7 @@ class Camera:
         if shapes != [(*batch, 3, 3), (*batch, 3, 3), (*batch, 3)] or not batch:
             raise ValueError(
                 f"Camera: got intrinsics {shapes[0]}, rotation {shapes[1]}, translation {shapes[2]}; "
-                "expected (B, 3, 3), (B, 3, 3), (B, 3) with one B"
+                "expected (B, 3, 3), (B, 3, 3), (B, 3) with the same B"
             )
 
     def __len__(self) -> int:
@@ -50,12 +50,12 @@ class Camera:
         return Camera(self.intrinsics_b33[kept], self.rotation_b33[kept], self.translation_b3[kept])
 
     def to(self, target: torch.device | torch.dtype) -> "Camera":
-        """The same cameras on another device or in another dtype, as ``Tensor.to``."""
+        """The same cameras on another device or in another dtype, like ``Tensor.to``."""
         return Camera(*(x.to(target) for x in (self.intrinsics_b33, self.rotation_b33, self.translation_b3)))
 
 
 def to_camera(camera: Camera, points_bn3: Tensor) -> Tensor:
-    """Points of the head frame (B, N, 3), mm, in the camera frame (B, N, 3), mm. Points (1, N, 3) are shared."""
+    """Transform points (B, N, 3), mm, from the head frame to the camera frame. All cameras share points (1, N, 3)."""
     if points_bn3.ndim != 3 or points_bn3.shape[-1] != 3 or points_bn3.shape[0] not in (1, len(camera)):
         raise ValueError(
             f"to_camera: got points {tuple(points_bn3.shape)} for {len(camera)} cameras; expected (B, N, 3)"
@@ -65,13 +65,13 @@ def to_camera(camera: Camera, points_bn3: Tensor) -> Tensor:
 
 
 def project(camera: Camera, points_bn3: Tensor) -> Tensor:
-    """Points of the head frame (B, N, 3), mm, in pixels (B, N, 2). Points in the camera's plane give inf or nan."""
+    """Project points of the head frame (B, N, 3), mm, to pixels (B, N, 2). Points of zero depth give inf or nan."""
     homogeneous_bn3 = to_camera(camera, points_bn3) @ camera.intrinsics_b33.mT
     return homogeneous_bn3[..., :2] / homogeneous_bn3[..., 2:]
 
 
 def position(camera: Camera) -> Tensor:
-    """The centres of projection (B, 3) in the head frame, mm."""
+    """Centres of projection (B, 3) in the head frame, mm."""
     return -(camera.rotation_b33.mT @ camera.translation_b3[..., None])[..., 0]
 
 
@@ -81,9 +81,9 @@ def views(camera: Camera, points_bn3: Tensor) -> Tensor:
 
 
 def transform_image(camera: Camera, affine_b33: Tensor) -> Camera:
-    """The cameras of the images after a crop or a change of scale: ``px' = A px`` with homogeneous pixels.
+    """The cameras after a crop or a change of scale of their images: ``px' = A px`` with homogeneous pixels.
 
-    ``affine_b33`` (B, 3, 3) or (3, 3): last row (0, 0, 1) and no rotation, so that intrinsics stay upper triangular.
+    ``affine_b33`` (B, 3, 3) or (3, 3) has the last row (0, 0, 1) and no rotation, so intrinsics stay upper triangular.
     """
     if affine_b33.shape not in ((3, 3), (1, 3, 3), (len(camera), 3, 3)):
         raise ValueError(
@@ -93,7 +93,7 @@ def transform_image(camera: Camera, affine_b33: Tensor) -> Camera:
 
 
 def pytorch3d_cameras(camera: Camera, height: int, width: int) -> "PerspectiveCameras":
-    """The same cameras as pytorch3d's, in screen space. Skew must be zero; pytorch3d has none."""
+    """The same cameras as pytorch3d cameras in screen space. The skew must be zero: pytorch3d has no skew."""
     from pytorch3d.renderer import PerspectiveCameras
 
     k = camera.intrinsics_b33

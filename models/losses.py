@@ -1,7 +1,7 @@
-"""Losses on maps that need no pretrained network. Shapes: b batch, c channels, h w rows and columns.
+"""Losses and metrics on maps, without a pretrained network. Shapes: b batch, c channels, h w rows and columns.
 
-A weight (b or 1, 1, h, w) says how much each texel counts; means are over the weight, so that holes and margins of a
-chart change nothing. Without it every texel counts alike.
+A weight (b or 1, 1, h, w) says how much each texel counts. Means are weighted means, so texels of weight zero (holes
+and margins of a chart) have no effect. Without a weight all texels count equally.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from mosar.models.vectors import unit
 
 
 def weighted_mean(values_bchw: Tensor, weight_b1hw: Tensor | None = None) -> Tensor:
-    """Mean over batch, channels and texels; 0 where all weights are 0."""
+    """Mean over batch, channels and texels; 0 if all weights are 0."""
     if weight_b1hw is None:
         return values_bchw.mean()
     weight = weight_b1hw.to(values_bchw.dtype).expand_as(values_bchw)
@@ -28,16 +28,16 @@ def l1(maps_bchw: Tensor, truth_bchw: Tensor, weight_b1hw: Tensor | None = None)
 
 
 def gradient(maps_bchw: Tensor, truth_bchw: Tensor, weight_b1hw: Tensor | None = None, scales: int = 3) -> Tensor:
-    """Mean absolute difference of the differences of neighbours, over ``scales`` halvings (after MegaDepth, 2018).
+    """Mean absolute error of the differences between neighbouring texels, at ``scales`` scales (after MegaDepth, 2018).
 
-    A difference counts with the lesser weight of its two texels.
+    Each scale halves the resolution of the one before. A difference has the lower weight of its two texels.
     """
     error = maps_bchw - truth_bchw
     weight = torch.ones_like(error[:, :1]) if weight_b1hw is None else weight_b1hw.to(error.dtype)
     total = error.new_zeros(())
     for scale in range(scales):
         if scale:
-            # Weighted, so that what lies outside the chart does not leak into the coarser scale.
+            # The weighted average keeps texels outside the chart from leaking into the coarser scale.
             coarse = avg_pool2d(weight, 2)
             error, weight = avg_pool2d(error * weight, 2) / coarse.clamp_min(1e-6), coarse
         for axis in (-1, -2):
@@ -48,7 +48,7 @@ def gradient(maps_bchw: Tensor, truth_bchw: Tensor, weight_b1hw: Tensor | None =
 
 
 def cosine(vectors_b3hw: Tensor, truth_b3hw: Tensor, weight_b1hw: Tensor | None = None) -> Tensor:
-    """Mean of one minus the cosine between two fields of vectors."""
+    """Mean of one minus the cosine between two vector fields."""
     return weighted_mean(1.0 - (unit(vectors_b3hw) * unit(truth_b3hw)).sum(dim=1, keepdim=True), weight_b1hw)
 
 
@@ -58,10 +58,10 @@ def total(losses: Mapping[str, Tensor]) -> Tensor:
 
 
 def adversarial(discriminator: nn.Module, fake_bchw: Tensor, real_bchw: Tensor, weight: float) -> dict[str, Tensor]:
-    """Weighted hinge losses of a generator and of its discriminator, to be minimised together by one optimiser.
+    """Weighted hinge losses of a generator and its discriminator, to be minimised together by one optimiser.
 
-    ``adversarial`` reaches the generator only (the discriminator is called with detached weights); ``discriminator``
-    reaches the discriminator only (it sees detached pictures).
+    The gradient of ``adversarial`` reaches the generator only: it calls the discriminator with detached weights. The
+    gradient of ``discriminator`` reaches the discriminator only: it uses detached pictures.
     """
     frozen: Mapping[str, Tensor] = {n: p.detach() for n, p in discriminator.named_parameters()}
     scores_fake = discriminator(fake_bchw.detach())
@@ -73,7 +73,10 @@ def adversarial(discriminator: nn.Module, fake_bchw: Tensor, real_bchw: Tensor, 
 
 
 def ssim(maps_bchw: Tensor, truth_bchw: Tensor, weight_b1hw: Tensor | None = None) -> Tensor:
-    """Structural similarity (Wang et al. 2004) of maps in [0, 1], in [-1, 1]; 7 x 7 boxes, mean over the weight."""
+    """Structural similarity (Wang et al. 2004) of maps in [0, 1]: weighted mean in [-1, 1].
+
+    The 7 x 7 box windows are not weighted, so texels within 3 of a hole depend on its values.
+    """
 
     def box(x: Tensor) -> Tensor:
         return avg_pool2d(x, 7, stride=1, padding=3, count_include_pad=False)
@@ -92,7 +95,7 @@ def psnr(maps_bchw: Tensor, truth_bchw: Tensor, weight_b1hw: Tensor | None = Non
 
 
 def resized(maps_bchw: Tensor, like_bchw: Tensor) -> Tensor:
-    """Maps brought to the size of others, bilinear."""
+    """Maps resized bilinearly to the size of ``like_bchw``."""
     if maps_bchw.shape[-2:] == like_bchw.shape[-2:]:
         return maps_bchw
     return interpolate(maps_bchw, size=like_bchw.shape[-2:], mode="bilinear", align_corners=False)

@@ -1,7 +1,7 @@
 """Compiled kernels and the threads that run them.
 
-Python's threads around kernels that release the interpreter, not numba's own: those abort the process when two threads
-call them at once, or after a fork. As many threads as torch uses.
+Kernels release the GIL and run on Python threads, as many as torch uses. Numba's own threads are not used: they abort
+the process if two threads call them at once, or after a fork.
 """
 
 import os
@@ -15,19 +15,20 @@ import torch
 
 
 def compiled(function: Callable[..., Any], reorder_sums: bool = False) -> Callable[..., Any]:
-    """``function`` as machine code, compiled at the first call and kept on disk where there is a place for it.
+    """``function`` as machine code, compiled at the first call and cached on disk if the disk is writable.
 
-    ``reorder_sums`` allows vectorised sums: the same at every call, but not to the last bit as written.
+    ``reorder_sums`` allows vectorised sums: results are the same at every call, but may differ from the written order
+    in the last bits.
     """
     options = {"nogil": True, "fastmath": {"reassoc", "contract", "nsz"} if reorder_sums else False}
     try:
         return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # nowhere to write: a read-only installation without a home
+    except RuntimeError:  # no cache directory is writable: a read-only installation without a home
         return numba.njit(**options)(function)
 
 
 def side_by_side(function: Callable[..., None], tasks: Sequence[tuple[Any, ...]]) -> None:
-    """Call ``function(*task)`` for every task; they share no output."""
+    """Call ``function(*task)`` for every task, in parallel. Tasks must not share outputs."""
     threads = torch.get_num_threads()
     if threads == 1 or len(tasks) == 1:
         for task in tasks:
@@ -37,7 +38,7 @@ def side_by_side(function: Callable[..., None], tasks: Sequence[tuple[Any, ...]]
 
 
 def bands_of(height: int, images: int) -> list[int]:
-    """First rows of bands, and the height: enough tasks for all threads even with few images."""
+    """First row of each band, then the height. There are enough bands to occupy all threads even with few images."""
     threads = torch.get_num_threads()
     bands = 1 if threads == 1 else min(height, -(-2 * threads // images))
     return [height * band // bands for band in range(bands + 1)]
@@ -45,5 +46,5 @@ def bands_of(height: int, images: int) -> list[int]:
 
 @lru_cache(maxsize=1)
 def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Threads of this process; a forked child has another id and makes its own."""
+    """Threads of one process. A forked child has another process id and so creates its own pool."""
     return ThreadPoolExecutor(threads, thread_name_prefix=f"rasterizer-{process}")

@@ -12,7 +12,7 @@ DISTANCE_MM = 900.0
 
 
 def frontal_camera(count: int, size: int, device: torch.device, head_height_mm: float = 330.0) -> Camera:
-    """Cameras that look at the face from the front, the head filling a square picture of ``size`` pixels."""
+    """Cameras in front of the face; the head fills a square picture of ``size`` pixels."""
     focal = size * DISTANCE_MM / head_height_mm
     intrinsics = torch.tensor([[focal, 0.0, size / 2], [0.0, focal, size / 2], [0.0, 0.0, 1.0]], device=device)
     rotation = torch.diag(torch.tensor([1.0, -1.0, -1.0], device=device))
@@ -25,7 +25,7 @@ def frontal_camera(count: int, size: int, device: torch.device, head_height_mm: 
 
 
 def grey_heads(head: Head, vertices_bv3: Tensor, size: int) -> Tensor:
-    """Heads (b, v, 3) in mm as grey pictures (b, 3, size, size), sRGB-encoded in [0, 1], lit from the camera."""
+    """Render heads (b, v, 3), mm, as grey pictures (b, 3, size, size), sRGB in [0, 1], lit from near the camera."""
     count = len(vertices_bv3)
     triangles = torch.tensor(head.triangles_f3, device=vertices_bv3.device)
     camera = frontal_camera(count, size, vertices_bv3.device)

@@ -1,4 +1,4 @@
-"""Random light for training, made on the device of a batch's own lights: (b, 81, 3), head frame, linear radiance."""
+"""Random lights for training, computed on the device of the batch's lights: (b, 81, 3), head frame, linear radiance."""
 
 import math
 
@@ -9,24 +9,24 @@ from torch.nn.functional import normalize
 from mosar.models.shading import irradiance, sh
 
 LAMPS = 3
-"""Most directional lights that are added to a light."""
+"""Maximum number of directional lights added to a light."""
 
 _LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 
 def uniform_light(batch: int, device: torch.device | None = None) -> Tensor:
-    """White light of radiance one from everywhere: irradiance pi, so that a diffuse surface shows its albedo."""
+    """White light of radiance one from all directions. Its irradiance is pi, so a diffuse surface shows its albedo."""
     light = torch.zeros(batch, sh.BANDS**2, 3, device=device)
     light[:, 0] = math.sqrt(4.0 * math.pi)
     return light
 
 
 def random_lights(light_blc: Tensor, generator: torch.Generator, exposure: float = 0.25) -> Tensor:
-    """Lights for a batch of captures, made of the batch's own: exchanged, turned, tinted, with lamps, exposed anew.
+    """New lights for a batch of captures, derived from the batch's own lights.
 
-    Exchanged among the batch; turned about the vertical by any angle; tinted along warm and cold; up to three
-    directional lights added in front and above; and exposed so that a ball seen from the front is as bright as a
-    perfect camera would have it, within a log-normal error of deviation ``exposure``.
+    Lights are permuted within the batch, turned about the vertical by a random angle, mixed with up to three
+    directional lights from the front and above, exposed and tinted between warm and cold. The exposure gives a white
+    ball seen from the front the mean luminance 1, up to a log-normal error of deviation ``exposure``.
     """
     device, count = light_blc.device, len(light_blc)
 
@@ -44,14 +44,14 @@ def random_lights(light_blc: Tensor, generator: torch.Generator, exposure: float
         direction = torch.stack([around.sin() * height.cos(), height.sin(), around.cos() * height.cos()], dim=-1)
         power = uniform(0.2, 1.5, count, 1) * (uniform(0.0, 1.0, count, 1) < 0.4)
         light = light + sh.directional(direction, power * _tint(0.15 * normal(count, 1)))
-    # A back-lit face is metered on what little it gets: bounded, so that it stays one.
+    # The meter has a lower bound, so a back-lit face stays darker than others.
     light = light / _metered(light) * (exposure * normal(count, 1, 1)).exp()
     tint = _tint(0.08 * normal(count, 1)) * (0.05 * normal(count, 3)).exp()
     return light * tint[:, None]
 
 
 def perturb_light(light_blc: Tensor, generator: torch.Generator, noise: float) -> Tensor:
-    """Lights as an estimate has them: Gaussian noise on every coefficient, ``noise`` times its band's own deviation."""
+    """Add the error of a light estimate: Gaussian noise on every coefficient, ``noise`` times the RMS of its band."""
     bands = [light_blc[:, d * d : (d + 1) ** 2] for d in range(sh.BANDS)]
     spread = torch.cat([b.square().mean(dim=1, keepdim=True).sqrt().expand_as(b) for b in bands], dim=1)
     error = torch.randn(light_blc.shape, generator=generator, device=generator.device).to(light_blc.device)
@@ -59,7 +59,7 @@ def perturb_light(light_blc: Tensor, generator: torch.Generator, noise: float) -
 
 
 def _tint(warmth_b1: Tensor) -> Tensor:
-    """Colours (b, 3) from warmth: red up and blue down by it, in natural logarithms."""
+    """Colours (b, 3) of a warmth: it raises the natural logarithm of red and lowers that of blue."""
     return torch.cat([warmth_b1, torch.zeros_like(warmth_b1), -warmth_b1], dim=1).exp()
 
 

@@ -4,8 +4,8 @@ from torch import Tensor
 
 
 def unit(field_b3hw: Tensor) -> Tensor:
-    """Vectors at length one; zero stays zero.
+    """Vectors scaled to length one; zero vectors stay zero.
 
-    As ``torch.nn.functional.normalize(dim=1)``, whose norm over another than the last axis is slow on the CPU.
+    It computes ``torch.nn.functional.normalize(dim=1)``, which is slow on the CPU for any axis but the last.
     """
     return field_b3hw * field_b3hw.square().sum(dim=1, keepdim=True).clamp_min(1e-24).rsqrt()

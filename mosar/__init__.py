@@ -8,8 +8,8 @@
 
 In a checkout the folders beside this one are ``mosar.platform``, ``mosar.models``, ``mosar.datasets`` and
 ``mosar.jobs``; in a wheel they are installed inside this package. A top-level package named ``platform`` would shadow
-the standard library's, so those folders are reached through this package only. Importing it loads neither torch nor
-Ray: what it exports is loaded when it is first used.
+the standard library's, so those folders are importable through this package only. ``import mosar`` loads neither torch
+nor Ray: each export is loaded when it is first used.
 """
 
 from pathlib import Path

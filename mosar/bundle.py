@@ -1,4 +1,4 @@
-"""Bundles of this project: the head, every stage's weights and configuration, and a model card; written and opened."""
+"""Write and open bundles: the head, every stage's weights and configuration, and a model card."""
 
 import tempfile
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ class Bundle:
 
 
 def locate(name: str, root: str | None) -> str:
-    """The location of a bundle given by URI, folder, or name below ``bundles/`` of the storage root."""
+    """The location of a bundle that is given as URI, folder, or name below ``bundles/`` of the storage root."""
     if storage.is_uri(name) or Path(name).is_absolute():
         return name
     if (Path(name) / bundle.MANIFEST).is_file():
@@ -63,10 +63,10 @@ def write(
 
 
 def open_bundle(location: str, device: str = "cpu") -> Bundle:
-    """Verify and load.
+    """Verify and load a bundle.
 
     Raises:
-        BundleError: missing, incomplete or altered, or made by an incompatible version.
+        BundleError: the bundle is missing, incomplete or altered, or was made by an incompatible version.
     """
     from safetensors.torch import load
 
@@ -74,7 +74,7 @@ def open_bundle(location: str, device: str = "cpu") -> Bundle:
 
     files, about = bundle.read_files(location)
     if HEAD not in files or not about.get("stages"):
-        raise BundleError(f"{location}: holds no head or no stages; make it anew with jobs/assemble.py")
+        raise BundleError(f"{location}: the bundle lacks a head or stages; assemble it again with jobs/assemble.py")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / HEAD
         path.write_bytes(files[HEAD])
@@ -84,14 +84,14 @@ def open_bundle(location: str, device: str = "cpu") -> Bundle:
     while waiting:
         ready = [name for name, stage in waiting.items() if set(stage.requires) <= set(modules)]
         if not ready:
-            raise BundleError(f"{location}: {', '.join(waiting)} need stages that the bundle lacks")
+            raise BundleError(f"{location}: {', '.join(waiting)} need stages that the bundle lacks; assemble it again")
         for name in ready:
             module = waiting.pop(name).build(modules)
             try:
                 module.load_state_dict(load(files[f"{name}.safetensors"]))
             except (KeyError, RuntimeError) as error:
                 raise BundleError(
-                    f"{location}: the weights of {name} are another version's; train and assemble them anew"
+                    f"{location}: the weights of {name} do not fit this version; train and assemble the stages again"
                 ) from error
             modules[name] = module.eval().requires_grad_(False).to(device)
     return Bundle(bundle.digest_of(location), head, modules, about)
@@ -101,5 +101,5 @@ def _stage(name: str, values: Mapping[str, Any], head: "Head", location: str) ->
     try:
         package = import_module(f"mosar.models.stages.{name}")
     except ImportError as error:
-        raise BundleError(f"{location}: stage {name!r} is unknown to this version") from error
+        raise BundleError(f"{location}: this version has no stage {name!r}; assemble the bundle again") from error
     return package.Stage(configs.parse(package.Config, values, f"{location}: {name}"), head)

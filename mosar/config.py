@@ -1,4 +1,4 @@
-"""Plain containers (from YAML, JSON or a command line) to frozen dataclasses, with every mistake named.
+"""Parse plain containers (from YAML, JSON or a command line) into frozen dataclasses; errors name the key.
 
 A config class is a frozen dataclass whose ``__post_init__`` raises :class:`~mosar.errors.ConfigError` on impossible
 values.
@@ -16,7 +16,7 @@ Config = TypeVar("Config")
 
 
 def parse(config_class: type[Config], values: Mapping[str, Any], where: str = "config") -> Config:
-    """Build ``config_class`` from ``values``; nested dataclasses, tuples, mappings and unions with None are followed.
+    """Build ``config_class`` from ``values``, including nested dataclasses, tuples, mappings and unions with None.
 
     Raises:
         ConfigError: unknown or missing key, or a value of the wrong type; the message gives the dotted name.

@@ -1,16 +1,16 @@
 """Every error that the project raises on purpose.
 
 MosarError
-├── InputError             what the user gave cannot be used: exit code 2, HTTP 4xx
+├── InputError             the user's input cannot be used: exit code 2, HTTP 4xx
 │   ├── ConfigError        unknown key, impossible value, missing file
-│   ├── DataError          shard, manifest, head or mesh that is not what it says it is
-│   ├── BundleError        bundle that is missing, incomplete or altered
+│   ├── DataError          damaged or inconsistent shard, manifest, head, mesh or avatar
+│   ├── BundleError        missing, incomplete or altered bundle
 │   └── PhotographError    not an image, too large, no face, several faces
-└── RunError               a run that started well and could not go on: exit code 1
-    └── StoppedError       a run that was asked to stop, and goes on by the same command: exit code 130
-        └── UnheardError   none of its workers answered: some may still start, and leave after their first step
+└── RunError               a run started but failed: exit code 1
+    └── StoppedError       a run stopped on request; the same command continues it: exit code 130
+        └── UnheardError   no worker answered the request; workers that start later leave after their first step
 
-A message says what was given, what was expected and how to mend it.
+A message says what was given, what was expected and how to fix it.
 """
 
 
@@ -19,7 +19,7 @@ class MosarError(Exception):
 
 
 class InputError(MosarError):
-    """What the user gave cannot be used."""
+    """The user's input cannot be used."""
 
 
 class ConfigError(InputError):
@@ -27,7 +27,7 @@ class ConfigError(InputError):
 
 
 class DataError(InputError):
-    """A shard, manifest, head or mesh that is not what it says it is."""
+    """A shard, manifest, head, mesh or avatar that is damaged or inconsistent."""
 
 
 class BundleError(InputError):
@@ -39,12 +39,12 @@ class PhotographError(InputError):
 
 
 class RunError(MosarError):
-    """A run that started well and could not go on."""
+    """A run that started but failed."""
 
 
 class StoppedError(RunError):
-    """A run that was asked to stop; the same command goes on with it."""
+    """A run that stopped on request; the same command continues it."""
 
 
 class UnheardError(StoppedError):
-    """A run that was asked to stop, while none of its workers answered."""
+    """A run that was asked to stop, but none of its workers answered."""

@@ -1,4 +1,4 @@
-"""From a photograph, in whatever form it comes, to an avatar: the one door that CLI, endpoint and library share."""
+"""From a photograph in any form to an avatar: the entry point that CLI, endpoint and library share."""
 
 from pathlib import Path
 from types import TracebackType
@@ -24,25 +24,25 @@ Photograph = str | Path | bytes | npt.NDArray[np.uint8]
 def load(
     bundle: str = "default", *, storage: str | None = None, device: str = "cpu", refine_steps: int = 80
 ) -> "Reconstructor":
-    """The reconstructor of a bundle.
+    """Load a bundle.
 
     Args:
         bundle: a folder, a URI, or a name below ``bundles/`` of the storage root.
-        storage: storage root; else MOSAR_STORAGE, else ``~/.mosar``.
+        storage: storage root; by default MOSAR_STORAGE, else ``~/.mosar``.
         device: ``"cpu"`` or ``"cuda"``.
-        refine_steps: optimiser steps on the landmarks, 0 for none.
+        refine_steps: optimiser steps of the landmark fit, 0 for none.
 
     Raises:
-        BundleError: missing, incomplete or altered, or made by an incompatible version.
+        BundleError: the bundle is missing, incomplete or altered, or was made by an incompatible version.
     """
     return Reconstructor(locate(bundle, storage), device, refine_steps)
 
 
 class Reconstructor:
-    """A loaded bundle and a face detector, whose native resources :meth:`close` gives back; a context manager."""
+    """A loaded bundle and a face detector, whose native resources :meth:`close` releases; a context manager."""
 
     def __init__(self, location: str, device: str = "cpu", refine_steps: int = 80) -> None:
-        """``location``: folder or URI of the bundle; the rest as of :func:`load`."""
+        """``location``: folder or URI of the bundle; the other arguments are those of :func:`load`."""
         self.bundle = open_bundle(location, device)
         self.device = device
         self._settings = pipeline.settings(self.bundle.modules, refine_steps)
@@ -61,13 +61,13 @@ class Reconstructor:
         self._detector.close()
 
     def __call__(self, photograph: Photograph) -> Avatar:
-        """The avatar of the one face in a photograph.
+        """Reconstruct the one face in a photograph.
 
         Args:
             photograph: path of an image file, its bytes, or its sRGB pixels (h, w, 3) uint8.
 
         Raises:
-            PhotographError: not an image, too large or small, no face, or several.
+            PhotographError: not an image, too large or small, no face, or several faces.
         """
         image = _pixels(photograph)
         faces = find_faces(self._detector, image)

@@ -1,7 +1,7 @@
-"""Settings of every test: no network, one thread of torch (several contend with Ray's processes on a small machine).
+"""Settings of every test: no network, one torch thread (several would contend with Ray's processes on few cores).
 
-Two processes run the suite: what waits for Ray beside what computes. Tests of a file stay together, and so do all those
-of the pipeline, for they share costly fixtures; the longest go first.
+Two processes run the suite, so that one computes while the other waits for Ray. Tests of one file run in one process,
+and so do all pipeline tests, because they share expensive fixtures. The longest tests run first.
 """
 
 import os
@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: _rank(item.nodeid))
 
 
-@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+@pytest.hookimpl(optionalhook=True)  # the hook exists only with pytest-xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from xdist.scheduler import LoadScopeScheduling
 

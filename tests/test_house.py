@@ -1,4 +1,4 @@
-"""The layout: what may import what, the name ``platform``, and that a wheel holds all that a checkout does."""
+"""The layout: allowed imports, the name ``platform``, and that a wheel contains all that a checkout does."""
 
 import ast
 import os
@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("platform", "models", "datasets", "jobs")
 GROUND = {"mosar.errors", "mosar.config"}
-"""What every file may import."""
+"""Modules that every file may import."""
 ALLOWED = {
     "platform": {"platform"},
     "models": {"models"},
@@ -21,7 +21,7 @@ ALLOWED = {
     "mosar": {"mosar", "platform", "models", "datasets"},
     "jobs": {"jobs", "mosar", "platform", "models", "datasets"},
 }
-"""Folder -> folders; ``mosar`` is the product: bundle, reconstructor, avatars."""
+"""Folder -> folders that it may import; ``mosar`` is the product: bundle, reconstructor, avatars."""
 PLATFORM = {
     "storage": set(),
     "cluster": set(),
@@ -31,7 +31,7 @@ PLATFORM = {
     "training": {"storage", "cluster", "runs", "data", "monitoring"},
     "serving": {"monitoring"},
 }
-"""Room of the platform -> rooms that it may import besides itself."""
+"""Folder of the platform -> folders of the platform that it may import besides itself."""
 
 
 def sources(folder: str) -> list[Path]:
@@ -51,12 +51,12 @@ def imported(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("folder", [*FOLDERS, "tests"])
-def test_no_regular_package_at_the_roots(folder: str) -> None:
+def test_no_init_file_at_the_roots(folder: str) -> None:
     assert not (ROOT / folder / "__init__.py").exists()
 
 
 def test_tests_have_no_packages() -> None:
-    """But for the toy, which is a checkout of its own."""
+    """Except for the toy, which is a checkout of its own."""
     toy = ROOT / "tests" / "platform" / "toy"
     assert [p for p in (ROOT / "tests").rglob("__init__.py") if not p.is_relative_to(toy)] == []
 
@@ -70,7 +70,7 @@ def test_platform_is_the_standard_library() -> None:
 
 
 @pytest.mark.parametrize("folder", ALLOWED)
-def test_arrows(folder: str) -> None:
+def test_folders_import_only_what_they_may(folder: str) -> None:
     files = sources(folder)
     assert files
     for path in files:
@@ -81,14 +81,14 @@ def test_arrows(folder: str) -> None:
                 assert (second if second in FOLDERS else "mosar") in ALLOWED[folder], f"{path} must not import {name}"
 
 
-def test_the_ground_floor_imports_nothing_of_ours() -> None:
+def test_errors_and_config_import_nothing_else_of_mosar() -> None:
     for name in GROUND:
         used = imported(ROOT / f"{name.replace('.', '/')}.py")
         assert {n for n in used if n.startswith("mosar")} <= {"mosar.errors", "mosar.errors.ConfigError"}
 
 
 @pytest.mark.parametrize("room", PLATFORM)
-def test_rooms_of_the_platform(room: str) -> None:
+def test_platform_folders_import_only_what_they_may(room: str) -> None:
     assert {path.name for path in (ROOT / "platform").iterdir()} - {"__pycache__"} == set(PLATFORM)
     for path in sources(f"platform/{room}"):
         for name in imported(path):
@@ -96,14 +96,14 @@ def test_rooms_of_the_platform(room: str) -> None:
                 assert name.split(".")[2] in PLATFORM[room] | {room}, f"{path} must not import {name}"
 
 
-def test_the_platform_speaks_of_no_faces_and_no_jobs() -> None:
+def test_the_platform_mentions_neither_faces_nor_jobs() -> None:
     words = re.compile(r"photograph|portrait|avatar|\bfaces?\b|landmark|jobs/|mosar\.jobs|make_shards", re.I)
     for path in sources("platform"):
         found = words.findall(path.read_text(encoding="utf-8"))
         assert found == [], path
 
 
-def test_the_morphable_model_knows_no_stage() -> None:
+def test_the_morphable_model_imports_no_stage() -> None:
     for path in sources("models/morphable"):
         above = ("mosar.models.stages", "mosar.models.reconstruct")
         assert not {n for n in imported(path) if n.startswith(above)}, path
@@ -120,12 +120,12 @@ def test_inference_loads_no_head_building_and_no_virtual_stage() -> None:
     assert not [name for name in loaded if name.startswith(apart)]
 
 
-def test_models_know_no_ray() -> None:
+def test_models_and_datasets_do_not_import_ray() -> None:
     for path in [*sources("models"), *sources("datasets")]:
         assert not {n for n in imported(path) if n.split(".")[0] == "ray"}, path
 
 
-def test_ray_keeps_the_marker_of_a_checkout() -> None:
+def test_rayignore_keeps_the_marker_of_a_checkout() -> None:
     ignored = (ROOT / ".rayignore").read_text(encoding="utf-8").splitlines()
     assert "pyproject.toml" not in ignored
     assert "*.toml" not in ignored
@@ -150,8 +150,8 @@ def test_wheel_holds_the_checkout(wheel: Path) -> None:
     assert missing == []
 
 
-def test_wheel_alone_and_checkout_first(wheel: Path, tmp_path: Path) -> None:
-    """The wheel works by itself; a checkout on PYTHONPATH wins over it."""
+def test_wheel_works_alone_and_a_checkout_takes_precedence(wheel: Path, tmp_path: Path) -> None:
+    """The wheel works by itself; a checkout on PYTHONPATH takes precedence over it."""
     installed = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(installed)
     code = (
@@ -160,7 +160,7 @@ def test_wheel_alone_and_checkout_first(wheel: Path, tmp_path: Path) -> None:
     )
 
     def run(first: str) -> list[str]:
-        # -S and an explicit path keep the environment's editable install out.
+        # -S and an explicit path exclude the environment's editable install.
         site = str(Path(pytest.__file__).resolve().parent.parent)
         env = {"PYTHONPATH": first} if first else {}
         command = [sys.executable, "-S", "-c", code.replace("sys.argv[1]", f"{str(installed)!r}")]

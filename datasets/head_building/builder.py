@@ -1,4 +1,4 @@
-"""From a source's geometry to the fields of a head file: landmarks, regions, parts, and a chart where there is none."""
+"""Compute the fields of a head file from a source's geometry: landmarks, regions, parts, and a chart if it has none."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,17 +18,17 @@ Index = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 PARTS = ("face", "eyes", "nose", "mouth", "ears", "head")
-_PASSES = (0.3, 0.3, 1.0)  # of the views: brows and hair are drawn where the pass before has found them
+_PASSES = (0.3, 0.3, 1.0)  # share of the views per pass: each draws brows and hair where the pass before found them
 
 
 def build(source: Mapping[str, Any], known: Mapping[str, Mask], views: int, seed: int) -> dict[str, Any]:
     """All fields of a head.
 
     Args:
-        source: fields of a head without landmarks, regions and parts; ``mirror_v`` where it is known. Without
+        source: fields of a head without landmarks, regions and parts; ``mirror_v`` is optional. Without
             ``uv_triangles_f3`` a chart of the skin is made, and ``uv_w2`` places the vertices of the other materials.
         known: masks (V) of the skin that the source has, see :func:`mosar.datasets.head_building.region_labels.label`.
-        views: renders to embed the landmarks from.
+        views: number of renders from which the landmarks are embedded.
     """
     template, triangles, material = (
         source["template_v3"].astype(np.float64),
@@ -65,7 +65,7 @@ def build(source: Mapping[str, Any], known: Mapping[str, Mask], views: int, seed
 
 
 def parts(template_v3: Array, triangles_f3: Index, material_f: Index, masks: Mapping[str, Mask]) -> Index:
-    """Part (V) of every vertex; what is not seen belongs to the part of the nearest skin that is."""
+    """Part (V) of every vertex; a hidden vertex belongs to the part of the nearest visible skin."""
     part_v = np.full(len(template_v3), PARTS.index("head"))
     part_v[masks["face"]] = PARTS.index("face")
     for name in ("nose", "mouth", "ears", "eyes"):
@@ -80,12 +80,12 @@ def parts(template_v3: Array, triangles_f3: Index, material_f: Index, masks: Map
 
 
 def mirror(template_v3: Array) -> Index:
-    """The vertex (V) nearest to the mirror image of each."""
+    """For each vertex (V), the vertex nearest to its mirror image."""
     return np.asarray(cKDTree(template_v3).query(template_v3 * [-1, 1, 1])[1], np.int64)
 
 
 def _chart(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """A chart of the skin; other materials keep a place for each vertex, ``uv_w2`` of the source."""
+    """A new chart of the skin; the vertices of other materials keep their ``uv_w2`` of the source."""
     skin_f = fields["material_f"] == 0
     skin_f3, others_f3 = fields["triangles_f3"][skin_f], fields["triangles_f3"][~skin_f]
     scale_f = intended_scale(skin_f3, fields["region_names"], fields["regions_rv"])

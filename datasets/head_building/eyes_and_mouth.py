@@ -1,4 +1,4 @@
-"""Fixed maps of the eyeballs and of teeth and tongue, and where their vertices lie on them."""
+"""Fixed albedo maps of the eyeballs and of teeth and tongue, and the UV of their vertices on these maps."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,14 +8,14 @@ Bytes = npt.NDArray[np.uint8]
 
 _SIZE = 256
 _IRIS, _PUPIL = 0.43, 0.17  # of the eyeball's radius: 5.9 mm and 2.3 mm on a ball of 13.8 mm
-_REACH = 0.48  # of the map's side: where the eyeball's equator lies
+_REACH = 0.48  # radius of the eyeball's equator on the map, over the map's side
 _BLOCKS = {"teeth": (0.02, 0.31), "gums": (0.35, 0.64), "tongue": (0.68, 0.98)}  # columns of the map of the mouth
 
 
 def eye_uv(vertices_n3: Array) -> Array:
-    """Places (n 2) on the map of eyes: the eyeball seen from the front, its back half pressed onto the rim.
+    """UV (n 2) on the map of eyes: the eyeball seen from the front, its back half projected onto the rim.
 
-    Seen so, straight edges of the mesh stay straight: a coarse eyeball still has a round iris.
+    In this projection straight edges of the mesh stay straight, so that a coarse eyeball still has a round iris.
     """
     centred = vertices_n3 - (vertices_n3.max(0) + vertices_n3.min(0)) / 2
     radius = (vertices_n3[:, :2].max(0) - vertices_n3[:, :2].min(0)).mean() / 2
@@ -26,7 +26,7 @@ def eye_uv(vertices_n3: Array) -> Array:
 
 
 def teeth_uv(vertices_n3: Array, upper: bool) -> Array:
-    """Places (n 2) on the map of the mouth: u is the block of teeth, or of gums at the root; v runs along the arch."""
+    """UV (n 2) on the map of the mouth: u runs from the teeth block to the gums block at the root, v along the arch."""
     low, high = vertices_n3[:, 1].min(), vertices_n3[:, 1].max()
     root = (vertices_n3[:, 1] - low) / (high - low)
     root = root if upper else 1 - root
@@ -36,7 +36,7 @@ def teeth_uv(vertices_n3: Array, upper: bool) -> Array:
 
 
 def tongue_uv(vertices_n3: Array) -> Array:
-    """Places (n 2) on the map of the mouth, in the block of the tongue, seen from above."""
+    """UV (n 2) on the map of the mouth, in the block of the tongue, seen from above."""
     low, span = vertices_n3.min(0), np.ptp(vertices_n3, axis=0)
     u, v = (vertices_n3[:, 0] - low[0]) / span[0], (vertices_n3[:, 2] - low[2]) / span[2]
     first, last = _BLOCKS["tongue"]
@@ -44,7 +44,7 @@ def tongue_uv(vertices_n3: Array) -> Array:
 
 
 def eyes_albedo() -> Bytes:
-    """Map of an eye (sRGB): sclera reddening outwards, brown iris with fibres and a dark rim, pupil."""
+    """Map of an eye (sRGB): sclera that reddens outwards, brown iris with fibres and a dark rim, pupil."""
     y, x = (np.mgrid[0:_SIZE, 0:_SIZE] + 0.5) / _SIZE * 2 - 1
     radius, angle = np.hypot(x, y) / (2 * _REACH), np.arctan2(y, x)
     generator = np.random.default_rng(0)
@@ -63,7 +63,7 @@ def eyes_albedo() -> Bytes:
 
 
 def mouth_albedo() -> Bytes:
-    """Map of the mouth (sRGB): a block of teeth with gaps, one of gums, one of tongue."""
+    """Map of the mouth (sRGB): blocks of columns for teeth with gaps, gums and tongue."""
     v, u = (np.mgrid[0:_SIZE, 0:_SIZE] + 0.5) / _SIZE
     teeth, gums, tongue = np.array([226, 216, 198.0]), np.array([176, 92, 92.0]), np.array([168, 86, 86.0])
     gap = 0.75 + 0.25 * _step(0.0, 0.12, np.abs((v * 16) % 1 - 0.5) * -1 + 0.5)

@@ -1,7 +1,7 @@
-"""The detector's 478 points embedded on a head: found on renders of many people, expressions and views.
+"""Embed the detector's 478 points on a head, from renders of many people, expressions and views.
 
-A point belongs where the surface projects nearest to what the detector reports, over all renders: first the best
-vertex, then the best place on the triangles around it.
+A point is embedded at the surface position whose projections lie closest to the detected points over all renders: first
+the best vertices are searched, then the best position on the triangles around them.
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ from mosar.datasets.landmarks import Detector
 from mosar.errors import DataError
 from mosar.models.camera import Camera, project
 from mosar.models.camera import views as camera_views
+from mosar.models.colour import to_linear, to_srgb
 from mosar.models.head import Head, landmarks, sample_identity, shape, vertex_normals
 from mosar.models.head.head import LANDMARKS
 from mosar.models.rasterizer import Covered, covered, gather, rasterize, scatter
@@ -26,13 +27,14 @@ from mosar.models.rasterizer import Covered, covered, gather, rasterize, scatter
 Array = npt.NDArray[np.float64]
 
 SIZE = 384
-_DISTANCE, _FILLED = 900.0, 0.9  # mm; share of the picture that the head fills
+_DISTANCE, _FILLED = 900.0, 0.9  # camera distance in mm; share of the picture's height that the head fills
 _IRIS = np.arange(468, 478)
-# The outline of the face slides over it with the view: it is what a frontal view shows there that is embedded.
+# The outline of the face slides over the surface with the view: only frontal views decide where it is embedded.
 _OUTLINE = np.isin(np.arange(LANDMARKS), skin_mask.OVAL)
 _FRONTAL = np.deg2rad(20)
-_TURNS, _TURN_LIMIT = torch.tensor([0.3, 0.15]), 0.7  # radians of yaw and pitch: beyond, the detector guesses
-_FACING = 0.2  # cosine between normal and view from which on a point counts as seen
+# Standard deviation and limit of yaw and pitch, radians: beyond the limit the detector guesses.
+_TURNS, _TURN_LIMIT = torch.tensor([0.3, 0.15]), 0.7
+_FACING = 0.2  # smallest cosine between normal and view direction at which a point counts as seen
 _CLIP_MM = 4.0
 
 
@@ -45,9 +47,9 @@ class LandmarkViews:
         camera: B cameras of SIZE x SIZE pictures.
         points_bl2: detected points, px.
         yaw_b: radians, 0 is frontal.
-        person_b: number of the person, who has one expression in all of them.
+        person_b: number of the person; a person has the same expression in all renders.
         images_bhw3: the renders, sRGB.
-        missed: renders in which no face was found.
+        missed: number of renders in which no face was found.
     """
 
     vertices_bv3: Tensor
@@ -61,14 +63,14 @@ class LandmarkViews:
 
 @dataclasses.dataclass(frozen=True)
 class Embedding:
-    """Triangle (478), barycentrics (478 3), and spread (478, mm): the median distance to what the detector sees."""
+    """Triangle (478), barycentrics (478 3), and spread (478, mm): the median distance to the detected points."""
 
     triangle_l: npt.NDArray[np.int64]
     barycentric_l3: npt.NDArray[np.float32]
     spread_l: npt.NDArray[np.float32]
 
     def fields(self, limit_mm: float = 3.0) -> dict[str, Any]:
-        """As fields of a head: points that spread further than ``limit_mm`` are left out; weight falls with spread."""
+        """As fields of a head; points with a spread above ``limit_mm`` are left out, and the weight falls with it."""
         kept = self.spread_l <= limit_mm
         return {
             "landmark_triangle_l": np.where(kept, self.triangle_l, -1),
@@ -81,7 +83,7 @@ def detect_views(head: Head, people: int, seed: int, views_each: int = 1) -> Lan
     """Render random people with expressions from random views, and run the detector on each picture.
 
     Raises:
-        DataError: no face was found at all.
+        DataError: no face was found in any render.
     """
     generator = torch.Generator().manual_seed(seed)
     kept: list[tuple[Tensor, Camera, Array, float, int, npt.NDArray[np.uint8]]] = []
@@ -118,7 +120,7 @@ def detect_views(head: Head, people: int, seed: int, views_each: int = 1) -> Lan
 
 
 def embed(head: Head, views: LandmarkViews) -> Embedding:
-    """The place of each of the detector's points on the surface, and how far it spreads around it."""
+    """The position of each of the detector's points on the surface, and its spread."""
     projected_bv2, scale_bv = _projected(views, views.vertices_bv3)
     facing_bv = _facing(head, views)
     candidates = {m: np.unique(head.triangles_f3[head.material_f == m]) for m in (0, 1)}
@@ -126,7 +128,7 @@ def embed(head: Head, views: LandmarkViews) -> Embedding:
     triangle_l, barycentric_l3 = np.zeros(LANDMARKS, np.int64), np.zeros((LANDMARKS, 3), np.float32)
     spread_l = np.zeros(LANDMARKS, np.float32)
     for point in range(LANDMARKS):
-        # Eyeballs move under the lids, so that only the iris has its place on them.
+        # Eyeballs move under the lids, so only the iris points are embedded on them.
         of_v = candidates[1 if point in _IRIS and len(candidates[1]) else 0]
         used = np.abs(views.yaw_b) < (_FRONTAL if _OUTLINE[point] else np.inf)
         seen_b2 = views.points_bl2[used, point]
@@ -150,9 +152,9 @@ def embed(head: Head, views: LandmarkViews) -> Embedding:
 
 
 def residuals(head: Head, views: LandmarkViews) -> Array:
-    """From every embedded point's projection to the detected one (B 478 2), mm in the image plane at the point's depth.
+    """Detected point minus projected embedded point (B 478 2), in mm in the image plane at the point's depth.
 
-    NaN where a point is not embedded, turned away from the camera, or on the outline of a face that is not frontal.
+    NaN where a point is not embedded, faces away from the camera, or is on the outline of a face that is not frontal.
     """
     projected_bl2, scale_bl = _projected(views, landmarks(head, views.vertices_bv3))
     residual_bl2 = (views.points_bl2 - projected_bl2) * scale_bl[..., None]
@@ -164,7 +166,7 @@ def residuals(head: Head, views: LandmarkViews) -> Array:
 
 
 def view(head: Head, yaw: float, pitch: float) -> Camera:
-    """A camera looking at the face: ``yaw`` > 0 shows more of the left side, ``pitch`` > 0 looks down on it."""
+    """A camera that looks at the face; ``yaw`` > 0 shows more of the left side, ``pitch`` > 0 looks from above."""
     cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
     turn = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]]) @ np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
     rotation = torch.tensor(np.diag([1.0, -1.0, -1.0]) @ turn, dtype=torch.float32)
@@ -186,7 +188,7 @@ def render_grey_view(
     """A plain sRGB picture (SIZE SIZE 3) under one soft lamp from the front; a generator varies lamp and hair.
 
     Args:
-        skin_hw3: sRGB map to wear instead of painted skin, hair, brows and lips.
+        skin_hw3: sRGB map of the skin that replaces the painted skin, hair, brows and lips.
     """
     triangles_f3 = torch.from_numpy(np.array(head.triangles_f3))
     pixels = covered(rasterize(vertices_1v3, triangles_f3, camera, (SIZE, SIZE)), len(triangles_f3))
@@ -206,11 +208,11 @@ def render_grey_view(
         _wear(head, pixels, material, map_hw3, albedo_n3)
     shaded_n3 = albedo_n3 * (0.25 + 0.27 * cosine_n + 0.63 * cosine_n.clamp(min=0))[:, None].clamp(min=0.1)
     image = scatter(pixels, shaded_n3, (1, SIZE, SIZE), background=0.2)[0].permute(1, 2, 0)
-    return (image.clamp(0, 1) ** (1 / 2.2) * 255).round().to(torch.uint8).numpy()
+    return (to_srgb(image.clamp(0, 1)) * 255).round().to(torch.uint8).numpy()
 
 
 def _painted(head: Head, pixels: Covered, hair: Tensor) -> Tensor:
-    """Linear albedo (N 3) that lets a bare head pass for a face: hair on scalp and brows, lips."""
+    """Linear albedo (N 3) by which the detector recognises a bare head as a face: hair on scalp and brows, lips."""
     names = set(head.region_names)
     triangles_f3 = torch.from_numpy(np.array(head.triangles_f3))
     template_n3 = gather(pixels, triangles_f3, torch.from_numpy(np.array(head.template_v3))[None]).double().numpy()
@@ -232,13 +234,13 @@ def _painted(head: Head, pixels: Covered, hair: Tensor) -> Tensor:
 
 @functools.lru_cache(maxsize=2)
 def _occlusion(head: Head) -> Tensor:
-    """Ambient light (1 V 1) that reaches the template: dark between lips, in nostrils, under lids."""
+    """Ambient light (1 V 1) on the template: dark between the lips, in the nostrils and under the lids."""
     open_v = openness(head.template_v3.astype(np.float64), head.triangles_f3, rays=32)
     return torch.from_numpy(open_v).float().sqrt()[None, :, None]
 
 
 def _wear(head: Head, pixels: Covered, material: int, map_hw3: npt.NDArray[np.uint8], albedo_n3: Tensor) -> None:
-    """Put an sRGB map, nearest texel, on the pixels of a material."""
+    """Write the linear albedo of an sRGB map (nearest texel) to the pixels of a material, in place."""
     triangle_n, weights_n3 = pixels.triangle_n.numpy(), pixels.barycentric_n3.numpy()
     chosen = head.material_f[triangle_n] == material
     places = head.uv_w2[head.uv_triangles_f3[triangle_n[chosen]]]
@@ -246,25 +248,25 @@ def _wear(head: Head, pixels: Covered, material: int, map_hw3: npt.NDArray[np.ui
     height, width = map_hw3.shape[:2]
     rows = np.clip(((1 - places[:, 1]) * height).astype(int), 0, height - 1)
     columns = np.clip((places[:, 0] * width).astype(int), 0, width - 1)
-    albedo_n3[torch.from_numpy(chosen)] = torch.from_numpy((map_hw3[rows, columns] / 255.0) ** 2.2).float()
+    albedo_n3[torch.from_numpy(chosen)] = to_linear(torch.from_numpy(map_hw3[rows, columns] / 255.0)).float()
 
 
 def _person(head: Head, index: int, generator: torch.Generator) -> Tensor:
-    """Vertices (1 V 3) of a random person: neutral every third time, else with up to three expressions."""
+    """Vertices (1 V 3) of a random person: neutral for every third index, else with up to three expressions."""
     identity = sample_identity(head, generator)
     expression_e = torch.zeros(len(head.expression_names))
     if index % 3 and head.expression_names:
         chosen = torch.randint(len(expression_e), (1 + index % 3,), generator=generator)
         expression_e[chosen] = torch.rand(len(chosen), generator=generator) * 0.8
         if {"jawOpen", "mouthClose"} <= set(head.expression_names):
-            # Lips meet over an open jaw: without one, they cross.
+            # mouthClose needs an open jaw: otherwise the lips cross
             close, jaw = (head.expression_names.index(name) for name in ("mouthClose", "jawOpen"))
             expression_e[jaw] = torch.maximum(expression_e[jaw], expression_e[close])
     return shape(head, identity.archetype_a[None], identity.mode_m[None], expression_e[None])
 
 
 def _projected(views: LandmarkViews, points_bn3: Tensor) -> tuple[Array, Array]:
-    """Pixels (B N 2), and the mm that a pixel is at the point's depth (B N)."""
+    """Projections in pixels (B N 2), and the mm per pixel at the point's depth (B N)."""
     camera = views.camera
     depth_bn = (points_bn3 @ camera.rotation_b33.transpose(1, 2) + camera.translation_b3[:, None])[..., 2]
     scale_bn = depth_bn / camera.intrinsics_b33[:, :1, 0]
@@ -279,7 +281,7 @@ def _facing(head: Head, views: LandmarkViews) -> Array:
 
 
 def _cost(seen_b2: Array, places_bn2: Array, scale_bn: Array, weight_bn: Array) -> Array:
-    """Mean clipped distance (n) over the views in which a place is seen, and those must not be few."""
+    """Mean clipped distance (n) over the views that see a position; infinite if too few do."""
     distance_bn = np.minimum(np.linalg.norm(places_bn2 - seen_b2[:, None], axis=-1) * scale_bn, _CLIP_MM)
     total_n = weight_bn.sum(0)
     mean_n = (distance_bn * weight_bn).sum(0) / np.maximum(total_n, 1e-9)
@@ -291,7 +293,7 @@ def _grid(steps: int) -> Array:
 
 
 def _near(place_3: Array) -> Array:
-    """Barycentrics (n 3) at a sixth of the grid's spacing around a place, the place itself first."""
+    """Barycentrics (n 3) around a position at a sixth of the grid's spacing, the position itself first."""
     steps = np.array([(i, j) for i in range(-4, 5) for j in range(-4, 5)]) / 36
     near_n2 = np.concatenate([place_3[None, :2], place_3[:2] + steps])
     near_n3 = np.concatenate([near_n2, 1 - near_n2.sum(1, keepdims=True)], 1)

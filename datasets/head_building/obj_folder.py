@@ -1,14 +1,14 @@
-"""A head of any topology from a folder of OBJ files.
+"""Read a head of any topology from a folder of OBJ files.
 
     neutral.obj           required; triangles or polygons with UV, head frame (+x the subject's left, +y up, +z out of
-                          the face); groups or materials named ``eyes`` and ``mouth`` (teeth, tongue) are those,
-                          everything else is skin
-    archetypes/NAME.obj   whole people that are mixed by convex weights; without any, the neutral is the only one
-    modes/NAME.obj        the neutral with one thing changed; the change is a mode
-    expressions/NAME.obj  the neutral with one expression at full strength, by its ARKit name
-    eyes.png, mouth.png   sRGB maps of those materials; plain colours without
+                          the face); groups or materials named ``eyes`` and ``mouth`` (teeth, tongue) become those
+                          materials, everything else is skin
+    archetypes/NAME.obj   whole people, mixed by convex weights; without any, the neutral is the only one
+    modes/NAME.obj        the neutral with one change; the change is a mode
+    expressions/NAME.obj  the neutral with one expression at full strength; NAME is its ARKit name
+    eyes.png, mouth.png   sRGB maps of those materials; plain colours without these files
 
-Every file has the neutral's vertices in the neutral's order.
+Every OBJ file has the neutral's vertices in the neutral's order.
 """
 
 import dataclasses
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mosar.datasets.obj import read_obj
 from mosar.errors import DataError
 from mosar.models.head import expressions
 
@@ -40,21 +41,21 @@ class ObjMesh:
 
 
 def read_obj_folder(folder: Path, unit_mm: float = 1.0, mode_std: float = 0.3) -> tuple[dict[str, Any], list[str]]:
-    """Fields of a head, all but landmarks, regions and parts, and sentences on what the folder lacks.
+    """Fields of a head, all but landmarks, regions and parts; and notes on what the folder lacks.
 
     Args:
         unit_mm: millimetres of one unit of the files.
-        mode_std: deviation of every mode's weight; the file is weight one.
+        mode_std: standard deviation of every mode's weight; the file has weight one.
 
     Raises:
-        DataError: names the file and its fault.
+        DataError: a file is missing or faulty; the message names the file and its fault.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: not a folder; expected one with neutral.obj")
     path = folder / "neutral.obj"
     if not path.is_file():
         raise DataError(f"{folder}: neutral.obj is missing; expected OBJ files as jobs/make_head.py --help lists them")
-    neutral = read_obj(path)
+    neutral = read_mesh(path)
     _check_chart(path, neutral)
     _check_manifold(path, neutral)
     changes = {kind: _offsets(folder / kind, neutral) for kind in ("archetypes", "modes", "expressions")}
@@ -63,7 +64,7 @@ def read_obj_folder(folder: Path, unit_mm: float = 1.0, mode_std: float = 0.3) -
     if missing and changes["expressions"]:
         notes.append(f"{len(missing)} of {len(expressions.NAMES)} expressions: {', '.join(missing)}")
     notes += [f"no triangles of material {m}" for i, m in enumerate(_MATERIALS) if not (neutral.material_f == i).any()]
-    # A skin-only mixture of one: the neutral itself.
+    # without archetypes the neutral is the only one, with weight one
     archetypes = changes["archetypes"] or {"neutral": np.zeros_like(neutral.vertices_v3)}
     fields: dict[str, Any] = {
         "name": folder.resolve().name,
@@ -86,77 +87,29 @@ def read_obj_folder(folder: Path, unit_mm: float = 1.0, mode_std: float = 0.3) -
     return fields, [*notes, "no lashes: folders hold none"]
 
 
-def read_obj(path: Path) -> ObjMesh:
-    """One OBJ file; polygons are split into fans.
+def read_mesh(path: Path) -> ObjMesh:
+    """Read one OBJ file; polygons are split into fans of triangles.
 
     Raises:
-        DataError: names the file and its fault: unreadable, no faces, no UV, indices out of range, not finite.
+        DataError: the file is unreadable, has no faces, an index out of range or a non-finite vertex.
     """
-    try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
-    vertices: list[list[float]] = []
-    places: list[list[float]] = []
-    corners: list[list[tuple[int, int]]] = []
-    materials: list[int] = []
-    material = 0
-    for number, line in enumerate(lines, 1):
-        words = line.split()
-        if not words:
-            continue
-        try:
-            if words[0] == "v":
-                vertices.append([float(w) for w in words[1:4]])
-            elif words[0] == "vt":
-                places.append([float(w) for w in words[1:3]])
-            elif words[0] in ("g", "o", "usemtl"):
-                named = words[1].lower() if len(words) > 1 else ""
-                material = next((i for i, m in enumerate(_MATERIALS) if m == named), 0)
-            elif words[0] == "f":
-                polygon = [_corner(w, len(vertices), len(places)) for w in words[1:]]
-                for i in range(1, len(polygon) - 1):
-                    corners.append([polygon[0], polygon[i], polygon[i + 1]])
-                    materials.append(material)
-        except ValueError as error:
-            raise DataError(f"{path}, line {number}: {error} in {line.strip()[:60]!r}") from error
-    if not corners:
-        raise DataError(f"{path}: no faces")
-    if any(len(v) != 3 for v in vertices):
-        raise DataError(f"{path}: a vertex has no three coordinates")
+    found = read_obj(path)
+    if not found.polygons:
+        raise DataError(f"{path.name}: no faces")
+    corners, materials = [], []
+    for polygon, group in zip(found.polygons, found.groups, strict=True):
+        material = _MATERIALS.index(group.lower()) if group.lower() in _MATERIALS else 0
+        for i in range(1, len(polygon) - 1):
+            corners.append((polygon[0], polygon[i], polygon[i + 1]))
+            materials.append(material)
     index_f32 = np.array(corners)
-    mesh = ObjMesh(
-        np.array(vertices),
-        np.array(places).reshape(-1, 2),
-        index_f32[..., 0],
-        index_f32[..., 1],
-        np.array(materials),
-    )
-    if not np.isfinite(mesh.vertices_v3).all():
-        bad = int(np.nonzero(~np.isfinite(mesh.vertices_v3).all(1))[0][0])
-        raise DataError(f"{path}: vertex {bad + 1} is not finite: {mesh.vertices_v3[bad].tolist()}")
-    return mesh
-
-
-def _corner(word: str, vertices: int, places: int) -> tuple[int, int]:
-    parts = word.split("/")
-    result = []
-    for text, count, what in ((parts[0], vertices, "vertex"), (parts[1] if len(parts) > 1 else "", places, "UV")):
-        if not text:
-            result.append(-1)
-            continue
-        index = int(text)
-        index = index - 1 if index > 0 else count + index
-        if not 0 <= index < count:
-            raise ValueError(f"{what} {text} does not exist")
-        result.append(index)
-    return result[0], result[1]
+    return ObjMesh(found.vertices_v3, found.uv_w2, index_f32[..., 0], index_f32[..., 1], np.array(materials))
 
 
 def _offsets(folder: Path, neutral: ObjMesh) -> dict[str, Array]:
     found = {}
     for path in sorted(folder.glob("*.obj")) if folder.is_dir() else []:
-        mesh = read_obj(path)
+        mesh = read_mesh(path)
         if len(mesh.vertices_v3) != len(neutral.vertices_v3):
             raise DataError(
                 f"{path}: {len(mesh.vertices_v3)} vertices, expected the neutral's {len(neutral.vertices_v3)}"

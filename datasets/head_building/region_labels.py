@@ -1,4 +1,4 @@
-"""Labels of a head's surface, from its embedded landmarks, its shape, and what its source says about lips and ears."""
+"""Label the regions of a head's surface from its embedded landmarks, its shape, and masks that its source provides."""
 
 from collections.abc import Mapping
 
@@ -39,11 +39,11 @@ def label(
 ) -> Mask:
     """Masks (R V) in the order of ``NAMES``.
 
-    ``skin`` is what is seen of the first material, ``interior`` what is not (inside mouth, nose and lids); ``face``
-    reaches from hairline to chin and from ear to ear; nose, mouth, forehead and cheek lie in it.
+    ``skin`` is the visible part of the first material, ``interior`` its hidden part (inside mouth, nose and lids);
+    ``face`` reaches from hairline to chin and from ear to ear, and contains nose, mouth, forehead and cheek.
 
     Args:
-        points_l3: the best places of all landmarks on these vertices (478 3).
+        points_l3: best positions of all landmarks on these vertices (478 3).
         known: masks (V) that the source already has: any of lips, ears, interior, eyes.
     """
     skin = np.zeros(len(vertices_v3), bool)
@@ -94,7 +94,7 @@ def label(
 
 
 def openness(vertices_v3: Array, triangles_f3: npt.NDArray[np.int64], rays: int = 48) -> Array:
-    """Share (V) of the cosine-weighted hemisphere over a vertex from which the outside is seen."""
+    """Share (V) of the cosine-weighted hemisphere over a vertex in which the outside is visible."""
     import trimesh
 
     mesh = trimesh.Trimesh(vertices_v3, triangles_f3, process=False)
@@ -117,7 +117,7 @@ def _normals(vertices_v3: Array, triangles_f3: npt.NDArray[np.int64]) -> Array:
 
 
 def inside(points_n3: Array, outline_k3: Array) -> Mask:
-    """Which points lie inside a closed outline in the frontal plane."""
+    """Mask (n) of the points inside a closed outline in the frontal plane."""
     start, end = outline_k3, np.roll(outline_k3, -1, 0)
     crosses = (start[:, 1] > points_n3[:, None, 1]) != (end[:, 1] > points_n3[:, None, 1])
     rise = np.where(end[:, 1] == start[:, 1], 1e-12, end[:, 1] - start[:, 1])

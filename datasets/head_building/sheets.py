@@ -1,4 +1,4 @@
-"""Pictures by which a person judges a head: people, expressions, chart with checkerboard, landmarks on renders."""
+"""Contact sheets to judge a head by eye: people, expressions, chart, checkerboard, landmarks on renders."""
 
 import io
 
@@ -18,7 +18,7 @@ _CHECKS = 32
 
 
 def head_sheets(head: Head, views: landmark_embedding.LandmarkViews) -> dict[str, bytes]:
-    """PNG files by name."""
+    """The contact sheets as PNG files, by name."""
     return {
         "people": _png(_sheet(people(head, 12), 4)),
         "expressions": _png(_sheet(expressions(head), 8)),
@@ -29,7 +29,7 @@ def head_sheets(head: Head, views: landmark_embedding.LandmarkViews) -> dict[str
 
 
 def people(head: Head, count: int, seed: int = 7) -> list[Picture]:
-    """Sampled neutral people from changing sides."""
+    """Randomly sampled neutral people from alternating sides."""
     generator = torch.Generator().manual_seed(seed)
     pictures = []
     for i in range(count):
@@ -75,14 +75,14 @@ def chart(head: Head) -> Picture:
     for triangle, places in zip(head.triangles_f3, head.uv_triangles_f3, strict=True):
         if triangle[0] in colours:
             corners = [(float(u) * _CHART, float(1 - v) * _CHART) for u, v in head.uv_w2[places]]
-            # What most corners have, in whatever order: mirror images then look alike.
+            # majority colour, independent of the corners' order, so that mirror images look alike
             of_corners = sorted(colours[v] for v in triangle.tolist())
             pen.polygon(corners, fill=max(of_corners, key=of_corners.count), outline=(0, 0, 0))
     return np.asarray(picture)
 
 
 def checkerboard(head: Head) -> list[Picture]:
-    """Squares of the chart on the head, from three sides."""
+    """A checkerboard in the chart, drawn on the head from three sides."""
     y, x = np.mgrid[0:_CHART, 0:_CHART] * _CHECKS // _CHART
     board = np.where(((x + y) % 2)[..., None] > 0, [230, 226, 220], [70, 110, 150]).astype(np.uint8)
     vertices = torch.from_numpy(np.array(head.template_v3))[None]
@@ -93,7 +93,7 @@ def checkerboard(head: Head) -> list[Picture]:
 
 
 def landmark_renders(head: Head, views: landmark_embedding.LandmarkViews, count: int) -> list[Picture]:
-    """Where the detector sees its points (red), and where the embedded ones lie (green)."""
+    """The detected points (red) and the embedded points (green) on renders."""
     points_bl2 = project(views.camera, landmarks(head, views.vertices_bv3)).numpy()
     pictures = []
     for image, seen_l2, points_l2 in zip(views.images_bhw3[:count], views.points_bl2, points_bl2, strict=False):
@@ -108,7 +108,7 @@ def landmark_renders(head: Head, views: landmark_embedding.LandmarkViews, count:
 
 
 def _region_colours(head: Head) -> dict[int, tuple[int, int, int]]:
-    """Colour by vertex of the skin; later names lie over earlier ones."""
+    """Colour of each skin vertex; later regions override earlier ones."""
     colours = {int(v): (255, 255, 255) for v in np.unique(head.triangles_f3[head.material_f == 0])}
     for name, colour in {
         "scalp": (200, 200, 200), "neck": (230, 230, 180), "face": (255, 230, 210), "cheek": (220, 240, 200),

@@ -1,4 +1,4 @@
-"""How much of the chart each part of the head is to get: people look at eyes, nose and mouth, not at the scalp."""
+"""Intended texel density of the parts of the head: eyes, nose and mouth get more of the chart than the scalp."""
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ _ROUNDS = 6
 def intended_scale(
     triangles_f3: npt.NDArray[np.int64], region_names: tuple[str, ...], regions_rv: npt.NDArray[np.bool_]
 ) -> Array:
-    """Intended length in the chart of a unit length on each of the given triangles (F), up to a common factor."""
+    """Intended chart length per unit length on each of the given triangles (F), up to a common factor."""
     masks = dict(zip(region_names, regions_rv, strict=True))
     scale_v = np.full(regions_rv.shape[1], _ELSEWHERE)
     scale_v[masks["ears"]] = _EARS

@@ -1,4 +1,4 @@
-"""How good a head's chart is."""
+"""Quality metrics of a head's chart."""
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +12,12 @@ Array = npt.NDArray[np.float64]
 def chart_metrics(head: Head, size: int = 1024) -> dict[str, float]:
     """Flips, overlap, symmetry, share of the face, evenness and shear of the skin's chart.
 
-    ``uv_stretch_p95_over_p5`` and ``uv_anisotropy_p95`` are of the face without what is not seen (inside of lids,
-    nostrils, mouth), weighted by area; stretch is the area ratio divided by the intended one, anisotropy the ratio of
+    ``uv_stretch_p95_over_p5`` and ``uv_anisotropy_p95`` cover the visible face (without the inside of lids, nostrils
+    and mouth), weighted by area. Stretch is the area ratio divided by the intended one; anisotropy is the ratio of the
     singular values.
 
     Args:
-        size: texels of a side of the map that overlap and share are counted on.
+        size: side, in texels, of the map on which overlap and share are counted.
     """
     skin = head.material_f == 0
     triangles_f3, uv_f32 = head.triangles_f3[skin], head.uv_w2[head.uv_triangles_f3[skin]].astype(np.float64)
@@ -44,7 +44,7 @@ def chart_metrics(head: Head, size: int = 1024) -> dict[str, float]:
 
 
 def _flat(corners_f33: Array) -> tuple[Array, Array]:
-    """Edge matrices (F 2 2) of triangles laid flat, and their areas (F)."""
+    """Edge matrices (F 2 2) of the triangles, each in its own plane, and their areas (F)."""
     first, second = corners_f33[:, 1] - corners_f33[:, 0], corners_f33[:, 2] - corners_f33[:, 0]
     length = np.linalg.norm(first, axis=1)
     along = (first * second).sum(1) / length
@@ -54,7 +54,7 @@ def _flat(corners_f33: Array) -> tuple[Array, Array]:
 
 
 def _asymmetry(head: Head, uv_f32: Array, triangles_f3: npt.NDArray[np.int64]) -> float:
-    """The largest distance between a corner in the chart and the mirror image of its mirrored corner."""
+    """Largest distance between a chart corner and the mirror image of its mirrored corner; 1 without a mirror."""
     key = {tuple(sorted(t)): i for i, t in enumerate(triangles_f3.tolist())}
     worst = 0.0
     for i, triangle in enumerate(triangles_f3.tolist()):
@@ -68,7 +68,7 @@ def _asymmetry(head: Head, uv_f32: Array, triangles_f3: npt.NDArray[np.int64]) -
 
 
 def _coverage(uv_f32: Array, face_f: npt.NDArray[np.bool_], size: int) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """How many triangles hold each texel's centre well inside, and which texels lie on the face."""
+    """Number of triangles that contain each texel's centre in their interior, and mask of the texels on the face."""
     count_hw, face_hw = np.zeros((size, size)), np.zeros((size, size), bool)
     for corners, face in zip(uv_f32 * size - 0.5, face_f, strict=True):
         low = np.maximum(np.ceil(corners.min(0)).astype(int), 0)

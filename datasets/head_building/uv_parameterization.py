@@ -1,8 +1,8 @@
-"""A mirror-symmetric chart of a disc-shaped head: cut down the back, filling the unit square, nothing flipped.
+"""A mirror-symmetric chart of a head that is a disc: cut down the back, filling the unit square, without flips.
 
-Half of the head is flattened into half of the square and mirrored. The half starts from Tutte's embedding (which has no
-flipped triangle) and then descends the symmetric Dirichlet energy |J|^2 + |J^-1|^2 of every triangle, measured against
-the size that the triangle is meant to have; the energy is infinite at a flip. Boundary vertices slide along their edge.
+Half of the head is flattened into half of the square and mirrored. It starts from Tutte's embedding, which has no
+flipped triangle, and then minimises the symmetric Dirichlet energy |J|^2 + |J^-1|^2 of every triangle relative to its
+intended size; the energy is infinite at a flip. Boundary vertices slide along the side of the square they lie on.
 """
 
 import numpy as np
@@ -22,10 +22,10 @@ _YIELDING = 0.5
 
 
 def boundary_loop(triangles_f3: Index) -> Index:
-    """The vertices of the one boundary loop, in the direction of the triangles' edges.
+    """The vertices of the only boundary loop, in the direction of the triangles' edges.
 
     Raises:
-        DataError: the mesh is not manifold along its boundary, or has none or several loops.
+        DataError: the boundary is not manifold, or there is no loop or several.
     """
     edges = np.concatenate([triangles_f3[:, [i, (i + 1) % 3]] for i in range(3)])
     both = {(int(a), int(b)) for a, b in edges}
@@ -48,14 +48,14 @@ def boundary_loop(triangles_f3: Index) -> Index:
 def parameterize(
     vertices_v3: Array, triangles_f3: Index, mirror_v: Index, scale_f: Array, corner: float = 0.3
 ) -> tuple[Array, Index]:
-    """Chart of the skin: ``uv_w2`` in the unit square and ``uv_triangles_f3`` into it.
+    """Chart of the skin: ``uv_w2`` in the unit square, and ``uv_triangles_f3`` that index it.
 
     Args:
-        vertices_v3: template, head frame (V 3); vertices of other materials are not looked at.
+        vertices_v3: template, head frame (V 3); vertices of other materials are ignored.
         triangles_f3: the skin's triangles (F 3), mirror-symmetric.
         mirror_v: index of the mirrored vertex; itself on the midline.
-        scale_f: intended length in the chart of a length on the triangle, up to a common factor.
-        corner: how far down the cut, as a share of its length from the crown, the square's upper corners lie.
+        scale_f: intended chart length per length on the triangle, up to a common factor.
+        corner: position of the square's upper corners on the cut, as a share of its length from the crown.
 
     Raises:
         DataError: the mesh is not a symmetric disc.
@@ -89,7 +89,7 @@ def parameterize(
 def _corners(
     half_v3: Array, half_f3: Index, middle: npt.NDArray[np.bool_], neck: npt.NDArray[np.bool_]
 ) -> tuple[int, int, int, Index]:
-    """Ends of the neck, the crown, and the half's boundary loop that starts at the front of the neck."""
+    """Front and back end of the neck, the crown, and the half's boundary loop from the front of the neck."""
     ends = np.nonzero(middle & neck)[0]
     if len(ends) != 2:
         raise DataError(f"the neck's boundary crosses the midline {len(ends)} times, expected twice")
@@ -106,10 +106,10 @@ def _corners(
 def _spread(
     uv: Array, vertices_v3: Array, triangles_f3: Index, scale_f: Array, loop: Index, free: npt.NDArray[np.bool_]
 ) -> Array:
-    """Tutte's embedding, its weights divided by the stretch around the vertex they lead to, again and again.
+    """Tutte's embedding, repeated with weights that are divided by the stretch around the vertex they lead to.
 
-    Any positive weights leave no triangle flipped, and these even out the areas (Yoshizawa et al., "A fast and simple
-    stretch-minimizing mesh parameterization", 2004). The midline takes part as the inner line that it is.
+    No triangle flips with any positive weights, and these weights even out the areas (Yoshizawa et al., "A fast and
+    simple stretch-minimizing mesh parameterization", 2004). Midline vertices count as inner ones along the midline.
     """
     inverse_f22, area_f = _rest(vertices_v3, triangles_f3, scale_f)
     edges = np.concatenate([triangles_f3[:, [i, j]] for i in range(3) for j in range(3) if i != j])
@@ -121,7 +121,7 @@ def _spread(
     unknown = (inner, inner | (midline & free[:, 1]))
     best, lowest = uv, np.inf
     for _ in range(_ROUNDS):
-        # What leads off the midline does so on both sides of the face.
+        # edges off the midline count twice: the other half has them too
         both = weights + sp.diags(midline.astype(float)) @ weights @ sp.diags((~midline).astype(float))
         laplacian = (sp.diags(np.asarray(both.sum(1)).ravel()) - both).tocsr()
         uv = uv.copy()
@@ -143,7 +143,7 @@ def _spread(
 
 
 def _rest(vertices_v3: Array, triangles_f3: Index, scale_f: Array) -> tuple[Array, Array]:
-    """Inverse edge matrices (F 2 2) of the triangles laid flat at their intended size, and that size's area (F)."""
+    """Inverse edge matrices (F 2 2) of the triangles in their planes at intended size, and their areas (F) there."""
     a, b, c = (vertices_v3[triangles_f3[:, i]] for i in range(3))
     x = np.linalg.norm(b - a, axis=1)
     u = (b - a) / x[:, None]
@@ -156,9 +156,9 @@ def _rest(vertices_v3: Array, triangles_f3: Index, scale_f: Array) -> tuple[Arra
 
 
 def _descend(uv: Array, vertices_v3: Array, triangles_f3: Index, free: npt.NDArray[np.bool_], scale_f: Array) -> Array:
-    """L-BFGS preconditioned with the Laplacian of the intended metric; steps stay short of the first flip."""
+    """Minimise by L-BFGS, preconditioned with the Laplacian of the intended metric; no step flips a triangle."""
     inverse_f22, area_f = _rest(vertices_v3, triangles_f3, scale_f)
-    # What is meant to be small may be bent more than what is meant to be large.
+    # triangles with a small intended size may be distorted more than those with a large one
     area_f = area_f * (scale_f / scale_f.max()) ** _YIELDING
     gradient_f23 = np.concatenate([-inverse_f22.sum(1, keepdims=True), inverse_f22], 1).transpose(0, 2, 1)
     rows = np.repeat(triangles_f3, 3, 1).ravel()
@@ -232,7 +232,7 @@ def _mirrored(
     left: npt.NDArray[np.bool_],
     mirror_v: Index,
 ) -> tuple[Array, Index]:
-    """Both halves as one chart; a vertex of the midline is shared where it lies on u = 0.5, doubled along the cut."""
+    """Join both halves into one chart; midline vertices at u = 0.5 are shared, those along the cut are doubled."""
     shared = middle & (uv[:, 0] == 0.5)
     other = np.where(shared, np.arange(len(uv)), len(uv) + np.cumsum(~shared) - 1)
     uv_w2 = np.concatenate([uv, uv[~shared] * [-1, 1] + [1, 0]])

@@ -1,1 +1,1 @@
-"""Captures of a real light stage: the folder that a studio hands over, and samples made of it."""
+"""Captures of a real light stage: read a studio's folder and make samples from it."""

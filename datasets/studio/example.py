@@ -1,4 +1,4 @@
-"""A studio's folder written from samples whose truth is known, to show one and to test the way back."""
+"""Write a studio's folder from existing light stage samples, as an example and to test the import."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -18,10 +18,10 @@ Format = Literal["png", "tif", "exr"]
 
 
 def write_example(folder: Path, head: Head, samples: Iterable[tuple[str, Mapping[str, bytes]]], kind: Format) -> int:
-    """Write captures, each a sample's members and a name; returns how many.
+    """Write captures, each given by a name and a sample's members, and return their number.
 
-    Maps are 8-bit (normals 16-bit) PNG or TIFF as they are, or EXR of floats in linear light. The splits of the
-    subjects are kept.
+    PNG and TIFF maps keep the sample's 8 bits (normals 16 bits); EXR maps are floats in linear light. The subjects keep
+    their splits.
     """
     splits: dict[str, str] = {}
     licence, count = "", 0

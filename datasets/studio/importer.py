@@ -1,4 +1,4 @@
-"""A capture of a real light stage as samples, one a camera, with everything checked that can be."""
+"""Turn a capture of a real light stage into samples, one per camera, and check it thoroughly."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 _ALBEDO = (0.02, 0.75)
 _OFF_NOTE, _OFF_FAULT = 0.05, 0.20
-"""Distance of detected from projected landmarks, in face heights, that is worth a note, and that is a fault."""
+"""Distance between detected and projected landmarks, in face heights, above which there is a note, or a fault."""
 
 
 @dataclass
 class Report:
-    """What was found in a capture. ``faults``: why it, or a camera of it, was left out; ``notes``: worth a look."""
+    """Findings in a capture. ``faults``: reasons why it or one of its cameras was left out; ``notes``: suspicions."""
 
     subject: str
     capture: str
@@ -43,7 +43,7 @@ class Report:
 
 @dataclass(frozen=True, eq=False)
 class Importer:
-    """What captures become: samples for ``head`` with maps and crops of these sides, in pixels."""
+    """Reads captures as samples for ``head``, with maps and crops of the given sides in pixels."""
 
     folder: Path
     studio: Studio
@@ -54,9 +54,9 @@ class Importer:
     def read(
         self, subject: str, capture: str, detector: "Detector | None" = None
     ) -> tuple[dict[str, dict[str, bytes]], Report]:
-        """The members of each camera's sample, by the camera's name, and the report. What has a fault is left out.
+        """Members of each camera's sample, by camera name, and the report. Cameras with a fault are left out.
 
-        ``detector``: to see whether cameras and photographs belong together.
+        ``detector``: checks whether cameras and photographs belong together.
         """
         report = Report(subject, capture)
         place = self.folder / subject / capture
@@ -72,7 +72,7 @@ class Importer:
         for name, given in cameras.items():
             try:
                 if not layout.NAME.fullmatch(name):
-                    raise DataError("expected a name of 1 to 24 of A-Z a-z 0-9 _ -")
+                    raise DataError("expected a name of 1 to 24 characters of A-Z a-z 0-9 _ -")
                 view = self._view(place, given, motion, mesh, detector, report, name)
                 members = {**shared, **view}
                 schema.validate(members, "lightstage")
@@ -84,7 +84,7 @@ class Importer:
         return found, report
 
     def _shared(self, place: Path, report: Report) -> tuple[dict[str, bytes], Motion, NDArray[np.float64]]:
-        """Members that all cameras share, the motion to the head frame, and the mesh there."""
+        """Members that all cameras share, the motion to the head frame, and the mesh in the head frame."""
         neutral = read_mesh(place.parent / "neutral.obj", self.head, self.studio.unit_mm)
         mesh = read_mesh(place / "mesh.obj", self.head, self.studio.unit_mm)
         motion = Motion.none()
@@ -94,7 +94,7 @@ class Importer:
             mesh = motion(mesh)
         check_frame(neutral, self.head)
         if (apart := float(np.linalg.norm(mesh - neutral, axis=1).max())) > 120:
-            raise DataError(f"mesh.obj has a vertex {apart:.0f} mm from where neutral.obj has it")
+            raise DataError(f"mesh.obj has a vertex {apart:.0f} mm from its place in neutral.obj, expected at most 120")
         facts = self._facts(place)
         sample: dict[str, Any] = {"mesh": mesh, "neutral": neutral, "light": self._light(place, facts, motion)}
         for name in schema.MAPS:
@@ -108,21 +108,21 @@ class Importer:
         mean = to_linear(torch.from_numpy(sample["diffuse"] / 255)).mean((0, 1)).numpy()
         if not (_ALBEDO[0] < mean.min() and mean.max() < _ALBEDO[1] and mean[0] > mean[2]):
             said = self.studio.colour["diffuse"]
-            report.notes.append(f"diffuse: its mean {mean.round(3).tolist()} is not of skin; is it {said!r}, and RGB?")
+            report.notes.append(f"diffuse: mean {mean.round(3).tolist()} is unusual for skin; is it {said!r} and RGB?")
         if sample["ao"].mean() < 64:
-            report.notes.append(f"ao: its mean is {sample['ao'].mean() / 255:.2f}, which is dark; 1 is open")
+            report.notes.append(f"ao: mean {sample['ao'].mean() / 255:.2f} is dark; 1 must mean open")
         sample["capture"] = facts
         return schema.encode(sample), motion, mesh
 
     def _facts(self, place: Path) -> dict[str, Any]:
-        """``capture.json`` of the samples."""
+        """The content of the samples' ``capture.json``."""
         given = layout.read_json(place / "capture.json")
         expression = given.get("expression")
         if not isinstance(expression, dict):
-            raise DataError('capture.json: no mapping "expression"; {} is a neutral one')
+            raise DataError('capture.json: no mapping "expression"; give {} for a neutral expression')
         unknown = sorted(set(expression) - set(self.head.expression_names))
         if unknown:
-            raise DataError(f"capture.json: expression {unknown[0]!r} is none of the head's")
+            raise DataError(f"capture.json: expression {unknown[0]!r} is not one of the head's")
         subject = place.parent.name
         return {
             "renderer": "photograph",
@@ -136,7 +136,7 @@ class Importer:
         }
 
     def _light(self, place: Path, facts: Mapping[str, Any], motion: Motion) -> NDArray[np.float32]:
-        """Coefficients (81 x 3) in the head frame."""
+        """Coefficients (81 x 3) of the light in the head frame."""
         if (path := place / "light.npy").is_file():
             try:
                 light = np.load(path, allow_pickle=False)
@@ -148,7 +148,7 @@ class Importer:
             light = sh.from_environment(torch.from_numpy(read_environment(path)).double()).numpy()
         elif facts["light"] == layout.UNIFORM:
             light = np.zeros((schema.SH, 3))
-            light[0] = np.sqrt(4 * np.pi)  # radiance one from everywhere
+            light[0] = np.sqrt(4 * np.pi)  # radiance one from every direction
         else:
             raise DataError('no light.exr or light.npy; expected one, or "light": "uniform" in capture.json')
         if not motion.degrees:
@@ -168,7 +168,7 @@ class Importer:
     ) -> dict[str, bytes]:
         """Members of one camera's view."""
         if not isinstance(given, dict):
-            raise DataError("expected a mapping")
+            raise DataError(f"expected a mapping, got {type(given).__name__}")
         view = read_view(place, given, self.studio, motion)
         sample, crop, _ = crop_view(view, self.head, mesh, self.image_size, bool(given.get("cropped", False)))
         if detector is not None:
@@ -179,12 +179,12 @@ class Importer:
                 sample[stem] = _own(place / str(given[stem]), stem, shape)
         members = schema.encode(sample)
         if crop.file is not None:
-            members["image.jpg"] = crop.file.read_bytes()  # as it is: coding it anew would lose
+            members["image.jpg"] = crop.file.read_bytes()  # encoding it again would lose quality
         return members
 
 
 def _own(path: Path, stem: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """What the studio knows better than the mesh: a mask or landmarks of the crop."""
+    """Read a mask or landmarks of the crop that the studio provides in place of those from the mesh."""
     try:
         value = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if stem == "mask" else np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -198,7 +198,7 @@ def _own(path: Path, stem: str, shape: tuple[int, ...]) -> NDArray[Any]:
 def _compare(
     image_hw3: NDArray[np.uint8], marks_l3: NDArray[np.float32], detector: "Detector", report: Report, name: str
 ) -> None:
-    """See whether the detector finds the landmarks where the camera puts those of the mesh."""
+    """Check that the detector finds the landmarks where the camera projects those of the mesh."""
     faces = detector.detect(image_hw3)
     if not faces:
         report.notes.append(f"camera {name}: no face was detected, so the camera could not be checked")

@@ -1,6 +1,6 @@
-"""The folder that a studio hands over.
+"""Layout of the folder that a studio provides.
 
-    studio.json                                what holds for all of it: :class:`Studio`
+    studio.json                                settings for the whole folder: :class:`Studio`
     SUBJECT/neutral.obj                        registered to the head, no expression
     SUBJECT/CAPTURE/mesh.obj                   registered to the head, expression included
     SUBJECT/CAPTURE/{diffuse,specular,ao,translucency,normal}.{png,tif,tiff,exr}
@@ -8,7 +8,7 @@
     SUBJECT/CAPTURE/cameras.json               {NAME: {"image": "views/NAME.jpg", "intrinsics": ..., ...}}
     SUBJECT/CAPTURE/light.exr or light.npy     environment map, or its 81 x 3 coefficients; none if "light": "uniform"
 
-docs/data.md says what each holds.
+docs/data.md describes the content of each file.
 """
 
 import hashlib
@@ -37,15 +37,15 @@ class Studio:
     """``studio.json``.
 
     Attributes:
-        version: of the layout.
-        licence: of the captures, as it shall stand in every sample.
-        colour: ``srgb`` or ``linear`` for ``image`` and each map but ``normal``: how the integers of 8- and 16-bit
-            files are encoded. Floats (EXR, float TIFF) are linear.
+        version: version of the layout.
+        licence: licence of the captures; every sample states it.
+        colour: ``srgb`` or ``linear`` for ``image`` and each map but ``normal``: encoding of the integers in 8- and
+            16-bit files. Floats (EXR, float TIFF) are linear.
         normal_y: ``+v`` if green points up the chart (OpenGL, glTF), ``-v`` if down (DirectX).
         unit_mm: millimetres of one unit of the meshes; cameras are in millimetres.
-        frame: ``head`` if meshes and cameras are in the head frame; ``world`` to bring them there rigidly.
-        pixel_centre: of the first pixel in the cameras' coordinates: 0.5, or 0 as OpenCV's calibration has it.
-        splits: subject -> train, validation or test; others by a hash of the name: 8, 1 and 1 in ten.
+        frame: ``head`` if meshes and cameras are in the head frame; ``world`` to move them there rigidly.
+        pixel_centre: coordinate of the first pixel's centre in the cameras: 0.5, or 0 as in OpenCV's calibration.
+        splits: subject to train, validation or test. A hash of the name decides for other subjects: 8, 1, 1 in ten.
     """
 
     version: int
@@ -62,11 +62,11 @@ class Studio:
         if self.version != VERSION:
             raise ConfigError(f"studio.json: version {self.version}, expected {VERSION}")
         if not self.licence:
-            raise ConfigError("studio.json: licence is empty; say under which the captures may be used")
+            raise ConfigError("studio.json: licence is empty; state the licence of the captures")
         if set(self.colour) != wanted:
             raise ConfigError(f"studio.json: colour is stated for {sorted(self.colour)}, expected {sorted(wanted)}")
         if self.unit_mm <= 0:
-            raise ConfigError(f"studio.json: unit_mm {self.unit_mm}, expected more than 0")
+            raise ConfigError(f"studio.json: unit_mm {self.unit_mm}, expected a positive number")
         wrong = {s: split for s, split in self.splits.items() if split not in SPLITS}
         if wrong:
             raise ConfigError(f"studio.json: splits {wrong}, expected one of {', '.join(SPLITS)} for each subject")
@@ -78,10 +78,14 @@ class Studio:
 
 
 def read_studio(folder: Path) -> Studio:
-    """Raises ConfigError where ``studio.json`` is missing or says what cannot be."""
+    """Read ``studio.json``.
+
+    Raises:
+        ConfigError: the file is missing or has an invalid value.
+    """
     path = folder / "studio.json"
     if not path.is_file():
-        raise ConfigError(f"{folder}: studio.json is missing; docs/data.md shows what it says")
+        raise ConfigError(f"{folder}: studio.json is missing; docs/data.md shows an example")
     try:
         values = json.loads(path.read_bytes())
     except ValueError as error:
@@ -90,10 +94,10 @@ def read_studio(folder: Path) -> Studio:
 
 
 def captures(folder: Path) -> list[tuple[str, str]]:
-    """Subjects and captures, sorted: folders of folders.
+    """Names of (subject, capture), sorted: folders and the folders in them.
 
     Raises:
-        ConfigError: there are none, or a name that no sample's key can hold.
+        ConfigError: there is no capture, or a name is not usable in a sample's key.
     """
     found = [
         (subject.name, capture.name)
@@ -104,12 +108,12 @@ def captures(folder: Path) -> list[tuple[str, str]]:
         raise ConfigError(f"{folder}: no captures; expected folders SUBJECT/CAPTURE, as docs/data.md shows")
     for name in {name for pair in found for name in pair}:
         if not NAME.fullmatch(name):
-            raise ConfigError(f"{folder}: folder {name!r}: expected a name of 1 to 24 of A-Z a-z 0-9 _ -")
+            raise ConfigError(f"{folder}: folder {name!r}: expected a name of 1 to 24 characters of A-Z a-z 0-9 _ -")
     return found
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Raises DataError where the file is missing or no mapping."""
+    """Read a JSON mapping; raises DataError if the file is missing or not a mapping."""
     try:
         value = json.loads(path.read_bytes())
     except FileNotFoundError as error:
@@ -122,13 +126,13 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def find(folder: Path, stem: str, endings: tuple[str, ...] = ENDINGS) -> Path:
-    """The one file ``stem`` with one of the endings.
+    """Path of the only file that is named ``stem`` with one of the endings.
 
     Raises:
-        DataError: there is none, or there are several.
+        DataError: there is no such file, or several.
     """
     found = [path for ending in endings if (path := folder / f"{stem}{ending}").is_file()]
     if len(found) != 1:
         there = ", ".join(p.name for p in found) or "none"
-        raise DataError(f"{stem}: expected one file ending in {', '.join(endings)}, there is {there}")
+        raise DataError(f"{stem}: expected one file ending in {', '.join(endings)}, found {there}")
     return found[0]

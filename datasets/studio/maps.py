@@ -1,4 +1,4 @@
-"""Pictures of a studio, of 8, 16 and 32 bits, as the maps of a sample."""
+"""Read a studio's pictures of 8, 16 and 32 bits as the maps of a sample."""
 
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,14 @@ from mosar.models.colour import to_linear, to_srgb
 Values = NDArray[np.float64]
 
 _SHORT = 0.02
-"""How far a normal's length may be from one before it is made one."""
+"""Normals are normalised if their length differs from 1 by more than this."""
 
 
 def read_picture(path: Path) -> NDArray[Any]:
-    """A PNG, TIFF, JPEG or EXR file: H x W, or H x W x 3 RGB; uint8, uint16 or float32. Alpha is left out.
+    """Read a PNG, TIFF, JPEG or EXR file: H x W, or H x W x 3 RGB; uint8, uint16 or float32. Alpha is dropped.
 
     Raises:
-        DataError: unreadable, or of another type.
+        DataError: the file is unreadable or has another pixel type.
     """
     if path.suffix.lower() == ".exr":
         return read_exr(path)
@@ -43,10 +43,11 @@ def read_picture(path: Path) -> NDArray[Any]:
 
 
 def colour(path: Path, space: ColourSpace, size: int | None = None) -> NDArray[np.uint8]:
-    """A colour picture as 8-bit sRGB (H, W, 3); ``size``: a square map, brought to this side in linear light.
+    """Read a colour picture as 8-bit sRGB (H, W, 3); ``size``: resize a square map to this side in linear light.
 
     Raises:
-        DataError: unreadable, grey, not square, or not a reflectance (not finite, or floats outside of [0, 1]).
+        DataError: the file is unreadable, grey, not square although ``size`` is given, not finite, or has floats
+            outside [0, 1].
     """
     linear = _linear(_three(path), path, space)
     if size:
@@ -56,21 +57,22 @@ def colour(path: Path, space: ColourSpace, size: int | None = None) -> NDArray[n
 
 
 def grey(path: Path, space: ColourSpace, size: int) -> NDArray[np.uint8]:
-    """A map of one channel as linear 8 bits (size, size). Raises DataError as :func:`colour` does."""
+    """Read a map of one channel as linear 8 bits (size, size). Raises DataError like :func:`colour`."""
     pixels = read_picture(path)
     if pixels.ndim == 3:
         if (pixels != pixels[..., :1]).any():
-            raise DataError(f"{path.name} has colours, expected one channel")
+            raise DataError(f"{path.name} has colours, expected one channel or three equal ones")
         pixels = pixels[..., 0]
     values = _sized(_linear(pixels, path, space), path, size)
     return (np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def normals(path: Path, up: bool, size: int) -> NDArray[np.float32]:
-    """Tangent-space normals (size, size, 3), y along +v. ``up``: the file's green is +v.
+    """Read tangent-space normals (size, size, 3), y along +v. ``up``: green in the file points along +v.
 
     Raises:
-        DataError: unreadable, or no normals: lengths far from one, or most of them not out of the surface.
+        DataError: the file is unreadable, or does not contain normals: the median length is far from 1, or the median z
+            is small.
     """
     pixels = _three(path)
     if pixels.dtype == np.float32:
@@ -80,7 +82,7 @@ def normals(path: Path, up: bool, size: int) -> NDArray[np.float32]:
         middle = float(np.iinfo(pixels.dtype).max // 2 + 1)
         values = (pixels - middle) / (middle - 1)
     if not np.isfinite(values).all():
-        raise DataError(f"{path.name} holds a number that is not finite")
+        raise DataError(f"{path.name} contains a value that is not finite")
     if not up:
         values = values * [1, -1, 1]
     length = np.linalg.norm(values, axis=-1)
@@ -106,9 +108,9 @@ def _linear(pixels: NDArray[Any], path: Path, space: ColourSpace) -> Values:
     if pixels.dtype == np.float32:
         values = pixels.astype(np.float64)
         if not np.isfinite(values).all():
-            raise DataError(f"{path.name} holds a number that is not finite")
+            raise DataError(f"{path.name} contains a value that is not finite")
         if values.min() < -0.01 or values.max() > 1.01:
-            raise DataError(f"{path.name} holds {values.min():.3g} to {values.max():.3g}, expected 0 to 1")
+            raise DataError(f"{path.name} has values {values.min():.3g} to {values.max():.3g}, expected 0 to 1")
         return values
     values = pixels / np.iinfo(pixels.dtype).max
     return np.asarray(to_linear(torch.from_numpy(values)).numpy()) if space == "srgb" else values

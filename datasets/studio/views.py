@@ -1,4 +1,4 @@
-"""A camera of a real light stage, its photograph and what they show: crop, landmarks, mask."""
+"""Read a camera of a real light stage and its photograph; derive crop, landmarks and mask."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from mosar.models.head.morph import landmarks
 from mosar.models.rasterizer import rasterize
 
 HIDDEN_MM = 7.0
-"""How far behind the nearest surface a landmark may lie and still be visible: it floats over the mesh a little."""
+"""Depth behind the nearest surface up to which a landmark counts as visible: landmarks do not lie exactly on it."""
 
 _ACROSS = 1e-3
 _KEYS = {"image", "intrinsics", "rotation", "translation_mm", "distortion", "mask", "landmarks", "cropped"}
@@ -28,9 +28,9 @@ _KEYS = {"image", "intrinsics", "rotation", "translation_mm", "distortion", "mas
 
 @dataclass(frozen=True, eq=False)
 class StudioView:
-    """A calibrated photograph, in the head frame: H x W x 3 sRGB, K of its pixels (centres at integers + 0.5), pose.
+    """A calibrated photograph in the head frame: H x W x 3 sRGB, intrinsics (pixel centres at integers + 0.5), pose.
 
-    ``file``: where it was read from, if its pixels are the file's.
+    ``file``: the file that it was read from, if the pixels are unchanged.
     """
 
     image_hw3: NDArray[np.uint8]
@@ -41,10 +41,10 @@ class StudioView:
 
 
 def read_view(folder: Path, given: dict[str, Any], studio: Studio, motion: Motion) -> StudioView:
-    """A camera of ``cameras.json``. ``motion``: from the studio's frame (in mm) to the head's.
+    """Read a camera of ``cameras.json``. ``motion``: from the studio's frame (in mm) to the head frame.
 
     Raises:
-        DataError: a key is missing, unknown or impossible, or the photograph is unreadable.
+        DataError: a key is missing or unknown, a value is invalid, or the photograph is unreadable.
     """
     unknown = sorted(set(given) - _KEYS)
     if unknown:
@@ -53,7 +53,7 @@ def read_view(folder: Path, given: dict[str, Any], studio: Studio, motion: Motio
     rotation = _numbers(given, "rotation", (3, 3))
     translation = _numbers(given, "translation_mm", (3,))
     if np.abs(rotation @ rotation.T - np.eye(3)).max() > _ACROSS or np.linalg.det(rotation) < 0:
-        raise DataError("rotation is not a rotation: its rows must be at right angles, of length 1 and right-handed")
+        raise DataError("rotation is not a rotation: its rows must be orthogonal, of length 1 and right-handed")
     if k[0, 0] <= 0 or k[1, 1] <= 0 or np.abs(k[2] - [0, 0, 1]).max() > 1e-9:
         raise DataError("intrinsics: expected positive focal lengths and 0 0 1 in the last row")
     if "image" not in given:
@@ -67,7 +67,7 @@ def read_view(folder: Path, given: dict[str, Any], studio: Studio, motion: Motio
     k = k.copy()
     k[:2, 2] += 0.5 - studio.pixel_centre
     if np.any(given.get("distortion", 0)):
-        centred = k - np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])  # OpenCV's pixel centres are at integers
+        centred = k - np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])  # OpenCV has pixel centres at integers
         image, exact = cv2.undistort(image, centred, np.asarray(given["distortion"], np.float64)), False
     if motion.degrees or motion.shift_3.any():
         rotation = rotation @ motion.rotation_33.T
@@ -78,28 +78,28 @@ def read_view(folder: Path, given: dict[str, Any], studio: Studio, motion: Motio
 def crop_view(
     view: StudioView, head: Head, mesh_v3: NDArray[np.float64], size: int, cropped: bool
 ) -> tuple[dict[str, Any], StudioView, Camera]:
-    """Image, landmarks, mask and camera of the face's crop (stems of a sample); and the crop as a view and camera.
+    """Image, landmarks, mask and camera of the face's crop (stems of a sample), and the crop as a view and a camera.
 
-    ``cropped``: the photograph is the face's crop already, and only brought to ``size``.
+    ``cropped``: the photograph already is the face's crop; it is only resized to ``size``.
 
     Raises:
-        DataError: the camera does not see the face.
+        DataError: the camera does not see the face, or a cropped photograph is not square.
     """
     mesh = torch.from_numpy(mesh_v3.astype(np.float32))[None]
     points = landmarks(head, mesh)
     known = head.landmark_triangle_l >= 0
     wide = _camera(view)
     if float(to_camera(wide, points)[0, known, 2].min()) < 50:
-        raise DataError("the face is behind the camera, or less than 50 mm before it; is the pose world to camera?")
+        raise DataError("the face is behind the camera or closer than 50 mm; is the pose world to camera?")
     flat = project(wide, points)[0].numpy().astype(np.float64)
     height, width = view.image_hw3.shape[:2]
     inside = float(np.all((flat > 0) & (flat < [width, height]), axis=1)[known].mean())
     if inside < 0.5:
-        raise DataError(f"{inside:.0%} of the face lies in the photograph, expected at least half of it")
+        raise DataError(f"{inside:.0%} of the face lies in the photograph, expected at least half")
     marks = np.concatenate([flat, known[:, None]], 1)
     marks[~known] = 0
     if cropped and height != width:
-        raise DataError(f"photograph of {width} x {height} pixels is said to be cropped, expected a square")
+        raise DataError(f"photograph of {width} x {height} pixels is marked as cropped, expected a square")
     affine = crop.resize_affine(height, size) if cropped else crop.face_crop(marks, size)
     same = cropped and height == size
     image = view.image_hw3 if same else crop.warp(view.image_hw3, affine, size)
@@ -131,7 +131,7 @@ def _camera(view: StudioView) -> Camera:
 def _visible(
     head: Head, mesh_1v3: torch.Tensor, camera: Camera, size: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Triangle (-1 where none) and depth (infinite where none) of each pixel."""
+    """Triangle (-1 in the background) and depth (infinite in the background) of each pixel."""
     seen = rasterize(mesh_1v3, torch.tensor(head.triangles_f3), camera, (size, size))
     triangle, depth = seen.pix_to_face[0, ..., 0].numpy(), seen.zbuf[0, ..., 0].numpy()
     return triangle, np.where(triangle >= 0, depth, np.inf).astype(np.float32)
@@ -140,7 +140,7 @@ def _visible(
 def _seen(
     marks_l3: NDArray[np.float32], depth_l: NDArray[np.float32], nearest_hw: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Landmarks with visibility 0.5 where the mesh is nearer to the camera, or the crop ends."""
+    """Set the visibility of landmarks to 0.5 if the mesh is nearer to the camera or they lie outside the crop."""
     size = len(nearest_hw)
     column, row = np.floor(marks_l3[:, :2]).astype(int).T
     inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
@@ -151,7 +151,7 @@ def _seen(
 
 
 def _skin(head: Head) -> NDArray[np.bool_]:
-    """Triangles of the skin that nothing grows on or covers, as far as the head knows."""
+    """Which triangles are bare skin: not in the head's regions scalp, interior or neck."""
     covered = np.zeros(len(head.template_v3), bool)
     for name in ("scalp", "interior", "neck"):
         if name in head.region_names:

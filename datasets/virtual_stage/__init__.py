@@ -1,1 +1,1 @@
-"""The virtual light stage: people whose mesh, maps, light and camera are known, and pictures of them."""
+"""The virtual light stage: synthetic people with known mesh, maps, light and camera, and pictures of them."""

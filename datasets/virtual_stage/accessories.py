@@ -1,4 +1,4 @@
-"""What people wear on and around their skin: hair, clothes, hats, glasses, hands. They occlude; no map holds them."""
+"""Hair, clothes, hats, glasses and hands around the head: they occlude the skin and are not part of the maps."""
 
 from dataclasses import dataclass
 
@@ -21,12 +21,12 @@ from mosar.datasets.virtual_stage.uv_regions import Atlas
 from mosar.models.head import Head
 
 SPECULAR = {HAIR: 0.2, FUZZ: 0.1, FRAME: 0.6, CLOTH: 0.12, HAND: 0.3}
-"""By material; reflectance at normal incidence is 0.08 of it."""
+"""Specular value by material; reflectance at normal incidence is 0.08 times it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """Surfaces of pixels (n) that ``cover`` (0 or 1) the skin: linear albedo, specular, normal."""
+    """Surface at n pixels: linear albedo, specular, normal; ``cover_n1`` is 1 where it covers the skin, else 0."""
 
     cover_n1: Tensor
     diffuse_n3: Tensor
@@ -36,10 +36,10 @@ class Patch:
 
 @dataclass(frozen=True, eq=False)
 class Accessories:
-    """Meshes beside the head (x vertices), and how they and the clothes look.
+    """All meshes but the head, joined, and the appearance of these meshes and of the clothes.
 
-    ``rest_v3``: template positions of the head's vertices, then of these: patterns are fixed to them; ``albedo_v3``
-    likewise (zero for the head's). ``parts``: the meshes one by one.
+    ``rest_v3``: template positions, to which patterns are fixed: first the head's vertices, then those of the meshes.
+    ``albedo_v3``: linear albedo in the same order (zero for the head). ``parts``: the meshes one by one.
     """
 
     subject: Subject
@@ -54,7 +54,7 @@ class Accessories:
     parts: tuple[Prop, ...]
 
     def surface(self, material_n: Tensor, rest_n3: Tensor, albedo_n3: Tensor, normal_n3: Tensor) -> Patch:
-        """How the pixels that show something else than skin look; all gathered from the vertices."""
+        """Surface of the pixels that show something other than skin, from attributes gathered from the vertices."""
         rest = rest_n3.double().numpy()
         cloth = (material_n == SKIN).numpy() & (self.collar.below(rest) > 0)
         diffuse, normal = albedo_n3.clone(), normal_n3.clone()
@@ -70,7 +70,7 @@ class Accessories:
 
 
 def add_accessories(head: Head, a: Atlas, subject: Subject, body: Body, rng: np.random.Generator) -> Accessories:
-    """All that a person wears; ``rng`` is the capture's: it decides on a hand."""
+    """All accessories of a person. ``rng``: the capture's generator; it decides whether a hand is shown."""
     hull = Hull.of(head, body, skull(a, head, body))
     worn = collar(head, subject)
     parts = [

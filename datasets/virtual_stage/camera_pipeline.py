@@ -1,4 +1,4 @@
-"""A capture as somebody's photograph: another camera, its processing and file format, and the truth left out."""
+"""Turn a capture into an everyday photograph: another camera's processing and file format, without ground truth."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,12 +12,12 @@ from mosar.models.head.expressions import NAMES
 
 
 def snapshot(stage_sample: Mapping[str, Any], linear_hw3: NDArray[np.float32], seed: int) -> dict[str, Any]:
-    """An in-the-wild sample (see :mod:`mosar.datasets.schema`) of a capture and its linear picture."""
+    """The in-the-wild sample (see :mod:`mosar.datasets.schema`) made from a capture and its linear picture."""
     rng = np.random.default_rng([seed, 1])
     size = linear_hw3.shape[0]
     marks = np.array(stage_sample["landmarks"])
     known = marks[:, 2] > 0
-    marks[known, :2] += rng.normal(0, 0.003 * size, (int(known.sum()), 2))  # what a detector errs by
+    marks[known, :2] += rng.normal(0, 0.003 * size, (int(known.sum()), 2))  # as inaccurate as a detector
     capture = stage_sample["capture"]
     weights = np.array([capture["expression"].get(name, 0.0) for name in NAMES])
     return {
@@ -31,7 +31,7 @@ def snapshot(stage_sample: Mapping[str, Any], linear_hw3: NDArray[np.float32], s
 
 
 def develop(linear_hw3: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """What a camera makes of radiance: lens blur, white balance, noise, tone curve, sharpening, 8 bits, JPEG."""
+    """Simulate a camera on linear radiance: lens blur, white balance, noise, tone curve, sharpening, 8 bits, JPEG."""
     size = linear_hw3.shape[0]
     image = cv2.GaussianBlur(linear_hw3, (0, 0), size / 256 * rng.uniform(0.2, 1.1))
     balance = np.exp(rng.normal(0, 0.05, 3) + rng.normal(0, 0.07) * np.array([1, 0, -1]))
@@ -57,7 +57,7 @@ def develop(linear_hw3: NDArray[np.float32], rng: np.random.Generator) -> NDArra
 
 
 def _assumed(marks_l3: NDArray[np.float32], size: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Intrinsics of the crop, assumed as for a photograph around it in which the face is larger or smaller."""
+    """Intrinsics of the crop, as assumed for a photograph around it whose side is 1 to 3 times the crop's."""
     side = size * rng.uniform(1.0, 3.0)
     corner = -(side - size) * rng.uniform(0.2, 0.8, 2)
     moved = crop.transform_points(marks_l3, np.array([[1, 0, -corner[0]], [0, 1, -corner[1]], [0, 0, 1]]))

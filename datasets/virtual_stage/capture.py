@@ -1,4 +1,4 @@
-"""A capture: a subject in an expression, with all maps, seen once by a camera under a light, as a sample in memory."""
+"""A capture: one picture of a subject with an expression under a light, with all maps, as a sample in memory."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -27,12 +27,12 @@ from mosar.models.head.morph import landmarks, shape, vertex_normals
 from mosar.models.uv import chart, interpolate, surface, to_world
 
 _HIDDEN_MM = 7.0
-"""How far behind the nearest surface a landmark may lie and still be visible: it floats over the mesh a little."""
+"""Depth behind the nearest surface up to which a landmark counts as visible: landmarks do not lie exactly on it."""
 
 
 @dataclass(frozen=True, eq=False)
 class VirtualStage:
-    """The light stage's settings: head, side of the maps and of the picture in pixels, lights it may use, renderer."""
+    """Settings of the light stage: head, side of maps and picture in pixels, names of its lights, renderer."""
 
     head: Head
     map_size: int
@@ -47,7 +47,7 @@ def capture(
 ) -> tuple[dict[str, Any], NDArray[np.float32]]:
     """The sample (see :mod:`mosar.datasets.schema`) of a person, and its picture in linear RGB (H, W, 3).
 
-    The seed decides expression, camera, light and background. ``painted``: the person's skin, shared by all captures.
+    ``seed`` decides expression, camera, light and background. ``painted``: the person's skin, shared by all captures.
     """
     rng = np.random.default_rng([subject.seed, seed])
     head, a = stage.head, atlas(stage.head, stage.map_size)
@@ -98,7 +98,7 @@ def capture(
 
 
 def _fineness(stage: VirtualStage) -> float:
-    """Pictures of 384 pixels and more show every hair."""
+    """Share of the hairs that are drawn: all in pictures of 384 pixels and more, at least 30 % in smaller ones."""
     return float(np.clip(stage.image_size / 384, 0.3, 1))
 
 
@@ -113,7 +113,7 @@ def _rounded(values: torch.Tensor, bits: int) -> torch.Tensor:
 
 
 def _meshes(head: Head, subject: Subject, expression_e: NDArray[np.float64]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Neutral and with the expression (V 3), mm, float64 numbers that float32 holds."""
+    """Neutral mesh and mesh with the expression (V 3), mm: float64 values that float32 represents exactly."""
     archetype, mode = (torch.from_numpy(w).double().expand(2, -1) for w in (subject.archetype_a, subject.mode_m))
     both = torch.from_numpy(np.stack([np.zeros_like(expression_e), expression_e]))
     neutral, mesh = shape(head, archetype, mode, both)
@@ -128,9 +128,9 @@ def _maps(
     normals: torch.Tensor,
     seen: occlusion.Visibility,
 ) -> tuple[dict[str, NDArray[Any]], torch.Tensor, NDArray[np.float64]]:
-    """The five maps as a sample holds them; the renderer's texels (see :class:`Scene`), and its tangent normals.
+    """The five maps as stored in a sample, the renderer's texels (see :class:`Scene`), and its tangent normals.
 
-    What is drawn are the maps as a reader gets them: quantised.
+    The renderers draw the quantised maps, so that the picture agrees with the stored ones.
     """
     head, texels = stage.head, chart(stage.head, stage.map_size)
     triangles = torch.tensor(head.triangles_f3)
@@ -160,9 +160,9 @@ def _maps(
 
 
 def _camera(rng: np.random.Generator, head: Head, mesh: torch.Tensor, size: int) -> tuple[Camera, NDArray[np.float32]]:
-    """A camera (float64) that sees the face's crop, and the landmarks (478 3) in it, visibility 1 if embedded.
+    """A random camera (float64) of the face's crop, and the landmarks (478 3) in it, visibility 1 if embedded.
 
-    From 35 mm selfies to 200 mm portraits: the distance decides perspective. The face is off the optical axis.
+    Distances of 450 to 2500 mm give the perspective of 35 to 200 mm lenses. The face lies off the optical axis.
     """
     turned = rng.uniform(-60, 60) if rng.random() < 0.3 else rng.normal(0, 16)
     yaw, pitch, roll = np.deg2rad([np.clip(turned, -60, 60), rng.normal(0, 8), rng.normal(0, 5)])
@@ -192,7 +192,7 @@ def _camera(rng: np.random.Generator, head: Head, mesh: torch.Tensor, size: int)
 def _visible(
     head: Head, mesh: torch.Tensor, camera: Camera, points_l3: NDArray[np.float32], view: RenderedView
 ) -> NDArray[np.float32]:
-    """Landmarks with visibility 0.5 where something is nearer to the camera, or the crop ends."""
+    """Set the visibility of landmarks to 0.5 if something is nearer to the camera or they lie outside the crop."""
     depth = to_camera(camera, landmarks(head, mesh[None]))[0, :, 2].numpy()
     size = view.depth_hw.shape[0]
     column, row = (np.floor(points_l3[:, :2]).astype(int)).T

@@ -1,4 +1,4 @@
-"""Clothes: a cut through the template with a collar, and shoulders below the head's mesh."""
+"""Clothes: cloth on the template below a neckline, and shoulders below the head's mesh."""
 
 import functools
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from mosar.models.head import Head
 
 @dataclass(frozen=True, eq=False)
 class Collar:
-    """Clothes as a cut through the template: below ``height`` mm in front, sloped as a V neck, higher behind."""
+    """Neckline on the template: at ``height`` mm in front, rising sideways by ``slope`` (V neck), higher behind."""
 
     height: float
     slope: float
@@ -23,7 +23,7 @@ class Collar:
     stripe_mm: float
 
     def below(self, rest_n3: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How far (n), mm, template points lie below the edge: positive where there is cloth."""
+        """Depth (n), mm, of template points below the neckline: positive on cloth."""
         x, y, z = np.abs(rest_n3[:, 0]), rest_n3[:, 1], rest_n3[:, 2]
         return np.asarray(self.height + self.slope * np.minimum(x, 70) + 0.22 * np.clip(-z - 20, 0, 90) - y)
 
@@ -43,7 +43,7 @@ def collar(head: Head, subject: Subject) -> Collar:
 
 
 def shoulders(head: Head, body: Body, worn: Collar) -> Prop:
-    """Clothes below where the head's mesh ends: its rim, drawn down and out."""
+    """Clothes below the head's mesh: its lower rim, extended down and outwards."""
     rim = _rim(head)
     if not len(rim):
         return Prop.none()
@@ -52,7 +52,7 @@ def shoulders(head: Head, body: Body, worn: Collar) -> Prop:
     ring, rest = np.asarray(body.vertices_v3[used], np.float64), np.asarray(head.template_v3[used], np.float64)
     middle = ring.mean(0)
     out = (ring - middle) * np.array([1.0, 0, 1.0])
-    # shoulders: what lies beside the neck goes out as it goes down
+    # (down mm, growth of the ring, outwards mm): the sides of the neck widen to shoulders
     steps = [(0.0, 1.0, 0.0), (12.0, 1.08, 30.0), (40.0, 1.15, 62.0), (100.0, 1.2, 78.0), (260.0, 1.2, 82.0)]
     level = middle * np.array([1.0, 0, 1.0])
     beside = np.sign(out[:, :1]) * smoothstep(25, 70, np.abs(out[:, 0]))[:, None] * np.array([1.0, 0, 0])
@@ -71,7 +71,7 @@ def shoulders(head: Head, body: Body, worn: Collar) -> Prop:
 
 @functools.lru_cache(maxsize=4)
 def _rim(head: Head) -> NDArray[np.int64]:
-    """Edges (n, 2) at which the skin ends below, each in the direction of its triangle."""
+    """Edges (n, 2) of the skin's lower boundary, each in the direction of its triangle."""
     skin = head.triangles_f3[head.material_f == 0]
     edges = np.concatenate([skin[:, [0, 1]], skin[:, [1, 2]], skin[:, [2, 0]]])
     key = np.sort(edges, 1)

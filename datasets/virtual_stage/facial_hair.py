@@ -1,4 +1,4 @@
-"""Brows, lashes, beards and moustaches as hairs. They belong to the skin: its maps hold them too."""
+"""Brows, lashes, beards and moustaches as strands. They count as skin, because the skin's maps contain them too."""
 
 import dataclasses
 
@@ -17,12 +17,12 @@ from mosar.models.head import Head, lashes
 
 _UPPER = {1.0: (362, 398, 384, 385, 386, 387, 388, 466, 263), -1.0: (133, 173, 157, 158, 159, 160, 161, 246, 33)}
 _LOWER = {1.0: (362, 382, 381, 380, 374, 373, 390, 249, 263), -1.0: (133, 155, 154, 153, 145, 144, 163, 7, 33)}
-"""Rims of the lids, from the inner corner out; by side."""
-_LONG_MM = 6.0  # lashes of this length are as a head file has them
+"""Landmarks on the rims of the lids, from the inner corner outwards, by side."""
+_LONG_MM = 6.0  # length of the lashes in a head file
 
 
 def facial_hair(head: Head, a: Atlas, subject: Subject, body: Body) -> list[Prop]:
-    """All hairs of the face."""
+    """Meshes of all facial hair."""
     found = [_brows(head, a, subject, body), *_lashes(head, subject, body)]
     if max(subject.traits["beard"], subject.traits["moustache"]) > 0:
         found.append(_beard(head, a, subject, body))
@@ -39,7 +39,7 @@ def _front(head: Head) -> Floats:
 
 
 def _brows(head: Head, a: Atlas, subject: Subject, body: Body) -> Strands:
-    """Out and down, those near the nose up; as far as the painted ones reach."""
+    """Brows within the area of the painted ones: hairs point outwards and down, near the nose upwards."""
     rng = np.random.default_rng(subject.seed + 98)
     outlines = [a.points_l3[list(o)] for o in (skin_mask.LEFT_BROW, skin_mask.RIGHT_BROW)]
     corners = np.concatenate(outlines)
@@ -67,7 +67,7 @@ def _brows(head: Head, a: Atlas, subject: Subject, body: Body) -> Strands:
 
 
 def _beard(head: Head, a: Atlas, subject: Subject, body: Body) -> Strands:
-    """Down along jaw and cheeks, from under the nose to the sides; its length is the person's."""
+    """Beard that points down on jaw and cheeks, and moustache that points to the sides; the seed decides the length."""
     from scipy.spatial import cKDTree
 
     rng = np.random.default_rng(subject.seed + 100)
@@ -98,7 +98,7 @@ def _beard(head: Head, a: Atlas, subject: Subject, body: Body) -> Strands:
 
 
 def _lashes(head: Head, subject: Subject, body: Body) -> list[Strands]:
-    """Rows of curved hairs along the rims of the lids: the head's own, or where landmarks see the rims."""
+    """Rows of curved hairs along the rims of the lids: the head's own lashes, else hairs along the rims' landmarks."""
     rng = np.random.default_rng(subject.seed + 103)
     long = rng.uniform(5.5, 8.5) * (1.15 - 0.3 * subject.male)
     own = lashes.hairs(head, torch.from_numpy(body.vertices_v3)[None], long / _LONG_MM)[0].numpy()
@@ -114,7 +114,7 @@ def _lashes(head: Head, subject: Subject, body: Body) -> list[Strands]:
 
 
 def _rims(head: Head, body: Body, long: float, rng: np.random.Generator) -> list[Floats]:
-    """Hairs (s 5 3) of each rim, the upper ones longer."""
+    """Hairs (s 5 3) along each rim's landmarks; the upper ones are longer."""
     texels = head.triangles_f3[head.landmark_triangle_l.clip(0)]
     marks = np.einsum("lcx,lc->lx", body.vertices_v3[texels], head.landmark_barycentric_l3)
     known = head.landmark_triangle_l >= 0

@@ -1,4 +1,4 @@
-"""What the virtual light stage's people wear, as meshes around a head."""
+"""Meshes around a head on the virtual light stage: hairs as ribbons, bars, and general props."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,16 +12,17 @@ from mosar.datasets.virtual_stage.quantize import POINT_BITS, UNIT_BITS, quantiz
 from mosar.models.head.morph import vertex_normals
 
 SKIN, HAIR, FRAME, CLOTH, HAND, FUZZ = 0, 16, 17, 18, 19, 20
-"""Materials: the head's own count from 0 (skin), these are added. ``FUZZ``: brows, lashes, beards; part of the skin."""
+"""Materials beside the head's own, which start at 0 (skin). ``FUZZ``: brows, lashes, beards; they count as skin."""
 
 Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """A head that is dressed (V 3 each): points in mm, normals, share of light past its own shadows; see :mod:`exact`.
+    """The head that accessories are put on (V 3 each): points in mm and normals, both quantised, and shadows.
 
-    ``eye_3``: the camera's place. ``fineness``: share of the hairs that are drawn, each as much wider.
+    ``shadow_v3``: share of the light that the head's own shadows let through, by colour channel. ``eye_3``: camera
+    position. ``fineness``: share of the hairs that are drawn; fewer hairs are wider.
     """
 
     vertices_v3: NDArray[np.float64]
@@ -33,9 +34,9 @@ class Body:
 
 @dataclass(frozen=True, eq=False)
 class Prop:
-    """A thing of x points and g triangles, counter-clockwise from outside.
+    """A mesh of x points and g triangles, counter-clockwise seen from outside.
 
-    ``albedo_x3`` linear; ``shadow_x3``: share of the light that comes to a point; ``rest_x3``: template positions.
+    ``albedo_x3`` linear; ``shadow_x3``: share of the light that reaches a point; ``rest_x3``: template positions.
     """
 
     vertices_x3: Floats
@@ -57,7 +58,7 @@ class Prop:
         shadow: Floats | float = 0.9,
         rest_x3: Floats | None = None,
     ) -> Self:
-        """With smooth normals; one albedo or share of light may serve all points."""
+        """A prop with smooth normals, quantised; a single albedo or share of light applies to all points."""
         points = quantize(vertices_x3, POINT_BITS)
         normals = vertex_normals(torch.from_numpy(points)[None], torch.from_numpy(triangles_g3.astype(np.int64)))[0]
         albedo, shadow = (np.broadcast_to(np.asarray(x), points.shape) for x in (albedo, shadow))
@@ -72,7 +73,7 @@ class Prop:
 
     @staticmethod
     def join(parts: "Sequence[Prop]") -> "Prop":
-        """One mesh of several; the first one's material."""
+        """Join several meshes into one; it has the first one's material."""
         starts = np.cumsum([0, *[len(m.vertices_x3) for m in parts]])
         names = ("vertices_x3", "albedo_x3", "shadow_x3", "rest_x3", "normals_x3")
         triangles = np.concatenate([m.triangles_g3 + start for m, start in zip(parts, starts[:-1], strict=True)])
@@ -84,7 +85,7 @@ class Prop:
 class Strands:
     """Hairs (s) as polylines of k points: mm, linear albedo at each point, share of light, width in mm.
 
-    ``out_sk3``: away from the head, unit: where a hair's lit side is.
+    ``out_sk3``: unit vectors away from the head; normals are derived from them.
     """
 
     points_sk3: Floats
@@ -95,7 +96,7 @@ class Strands:
     material: int
 
     def ribbons(self, eye_3: Floats) -> Prop:
-        """Bands that face the eye, narrow at their ends; shaded as the round things that they stand for."""
+        """Ribbons that face the camera at ``eye_3``, narrow at their ends; their normals imitate round hairs."""
         count, steps, _ = self.points_sk3.shape
         if not count:
             return Prop.none()
@@ -125,7 +126,7 @@ class Strands:
 
     @staticmethod
     def taper(steps: int) -> Floats:
-        """Width along a hair over its usual one: a strand stands for many hairs, which leave the skin one by one."""
+        """Relative width along a strand. It is thin at the root: its many hairs leave the skin one by one."""
         t = np.linspace(0, 1, steps)
         return (np.clip(0.3 + 5 * t, 0, 1) * (1 - 0.75 * t**2)).astype(np.float32)
 
@@ -150,7 +151,7 @@ def tube(
 
 
 def subdivide(values_vc: Floats, triangles_f3: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64]]:
-    """Each triangle as four; vertices that no triangle uses are dropped."""
+    """Split each triangle into four, and vertex values with them; drop vertices that no triangle uses."""
     used, flat = np.unique(triangles_f3, return_inverse=True)
     triangles = flat.reshape(-1, 3)
     values = values_vc[used]

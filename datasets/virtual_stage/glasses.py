@@ -12,7 +12,7 @@ _COLOURS = np.array(
 
 
 def glasses(head: Head, subject: Subject, body: Body) -> Prop:
-    """Frames before the eyes with arms to the ears; the lenses are clear."""
+    """Frames in front of the eyes with arms to the ears; the lenses are clear and not modelled."""
     if not subject.traits["glasses"]:
         return Prop.none()
     rng = np.random.default_rng(subject.seed + 90)

@@ -1,4 +1,4 @@
-"""Hair on the head: a dark shell over the scalp, and strands that grow from it, by style."""
+"""Scalp hair by style: a dark shell over the scalp, and strands that grow from it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,14 +15,16 @@ from mosar.datasets.virtual_stage.uv_regions import Atlas, eye_level, hairline, 
 from mosar.models.head import Head
 
 STRANDS = 10000
-"""Tried on the scalp of every head; those outside the hairline are left out."""
+"""Number of candidate roots on the scalp; those outside the hairline are dropped."""
 
 
 @dataclass(frozen=True)
 class Style:
-    """Lengths (mm) are drawn from ``length``; ``sides``: that share of it beside and behind; ``height``: mm over the
-    scalp; ``width``: of a strand, which stands for a lock; ``locks``: how far neighbours turn aside together; ``many``:
-    strands, over the usual number.
+    """Parameters of a hair style.
+
+    ``length``: range of lengths in mm; ``sides``: share of the length at the sides and the back; ``height``: mm over
+    the scalp; ``width``: relative width of a strand, which stands for a lock; ``curly``: 1 for tight curls; ``locks``:
+    how strongly neighbouring strands bend together; ``many``: factor on the number of strands.
     """
 
     length: tuple[float, float]
@@ -51,7 +53,7 @@ def hair(head: Head, a: Atlas, subject: Subject, body: Body, hull: Hull) -> list
 
 
 def veil(subject: Subject, rest_n3: Floats) -> NDArray[np.float32]:
-    """Share (n, 1) of the light that long hair lets through to the skin that it hangs around, at template points."""
+    """Share (n, 1) of the light that long hair lets through to the skin, at template points."""
     if subject.style != "long":
         return np.ones((len(rest_n3), 1), np.float32)
     return 1 - 0.65 * smoothstep(-25, -70, rest_n3[:, 2:3])
@@ -67,21 +69,21 @@ def skull(a: Atlas, head: Head, body: Body) -> Floats:
 
 
 def grows(a: Atlas, subject: Subject, rest_n3: Floats, inset: float = 0.0) -> Floats:
-    """How densely (n) hair grows at template points, in [0, 1]: the hairline with its ragged edge, its recession.
+    """Density (n) of hair at template points, in [0, 1], from a ragged hairline that may recede.
 
-    ``inset``: mm by which to stay behind it.
+    ``inset``: mm by which to stay behind the hairline.
     """
     middle = smoothstep(60, 15, np.abs(rest_n3[:, 0])) * smoothstep(-40, 10, rest_n3[:, 2])
     line = hairline(rest_n3, eye_level(a)) - 26 * subject.traits["receding"] * middle
     line = line + 9 * gradient_noise(rest_n3, 14, subject.seed + 22) + 5 * gradient_noise(rest_n3, 5, subject.seed + 86)
     dense = smoothstep(-7 + inset, 9 + inset, line)
-    if subject.style == "bald":  # a wreath stays
+    if subject.style == "bald":  # a wreath of hair remains
         dense = dense * smoothstep(62, 40, rest_n3[:, 1])
     return np.asarray(dense, np.float64)
 
 
 def scalp(head: Head, a: Atlas, reach: float) -> NDArray[np.int64]:
-    """Faces of the skin that lie less than ``reach`` mm below the average hairline, without the ears."""
+    """Skin faces above a line that runs ``reach`` mm below the average hairline, without the ears."""
     rest, eye = np.asarray(head.template_v3, np.float64), eye_level(a)
     skin = np.zeros(len(rest), bool)
     skin[np.unique(head.triangles_f3[head.material_f == 0])] = True
@@ -91,7 +93,7 @@ def scalp(head: Head, a: Atlas, reach: float) -> NDArray[np.int64]:
 
 
 def _shell(head: Head, a: Atlas, subject: Subject, body: Body) -> Prop:
-    """What is seen between the strands: their shaded depth, a little over the skin."""
+    """Dark surface a little over the skin: it is what shows between the strands."""
     style = STYLES[subject.style]
     if style.height < 3:
         return Prop.none()
@@ -129,7 +131,7 @@ def _strands(head: Head, a: Atlas, subject: Subject, body: Body, hull: Hull) -> 
 
 
 def _before_face(points_sk3: Floats, hull: Hull) -> NDArray[np.bool_]:
-    """Strands (s) that come before eyes, nose or mouth."""
+    """Which strands (s) cross in front of eyes, nose or mouth."""
     x, y, z = np.moveaxis(points_sk3 - hull.centre_3, -1, 0)
     return np.asarray(((np.abs(x) < 54) & (y < 14) & (y > -130) & (z > 50)).any(1))
 
@@ -138,7 +140,7 @@ def colour(
     subject: Subject, roots: Roots, points_sk3: Floats, out_sk3: Floats, width: float, root: float,
     rng: np.random.Generator, tint: Floats | float = 1.0,
 ) -> Strands:  # fmt: skip
-    """Strands of the person's hair colour: each a little different, darker (``root``) where they leave the skin."""
+    """Strands in the person's hair colour with random variation; ``root``: factor on the light at their roots."""
     count, steps, _ = points_sk3.shape
     locks = 0.5 * gradient_noise(roots.rest_s3, 7, subject.seed + 95)[:, None, None]
     own = np.exp(rng.normal(0, 0.15, (count, 1, 1)) + locks)
@@ -151,7 +153,7 @@ def colour(
 
 
 def _flow(subject: Subject, hull: Hull, rng: np.random.Generator) -> Callable[[Floats], Floats]:
-    """The field along which hair lies: out from the crown, combed back, to a side or to the front."""
+    """The direction field that hair follows: out from the crown, combed back, to a side or to the front."""
     centre = hull.centre_3
     crown = centre + np.array([rng.normal(0, 12), 85.0, -45.0])
     knot = centre + np.array([0, rng.uniform(0, 60), -120.0])

@@ -1,4 +1,4 @@
-"""A hand before or at the face, as bent fingers on a palm."""
+"""A hand in front of the face: a palm with bent fingers."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,14 +8,14 @@ from mosar.datasets.virtual_stage.strands import Hull
 from mosar.datasets.virtual_stage.subjects import Subject, skin_tone
 
 SHARE = 0.04
-"""Of captures that show one."""
+"""Share of the captures that show a hand."""
 
 _FINGERS = ((-30.0, 8.0, 62.0, 8.5), (-10.0, 14.0, 72.0, 8.8), (10.0, 12.0, 68.0, 8.5), (29.0, 4.0, 54.0, 7.5))
-"""Place on the palm (across, along), length, radius; mm."""
+"""Position on the palm (across, along), length, radius; mm."""
 
 
 def hand(subject: Subject, hull: Hull, rng: np.random.Generator) -> Prop:
-    """A hand on chin, cheek or brow, or none: it lies on the face's hull."""
+    """A hand on the face's hull at chin, cheek or brow, or an empty mesh."""
     if rng.random() >= SHARE:
         return Prop.none()
     side = rng.choice([-1.0, 1.0])
@@ -47,7 +47,7 @@ def _finger(
     start: NDArray[np.float64], way: NDArray[np.float64], length: float, radius: float, curl: float,
     colour: NDArray[np.float64],
 ) -> Prop:  # fmt: skip
-    """Three bones that bend towards the face, thinner to the tip, closed by a round end."""
+    """A finger that bends towards the face, with three knuckles, thinner towards its round tip."""
     way = way / np.linalg.norm(way)
     t = np.concatenate([np.linspace(0, 0.9, 12), 0.9 + 0.1 * np.sin(np.linspace(0.2, 1.0, 5) * np.pi / 2)])
     bend = curl * t**2

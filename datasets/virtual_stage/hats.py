@@ -10,11 +10,11 @@ from mosar.datasets.virtual_stage.uv_regions import Atlas, eye_level, smoothstep
 from mosar.models.head import Head
 
 SHARE = 0.09
-"""Of people who wear one."""
+"""Share of the people who wear one."""
 
 
 def kind(subject: Subject) -> str:
-    """What a person wears on the head: none, knitted, peaked or scarf."""
+    """The person's hat: none, knitted, peaked or scarf."""
     rng = np.random.default_rng(subject.seed + 104)
     if rng.random() >= SHARE:
         return "none"
@@ -49,7 +49,7 @@ def hat(head: Head, a: Atlas, subject: Subject, body: Body) -> Prop:
 
 
 def rim(a: Atlas, subject: Subject, rest_n3: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Height (n), mm, of template points over the rim of a person's hat; far below it without one."""
+    """Height (n), mm, of template points above the rim of the person's hat; -1000 without a hat."""
     what = kind(subject)
     if what == "none":
         return np.full(len(rest_n3), -1e3)

@@ -1,6 +1,6 @@
-"""The picture of a subject by path tracing: true shadows, light from skin to skin, sharp eyes, hair as curves.
+"""Render a subject by path tracing: true shadows, light from skin to skin, sharp reflections in the eyes.
 
-Shapes and maps are those of :mod:`render`, so that its mask and depths hold here too. Linear RGB.
+Shapes and maps are the same as in :mod:`render`, so that its mask and depths are valid here too. Linear RGB.
 """
 
 import math
@@ -20,7 +20,7 @@ from mosar.models.head import Head
 from mosar.models.shading import SHARPNESS
 
 SAMPLES = 64
-"""Paths a pixel."""
+"""Paths per pixel."""
 
 Floats = NDArray[np.floating]
 _WET = {"type": "roughplastic", "int_ior": 1.376}
@@ -28,12 +28,12 @@ _BOUNCES = 4
 _WINDOW = math.pi**2 / 288
 """Variance that the window of the nine bands (:func:`mosar.models.shading.sh.window`) adds to a lobe."""
 _ALPHA = 1 / (2 / (1 / (SHARPNESS + 2) + _WINDOW) - 3) ** 0.5
-"""Of GGX, as wide as the lobes that nine bands of light can draw with Phong's ``SHARPNESS``, of variance 1 / (s + 2).
+"""GGX alpha whose highlight is as wide as the model's: a Phong lobe of variance 1 / (SHARPNESS + 2), windowed.
 
-Networks see highlights that they can draw. A lobe of the sharpness alone looks wet under small lamps.
+So the networks see highlights that nine bands can reproduce. The lobe without the window looks wet under small lamps.
 """
 _FIREFLY = 12.0
-"""Radiance, in units of the face's, beyond which a pixel is cut: rare paths that few samples cannot average."""
+"""Pixels are clipped at this multiple of the subject's median: rare bright paths do not average out in few samples."""
 
 
 def path_trace_view(
@@ -46,7 +46,7 @@ def path_trace_view(
     background_hw3: NDArray[np.float32],
     samples: int = SAMPLES,
 ) -> NDArray[np.float32]:
-    """The picture (H, W, 3) over a square background. ``normal_hw3``: the skin's tangent-space normals.
+    """The picture (H, W, 3) in front of a square background. ``normal_hw3``: tangent-space normals of the skin.
 
     Raises:
         ConfigError: Mitsuba is not installed.
@@ -63,7 +63,7 @@ def path_trace_view(
 
 
 def _head(head: Head, scene: Scene, a: Atlas, normal_hw3: Floats) -> dict[str, Any]:
-    """Skin with its clothes painted on, eyes, mouth."""
+    """Meshes of skin (with the painted clothes), eyes and mouth, by name."""
     vertices, normals = scene.vertices_v3.numpy(), scene.normals_v3.numpy()
     corner_w = np.zeros(len(head.uv_w2), np.int64)
     corner_w[head.uv_triangles_f3.ravel()] = head.triangles_f3.ravel()
@@ -118,7 +118,7 @@ def _thing(part: Prop) -> Any:
 
 
 def _view(camera: Camera, size: int) -> Mapping[str, Any]:
-    """Mitsuba's camera: x left, y up, z ahead; its principal point moves in shares of the picture."""
+    """Mitsuba's camera: x left, y up, z forward; principal point offsets as shares of the picture."""
     k, r, t = (x[0].double().numpy() for x in (camera.intrinsics_b33, camera.rotation_b33, camera.translation_b3))
     pose = np.eye(4)
     pose[:3, :3] = r.T @ np.diag([-1.0, -1, 1])

@@ -1,4 +1,4 @@
-"""Noise in space: the same seed puts the same features on a face at any map size.
+"""Noise as a function of position: the same seed puts the same features on a face at any map size.
 
 Positions are points of the template head (mm), so that features sit on the skin and move with it.
 """
@@ -12,10 +12,10 @@ Values = NDArray[np.float32]
 
 
 def gradient_noise(points_n3: Points, wavelength: float, seed: int, texel: float | Values = 0.0) -> Values:
-    """Perlin's gradient noise (n), about [-1, 1], deviation about 0.25.
+    """Perlin's gradient noise (n), about [-1, 1], standard deviation about 0.25.
 
-    ``wavelength`` in the unit of the points; ``texel`` is the size of a map's texel there: a value is then about the
-    mean over the texel, so that noise that the map cannot hold fades out.
+    ``wavelength`` and ``texel``, the side of the map's texels, are in the unit of the points. A value is about the mean
+    over the texel, so that noise too fine for the map fades out.
     """
     points = np.ascontiguousarray(points_n3, np.float64) / wavelength
     return np.asarray(_gradient(points, _word(seed)) * _fade(wavelength, texel), np.float32)
@@ -40,10 +40,10 @@ def spots(
     seed: int,
     texel: float | Values = 0.0,
 ) -> Values:
-    """Random round spots (n) in [0, 1], at most one a cell of side ``cell``, each with its own radius and strength.
+    """Random round spots (n) in [0, 1], at most one per cell of side ``cell``, each with its own radius and strength.
 
-    ``density``: the share of cells that hold a spot, also per point (a spot then shows where the density at the point
-    exceeds the spot's own threshold). Spots smaller than a texel grow paler, keeping their mean.
+    ``density``: share of cells with a spot. It may vary by point: a spot then shows where the density exceeds the
+    spot's own threshold. Spots smaller than a texel become wider and paler, so that their mean stays.
     """
     points = np.ascontiguousarray(points_n3, np.float64)
     sizes = np.broadcast_to(np.asarray(texel, np.float64), len(points)).copy()
@@ -52,25 +52,25 @@ def spots(
 
 
 def cells(points_n3: Points, cell: float, seed: int, texel: float | Values = 0.0) -> Values:
-    """Distance (n) to the nearest of one random point a cell, over ``cell``: 0 at a pore, about 0.8 between pores."""
+    """Distance (n) to the nearest pore, over ``cell``: 0 at a pore, about 0.8 between; one random pore per cell."""
     points = np.ascontiguousarray(points_n3, np.float64) / cell
     return np.asarray(0.52 + (_cells(points, _word(seed)) - 0.52) * _fade(0.75 * cell, texel), np.float32)
 
 
 def pits(points_n3: Points, cell: float, seed: int, texel: float | Values = 0.0) -> Values:
-    """Round pits (n), 1 in their middle and 0 between them, one a cell; faded to their mean as the texel grows."""
+    """Round pits (n), one per cell, 1 at their centre and 0 between them; they fade to their mean as texels grow."""
     deep = np.clip(1 - 1.7 * cells(points_n3, cell, seed), 0, 1)
     return np.asarray(0.1845 + (deep - 0.1845) * _fade(0.75 * cell, texel), np.float32)
 
 
 def creases(phase_n: NDArray[np.floating], wavelength: float | Values, texel: float | Values = 0.0) -> Values:
-    """Narrow valleys (n), 1 at the crests of a sine of a phase and 0 in most of the wave; faded likewise."""
+    """Narrow creases (n), 1 at the crests of the phase's sine and 0 elsewhere; they fade to their mean like pits."""
     sharp = np.clip((np.sin(phase_n) - 0.55) / 0.45, 0, 1) ** 2
     return np.asarray(0.164 + (sharp - 0.164) * _fade(np.asarray(wavelength) / 3, texel), np.float32)
 
 
 def bumps(points_n3: Points, wavelength: float, seed: int) -> NDArray[np.float32]:
-    """A random offset of three components (n, 3) at each point."""
+    """A smooth random vector (n, 3) at each point."""
     return np.stack([gradient_noise(points_n3, wavelength, seed + i) for i in range(3)], -1)
 
 
@@ -79,9 +79,9 @@ def _word(seed: int) -> np.uint32:
 
 
 def _fade(wavelength: float | NDArray[np.floating], texel: float | Values) -> NDArray[np.float64]:
-    """How much of noise is left in the mean over a texel, nothing where the texel is twice as long as the wave.
+    """Factor on noise that averaging over a texel leaves: 0 where the texel is twice as long as the wave or longer.
 
-    The curve was fitted to noise that was averaged over the texels of a face.
+    The curve is fitted to noise averaged over the texels of a face.
     """
     ratio = np.asarray(texel, np.float64) / np.maximum(wavelength, 1e-6)
     return np.asarray(np.exp(-0.53 * ratio**1.5) * np.clip(2 - ratio, 0, 1))

@@ -1,6 +1,6 @@
-"""The picture of a subject: skin, eyes, teeth, hair and clothes under a light, through a camera. Linear RGB.
+"""Render a subject: skin, eyes, teeth, hair and clothes under a light, seen by a camera. Linear RGB.
 
-Skin is shaded by the project's own shading; the head's cast shadows come from :mod:`occlusion`, at vertices.
+The project's own shading shades the skin. :mod:`occlusion` gives the head's cast shadows at its vertices.
 """
 
 import dataclasses
@@ -26,17 +26,21 @@ from mosar.models.uv import sample
 EYES, MOUTH = 1, 2
 SUPERSAMPLE = 2
 HAIR_SHEEN = 0.3
-"""Share of a highlight that hair keeps: strands are wider than hairs and hide less of one another."""
+"""Factor on the highlight of hair: strands are wider than real hairs and occlude each other less."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """All that is seen of a subject, as tensors; the head's vertices float64, on the grid of :mod:`exact`.
+    """Everything visible of a subject, as tensors.
 
-    ``vertices_v3``: mm, head frame; ``normals_v3`` there. ``texels_1chw``: skin maps stacked: diffuse 3 linear,
-    specular, cavity (the fine part of AO), translucency, head-frame normal 3, and how far a texel is covered by scalp
-    hair or lies in a pocket. ``shadow_v3``: share of the light that reaches a vertex. ``iris``: linear albedo.
-    ``accessories``: hair, clothes.
+    Attributes:
+        vertices_v3: head vertices, mm, head frame; float64, rounded by :mod:`quantize`.
+        normals_v3: their normals, likewise.
+        texels_1chw: stacked skin maps: diffuse 3 (linear), specular, cavity (the fine part of AO), translucency,
+            head-frame normal 3, and coverage by scalp hair or pocket.
+        shadow_v3: share of the light that reaches a vertex.
+        iris: linear albedo.
+        accessories: hair, clothes and the like.
     """
 
     vertices_v3: Tensor
@@ -49,8 +53,10 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class RenderedView:
-    """``colour_hw3`` linear, over the background; ``alpha_hw``: the scene's share; ``skin_hw``: share of visible
-    skin; ``depth_hw``: mm at the pixel's first sample, infinite where nothing is.
+    """A rendered picture.
+
+    ``colour_hw3``: linear, in front of the background; ``alpha_hw``: coverage by the scene; ``skin_hw``: coverage by
+    visible skin; ``depth_hw``: mm at the pixel's first sample, infinite in the background.
     """
 
     colour_hw3: NDArray[np.float32]
@@ -71,7 +77,7 @@ def render_view(
     triangles = torch.cat([torch.tensor(head.triangles_f3), accessories.triangles_f3 + len(scene.vertices_v3)])
     size = (height * SUPERSAMPLE, width * SUPERSAMPLE)
     fragments = rasterize(vertices, triangles, fine, size)
-    # seen in double precision, so that all machines see the same; shaded in single
+    # visibility in double precision, so that it is equal on all machines; shading in single precision
     seen = covered(fragments, len(triangles))
     seen = dataclasses.replace(seen, barycentric_n3=seen.barycentric_n3.float())
     normals = torch.cat([scene.normals_v3.float(), accessories.normals_v3])
@@ -106,7 +112,7 @@ def render_view(
     colour = shade(surface, normal, view, light_1lc)
     scattered = diffuse / math.pi * irradiance(light_1lc, normal[None], translucency[None])[0]
     lit = lit.clamp(0, 1)
-    # what a lobe sees is shut off sooner than the whole sky is, most at grazing angles; fuzz is too thin for one
+    # shadows block a narrow lobe sooner than the whole sky, most of all at grazing angles; fuzz is too thin for a lobe
     open_lobe = lit * (normal * view).sum(-1, keepdim=True).clamp(0, 0.4) / 0.4
     thin = torch.ones_like(lit)
     thin[material == HAIR], thin[material == FUZZ] = HAIR_SHEEN, 0
@@ -130,7 +136,7 @@ def render_view(
 def backdrop(
     rng: np.random.Generator, light: lights.EnvironmentLight, camera: Camera, size: int, plain: float = 0.45
 ) -> NDArray[np.float32]:
-    """What is behind the subject (size, size, 3): the environment out of focus, or a plain wall."""
+    """Background (size, size, 3): the environment out of focus, or with probability ``plain`` a plain wall."""
     import cv2
 
     level = float(light.sh_l3[0].mean()) * 0.2821
@@ -144,24 +150,24 @@ def backdrop(
     inverse = torch.linalg.inv(camera.intrinsics_b33[0].double()).numpy()
     step = size / coarse
     y, x = (np.mgrid[0:coarse, 0:coarse] + 0.5) * step
-    # seen through a wider lens than the subject's: what is far is not magnified as a cropped face is
+    # through a wider lens than the subject: the crop's magnification of the face would blow up the background
     rays = np.stack([x, y, np.ones_like(x)], -1).reshape(-1, 3) @ inverse.T
     rays[:, :2] *= rng.uniform(1, 2.5)
     rays = rays @ camera.rotation_b33[0].double().numpy()
     image = lights.radiance(light, rays / np.linalg.norm(rays, axis=1, keepdims=True)).reshape(coarse, coarse, 3)
     image = cv2.GaussianBlur(np.minimum(image, 20 * level), (0, 0), rng.uniform(0.5, 3))
-    if rng.random() < 0.75:  # photographers turn from what would burn out
+    if rng.random() < 0.75:  # photographers avoid backgrounds that would burn out
         image = image * min(1.0, 0.45 / max(float(np.median(image)), 1e-3))
     return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC).clip(0), np.float32)
 
 
 def point_depths(camera: Camera, points_n3: Tensor) -> NDArray[np.float32]:
-    """Depth (n) of points of the head frame, mm."""
+    """Depth (n), mm, of points in the head frame."""
     return np.asarray(to_camera(camera, points_n3[None])[0, :, 2].numpy(), np.float32)
 
 
 def _glint(light: lights.EnvironmentLight, material: Tensor, normal: Tensor, view: Tensor, lit: Tensor) -> Tensor:
-    """What a wet eye mirrors of the environment itself: sharper than any nine bands."""
+    """Reflection of the environment map in wet eyes (n, 3), sharper than nine bands could show it."""
     glint = torch.zeros_like(normal)
     here = torch.nonzero(material == EYES)[:, 0]
     if len(here):
@@ -173,7 +179,7 @@ def _glint(light: lights.EnvironmentLight, material: Tensor, normal: Tensor, vie
 
 
 def eyes_and_mouth(head: Head, material: int, iris: NDArray[np.floating]) -> Tensor:
-    """The fixed linear map (1, 3, H, W) of eyes or mouth; the iris takes the subject's colour."""
+    """The head's linear albedo map (1, 3, H, W) of eyes or mouth; the iris gets the subject's colour."""
     stored = getattr(head, f"{head.material_names[material]}_albedo_hw3")
     albedo = to_linear(torch.tensor(stored).permute(2, 0, 1)[None].double() / 255.0)
     if material != EYES:

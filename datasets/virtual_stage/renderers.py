@@ -1,17 +1,17 @@
-"""The two renderers of the virtual light stage behind one choice."""
+"""Choice between the two renderers of the virtual light stage."""
 
 from typing import Literal
 
 Renderer = Literal["fast", "path"]
-"""``fast``: the project's own rasteriser and shading. ``path``: Mitsuba's path tracing, true shadows and bounces."""
+"""``fast``: the project's rasteriser and shading. ``path``: path tracing with Mitsuba, true shadows and bounces."""
 Choice = Literal["fast", "path", "mixed"]
 
 
 def check(choice: Choice) -> None:
-    """Load what a choice needs.
+    """Check that the chosen renderer is installed.
 
     Raises:
-        ConfigError: it is not installed; the message names the extra that holds it.
+        ConfigError: it is not installed; the message names the extra to install.
     """
     if choice != "fast":
         from mosar.datasets import path_tracer

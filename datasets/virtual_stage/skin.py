@@ -1,7 +1,8 @@
-"""The skin's maps: chromophores painted on the template, and what they reflect.
+"""Maps of the skin, painted from chromophores on the template.
 
-A skin is its subject's tone plus maps of melanin and blood, moved along the axes of measured facial reflectance and
-kept inside its measured range; hair, lips and moles are painted over. All colours are linear diffuse albedo.
+Skin starts from the subject's tone, given along the principal axes of measured facial reflectance. Maps of melanin and
+blood vary it, and the result is kept inside the measured range. Moles, lips and hair are painted over it. All colours
+are linear diffuse albedo.
 """
 
 from dataclasses import dataclass
@@ -14,20 +15,20 @@ from mosar.datasets.virtual_stage.subjects import SURFACE, TONE_AXES, TONE_MEAN,
 from mosar.datasets.virtual_stage.uv_regions import Atlas, Values, at, smoothstep
 
 RANGE = np.array([[0.113, 0.066, 0.050], [0.540, 0.351, 0.272]])
-"""The measured 1 and 99 % of facial reflectance, linear sRGB, specular included (ISSA, Lu et al. 2025)."""
+"""Measured 1 and 99 % quantiles of facial reflectance, linear sRGB, specular included (ISSA, Lu et al. 2025)."""
 
 MELANIN = np.array([0.44, 0.57, 0.69])
-"""Absorption of a local excess of melanin (freckles, spots) in log albedo: eumelanin's slope, seen through skin."""
+"""Absorption by a local excess of melanin (freckles, spots), in log albedo: the slope of eumelanin through skin."""
 BLOOD = np.array([0.13, 0.80, 0.58])
-"""Absorption of a local excess of blood in log albedo: little in red, most in green."""
+"""Absorption by a local excess of blood, in log albedo: little in red, most in green."""
 
 
 @dataclass(frozen=True, eq=False)
 class PaintedSkin:
-    """Maps of the texels of an atlas (n): diffuse albedo (n, 3) linear, specular, relief height in mm.
+    """Maps on the n texels of an atlas: diffuse albedo (n, 3) linear, specular, relief height in mm.
 
-    ``bare``: how far (0 to 1) a texel is plain skin, neither lip, mole, hair nor inside of a pocket.
-    ``hair``: how far it is covered by hair painted on; ``scalp``: by that of the scalp alone.
+    ``bare_n``: share (0 to 1) of plain skin: neither lip, mole, hair nor the inside of a pocket. ``hair_n``: coverage
+    by painted hair; ``scalp_n``: coverage by painted scalp hair alone.
     """
 
     diffuse_n3: NDArray[np.float32]
@@ -39,7 +40,7 @@ class PaintedSkin:
 
 
 def paint(a: Atlas, subject: Subject) -> PaintedSkin:
-    """The skin of a person; the same features at every map size."""
+    """Paint the skin of a person; every map size shows the same features."""
     melanin, blood, moles = _chromophores(a, subject)
     log = TONE_MEAN + subject.tone @ TONE_AXES - melanin[:, None] * MELANIN - blood[:, None] * BLOOD
     diffuse = np.exp(_within(log)) - SURFACE
@@ -73,12 +74,12 @@ def paint(a: Atlas, subject: Subject) -> PaintedSkin:
 def tangent_normals(a: Atlas, height_n: Values, position_hw3: NDArray[np.floating]) -> NDArray[np.float32]:
     """Tangent-space normals (H, W, 3), x along +u, y along +v, of a relief (mm) on a surface.
 
-    ``position_hw3``: the texels' points in mm, for the size of a step in the chart; zero outside of it.
+    ``position_hw3``: surface points of the texels in mm, from which texel sizes follow; zero outside the chart.
     """
     height = np.asarray(a.map(height_n), np.float64)
     along_u = np.linalg.norm(np.gradient(position_hw3, axis=1), axis=-1)
     along_v = np.linalg.norm(np.gradient(position_hw3, axis=0), axis=-1)
-    least = min(0.2, 205 / a.size)  # mm: less than a texel of a face has at any size
+    least = min(0.2, 205 / a.size)  # mm: smaller than any texel on a face at any map size
     slope_u = np.gradient(height, axis=1) / np.clip(along_u, least, 10)
     slope_v = -np.gradient(height, axis=0) / np.clip(along_v, least, 10)  # rows run down, v up
     inside = np.zeros(a.size**2, bool)
@@ -91,7 +92,7 @@ def tangent_normals(a: Atlas, height_n: Values, position_hw3: NDArray[np.floatin
 
 
 def translucency(a: Atlas, thickness_n: Values) -> Values:
-    """Translucency (n) in [0, 1] from the thickness (mm) below a texel; lips, lids and nostrils let more light in."""
+    """Translucency (n) in [0, 1] from the thickness (mm) below a texel; lips, lids, nostrils and nose get more."""
     thin = np.exp(-np.clip(np.asarray(thickness_n, np.float64), 0, 60) / 9)
     soft = 0.25 * a.areas["lips"] + 0.12 * a.areas["eyelids"] + 0.2 * a.areas["nostrils"] + 0.1 * a.areas["nose"]
     return np.clip(0.22 + 0.6 * thin + soft, 0, 1).astype(np.float32)
@@ -129,7 +130,7 @@ def _chromophores(a: Atlas, subject: Subject) -> tuple[Values, Values, Values]:
 
 
 def _within(log_n3: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Log reflectance pressed smoothly into the measured range, so that no skin lies beyond it."""
+    """Compress log reflectance smoothly into the measured range, so that no skin lies outside it."""
     low, high = np.log(RANGE[0]) + 0.02, np.log(RANGE[1]) - 0.02
     knee = 0.18
     over = np.maximum(log_n3 - (high - knee), 0)
@@ -152,14 +153,14 @@ def _lip_colour(a: Atlas, subject: Subject, skin_n3: NDArray[np.float64]) -> NDA
 
 
 def _hair_cover(a: Atlas, subject: Subject) -> tuple[Values, Values]:
-    """How far painted hair covers the skin (n): scalp, brows, stubble and beard; and that of the scalp alone."""
+    """Coverage (n) of the skin by painted hair (scalp, brows, stubble, beard), and by scalp hair alone."""
     p, t, area, s = a.position_n3, subject.traits, a.areas, subject.seed
     fine = 0.5 + 0.9 * gradient_noise(p * [1, 0.4, 1], 2.5, s + 21, a.texel_n)
     line = area["hairline"] - 26 * t["receding"] * smoothstep(60, 15, np.abs(p[:, 0])) * smoothstep(-40, 10, p[:, 2])
     ragged = line + 9 * gradient_noise(p, 14, s + 22, a.texel_n) + 5 * gradient_noise(p, 4, s + 23, a.texel_n)
     scalp = smoothstep(-4, 9, ragged) * (1 - area["ears"])
     scalp = scalp * {"bald": 0.12, "shaved": 0.72}.get(subject.style, 0.97)
-    if subject.style == "bald":  # a wreath stays
+    if subject.style == "bald":  # a wreath of hair remains
         scalp = np.maximum(scalp, 0.75 * scalp / 0.12 * smoothstep(62, 40, p[:, 1]))
     brows = np.clip(area["brows"] * t["brows"] * (0.85 + 0.6 * fine), 0, 1) * 0.95
     shadow = np.maximum(area["beard"], area["moustache"]) * (0.55 + 0.3 * fine) * 0.36 * t["stubble"]
@@ -173,7 +174,7 @@ def _hair_cover(a: Atlas, subject: Subject) -> tuple[Values, Values]:
 
 
 def _specular(a: Atlas, subject: Subject, hair: Values) -> Values:
-    """The specular map (n): reflectance at normal incidence is 0.08 of it."""
+    """The specular map (n); reflectance at normal incidence is 0.08 times it."""
     area, t = a.areas, subject.traits
     pores = cells(a.position_n3, 1.6, subject.seed + 51, a.texel_n) - 0.5
     oily = 0.10 * t["oil"] * (area["nose"] + 0.6 * area["forehead"] + 0.4 * area["chin"])
@@ -184,7 +185,7 @@ def _specular(a: Atlas, subject: Subject, hair: Values) -> Values:
 
 
 def _relief(a: Atlas, subject: Subject, hair: Values, moles: Values) -> Values:
-    """Height (n) in mm over the mesh: pores, fine grain, wrinkles of age, lip folds, moles, hair."""
+    """Height (n) over the mesh in mm: pores, fine grain, wrinkles, lip folds, moles, hair."""
     p, t, area, s = a.position_n3, subject.traits, a.areas, subject.seed
     where = np.clip(0.35 + area["cheeks"] + area["nose"] + 0.5 * area["forehead"] + 0.4 * area["chin"], 0, 1.2)
     pores = -0.05 * t["pores"] * where * pits(p, 1.5, s + 61, a.texel_n)
@@ -197,7 +198,7 @@ def _relief(a: Atlas, subject: Subject, hair: Values, moles: Values) -> Values:
 
 
 def _wrinkles(a: Atlas, subject: Subject) -> Values:
-    """Creases (n), mm, negative: across the forehead, beside the eyes, below them, from nose to mouth."""
+    """Creases (n), negative, scaled to mm by the caller: on the forehead, beside and below the eyes, nose to mouth."""
     p, area, s, marks = a.position_n3, a.areas, subject.seed, a.points_l3
     bend = 7.0 * gradient_noise(p, 45, s + 71) + 2.5 * gradient_noise(p, 15, s + 72)
     rows = (
@@ -221,7 +222,7 @@ def _wrinkles(a: Atlas, subject: Subject) -> Values:
 
 
 def _folds(a: Atlas, bend: Values) -> Values:
-    """The nasolabial folds (n): from the wings of the nose past the corners of the mouth."""
+    """The nasolabial folds (n), in [0, 1]: from the wings of the nose past the corners of the mouth."""
     p, marks = a.position_n3, a.points_l3
     found = np.zeros(len(p), np.float32)
     for wing, corner in ((marks[358], marks[291]), (marks[129], marks[61])):
@@ -249,7 +250,7 @@ def brightness(subject: Subject) -> float:
 
 
 def cavity(a: Atlas, height_n: Values) -> Values:
-    """The fine part of ambient occlusion (n): how little light comes into the relief's pits and creases."""
+    """The fine part of ambient occlusion (n): 1 on flat skin, down to 0.4 in pits and creases of the relief."""
     import cv2
 
     height = np.asarray(a.map(height_n), np.float64)

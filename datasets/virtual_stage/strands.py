@@ -1,6 +1,6 @@
-"""Growing hair: roots on a head's skin, and polylines that follow a flow around it without entering it.
+"""Grow hair: roots on a head's skin, and polylines that follow a flow around the head without entering it.
 
-Shapes: s strands, k points along one. Millimetres, head frame.
+Shapes: s strands, k points per strand. Millimetres, head frame.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ _NECK_MM = 75.0
 
 @dataclass(frozen=True, eq=False)
 class Roots:
-    """Where hairs grow (s 3 each): on the mesh, on the template, the skin's normal, share of light."""
+    """Roots of hairs (s 3 each): position on the mesh and on the template, skin normal, share of light."""
 
     place_s3: Floats
     rest_s3: Floats
@@ -34,7 +34,7 @@ class Roots:
         return len(self.place_s3)
 
     def some(self, kept_s: NDArray[np.bool_]) -> "Roots":
-        """Those that are kept."""
+        """The roots that ``kept_s`` selects."""
         return Roots(*(x[kept_s] for x in (self.place_s3, self.rest_s3, self.normal_s3, self.shadow_s3)))
 
 
@@ -46,9 +46,9 @@ def scatter(
     density: Callable[[Floats], Floats],
     rng: np.random.Generator,
 ) -> Roots:
-    """Up to ``count`` roots, even by area over faces of the template, thinned by a density in [0, 1] there.
+    """Random roots, uniform by area over faces of the template, each kept with the probability ``density`` (0 to 1).
 
-    ``body.fineness`` is the share of them that are tried.
+    ``count * body.fineness`` candidates are drawn.
     """
     count = round(count * body.fineness)
     corners = head.template_v3[faces_f3].astype(np.float64)
@@ -70,7 +70,7 @@ def scatter(
 
 @dataclass(frozen=True, eq=False)
 class Hull:
-    """How far out a head reaches in each direction from a centre inside the skull."""
+    """Distance that a head reaches in each direction from a centre inside the skull (latitude and longitude grid)."""
 
     centre_3: Floats
     radius_hw: Floats
@@ -89,12 +89,12 @@ class Hull:
         ).reshape(-1, 3)
         distance = occlusion.distances(head, body.vertices_v3, centre_3 + _FAR_MM * way, -way)
         radius = np.where(distance < 2 * _FAR_MM, np.maximum(_FAR_MM - distance, 0), 0)
-        beside = _NECK_MM / np.maximum(np.hypot(way[:, 0], way[:, 2]), 0.1)  # hair falls before and behind shoulders
+        beside = _NECK_MM / np.maximum(np.hypot(way[:, 0], way[:, 2]), 0.1)  # hair falls past the shoulders
         radius = np.where(way[:, 1] < -0.35, np.minimum(radius, beside), radius)
         return Hull(centre_3, radius.reshape(_ROWS, 2 * _ROWS))
 
     def radius(self, points_n3: Floats) -> tuple[Floats, Floats]:
-        """Reach (n) in the direction of points, and that direction (n 3)."""
+        """The head's reach (n) in the direction of each point, and that direction (n 3)."""
         from scipy.ndimage import map_coordinates
 
         offset = points_n3 - self.centre_3
@@ -107,10 +107,14 @@ class Hull:
 
 @dataclass(frozen=True)
 class Growth:
-    """How hair grows; shares of a step's direction.
+    """How hair grows: weights of the components of a step's direction, and the number of steps.
 
-    flow: along the field, less far from the skin. lift: away from the skin at the root, fading. gravity: down. curl:
-    random turns of each strand. cling: back to the head, far from it.
+    Attributes:
+        flow: along the direction field; falls with the distance from the head.
+        lift: away from the skin at the root; fades along the strand.
+        gravity: down.
+        curl: random turns of each strand.
+        cling: back to the head; rises with the distance from it.
     """
 
     flow: float = 1.0
@@ -131,11 +135,11 @@ def grow(
     bend_s3: Floats,
     rng: np.random.Generator,
 ) -> tuple[Floats, Floats]:
-    """Polylines (s k 3), and away from the head along them (s k 3).
+    """Polylines (s k 3), and the directions away from the head along them (s k 3).
 
-    ``flow``: the field (n 3) at points (n 3). ``height_s``: how far over the head a strand's end lies at least.
-    ``hull``: what is not entered; none for short hairs, which only see the plane that they grow from. ``bend_s3``: a
-    constant pull of each strand.
+    ``flow``: the direction field (n 3) at points (n 3). ``height_s``: smallest height of a strand's end over the head.
+    ``hull``: the strands stay outside it; None for short hairs, which stay above the plane of their root. ``bend_s3``:
+    constant pull on each strand.
     """
     place, way = roots.place_s3.astype(np.float64), roots.normal_s3.astype(np.float64)
     step = (length_s / growth.steps)[:, None]
@@ -169,7 +173,7 @@ def grow(
 
 
 def _over(place_s3: Floats, roots: Roots, hull: Hull | None) -> tuple[Floats, Floats]:
-    """Height (s) over the head, and the way up (s 3)."""
+    """Height (s) over the head, and the direction away from it (s 3)."""
     if hull is None:
         return ((place_s3 - roots.place_s3) * roots.normal_s3).sum(1), roots.normal_s3
     reach, out = hull.radius(place_s3)

@@ -1,4 +1,4 @@
-"""Who stands on the virtual light stage: identity, age, sex, skin tone, hair, drawn evenly over humankind."""
+"""Subjects of the virtual light stage: identity, age, sex, hair, and skin tone, sampled evenly over human tones."""
 
 import re
 from collections.abc import Mapping
@@ -20,12 +20,12 @@ Floats = NDArray[np.float64]
 TONE_MEAN = np.array([-0.989, -1.558, -1.931])
 """Mean of log reflectance of facial skin, linear sRGB, specular included (ISSA, Lu et al. 2025)."""
 TONE_AXES = np.array([[-0.511, -0.575, -0.639], [-0.700, -0.153, 0.698], [0.498, -0.804, 0.324]])
-"""Its principal axes: rows are melanin-like, hue, haemoglobin-like."""
+"""Principal axes of that log reflectance: rows are melanin-like, hue, haemoglobin-like."""
 TONE_STD = np.array([0.605, 0.097, 0.054])
 SURFACE = 0.035
-"""The surface's share in the measured reflectance: what is left is diffuse."""
+"""Surface reflection contained in the measured reflectance; the remainder is diffuse."""
 DARKNESS = (-0.58, 1.38)
-"""Range of the first coordinate in which subjects lie evenly: with the variation on a face, the measured 1-99 %."""
+"""Range from which the first coordinate is uniformly drawn: with the variation on a face, the measured 1-99 %."""
 
 _WEIGHT_BITS = 12
 _EXPECTED_DARKNESS = {"african": 1.0, "asian": 0.05, "caucasian": -0.25}
@@ -33,10 +33,10 @@ _EXPECTED_DARKNESS = {"african": 1.0, "asian": 0.05, "caucasian": -0.25}
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A subject. Weights are those of :func:`mosar.models.head.shape`; everything else decides the maps.
+    """A subject: weights for :func:`mosar.models.head.shape`; the rest decides the maps, hair and accessories.
 
-    ``tone``: coordinates of the skin in ``TONE_AXES``. ``age`` in years, ``male`` in [0, 1]. ``hair``: linear albedo.
-    ``style``: name of a hair style. ``traits``: strengths in [0, 1] of what a skin may show, by name.
+    ``tone``: coordinates of the skin in ``TONE_AXES``. ``age`` in years, ``male`` in [0, 1]. ``hair``, ``iris``: linear
+    albedo. ``style``: name of a hair style. ``traits``: strengths in [0, 1] of features of the skin, by name.
     """
 
     seed: int
@@ -52,7 +52,7 @@ class Subject:
 
 
 def sample_subject(head: Head, seed: int) -> Subject:
-    """The person of a seed. Tones are even over the human range; faces lean to where a tone is commonest."""
+    """The person of a seed. Tones are uniform over the human range; the face tends to ancestries that fit the tone."""
     rng = np.random.default_rng(seed)
     torch_rng = torch.Generator().manual_seed(int(rng.integers(2**62)))
     darkness = rng.uniform(*DARKNESS)
@@ -82,19 +82,19 @@ def sample_subject(head: Head, seed: int) -> Subject:
 
 
 def _mixture(archetype_a: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Convex weights on a grid; the largest takes up what is left."""
+    """Convex weights on a binary grid; the largest weight absorbs the rounding error."""
     found = quantize(archetype_a, _WEIGHT_BITS)
     found[found.argmax()] += 1 - found.sum()
     return found.astype(np.float32)
 
 
 def skin_tone(tone: Floats) -> Floats:
-    """Diffuse albedo, linear, of coordinates (..., 3) in ``TONE_AXES``."""
+    """Linear diffuse albedo at coordinates (..., 3) in ``TONE_AXES``."""
     return np.exp(TONE_MEAN + tone @ TONE_AXES) - SURFACE
 
 
 def _mean(head: Head, weights_a: NDArray[np.floating], values: Mapping[str, float]) -> float:
-    """Mean over the archetypes of a value that words of their names decide; those without such a word count 0.5."""
+    """Weighted mean over archetypes of the value for a word in their name; names without such a word count 0.5."""
     each = [
         next((v for word, v in values.items() if word in re.split(r"[^a-z]+", name)), 0.5)
         for name in head.archetype_names
@@ -112,7 +112,7 @@ def _hair_colour(rng: np.random.Generator, darkness: float, grey: float) -> Floa
 
 
 def _style(rng: np.random.Generator, male: float, age: float) -> str:
-    """What grows on the head; see ``hair.STYLES``."""
+    """Random name of a hair style in ``hair.STYLES``, given sex and age."""
     if male > 0.5:
         bald = np.clip((age - 25) / 90, 0, 0.5)
         weights = {"bald": bald, "shaved": 0.2, "short": 0.45, "afro": 0.1, "long": 0.05}
@@ -123,7 +123,7 @@ def _style(rng: np.random.Generator, male: float, age: float) -> str:
 
 
 def _iris_colour(rng: np.random.Generator, darkness: float) -> Floats:
-    """Linear albedo: brown, or blue, grey, green where skin is light."""
+    """Linear albedo: brown; with light skin also blue, grey, green or light brown."""
     brown = np.array([0.11, 0.050, 0.020]) * np.exp(rng.normal(0, 0.35))
     if rng.random() > np.clip(0.75 - 1.3 * (darkness + 0.2), 0.02, 0.7):
         return brown
@@ -132,7 +132,7 @@ def _iris_colour(rng: np.random.Generator, darkness: float) -> Floats:
 
 
 def _traits(rng: np.random.Generator, darkness: float, age: float, male: float) -> dict[str, float]:
-    """Strengths in [0, 1]; most people have little of most."""
+    """Random strengths in [0, 1]; most people show little of most traits."""
 
     def some(chance: float, low: float = 0.2) -> float:
         return float(rng.uniform(low, 1.0)) if rng.random() < chance else float(rng.uniform(0, 0.15))

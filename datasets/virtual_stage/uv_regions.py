@@ -1,7 +1,7 @@
-"""Where each texel of the chart lies on the template head, and how far it belongs to each part of the face.
+"""Position of each texel of the chart on the template head, and soft masks of the parts of the face.
 
 Everything that is painted is a function of template positions (mm) and of the landmarks embedded in the head, so that
-any head file, chart and map size carries the same features. Computed once for each head and size.
+any head file, chart and map size shows the same features. Computed once for each head and size.
 """
 
 import functools
@@ -21,16 +21,16 @@ from mosar.models.uv import chart, surface
 
 Values = NDArray[np.float32]
 _CHUNK = 100_000
-"""Texels at once, where each meets many corners."""
+"""Texels compared at once with all corners of an outline."""
 
 
 @dataclass(frozen=True, eq=False)
 class Atlas:
     """Texels of the skin's chart, n of them, in the order of ``inside_n``.
 
-    ``inside_n``: flat texel numbers. ``nearest_hw``: for every texel the place in the n of the nearest one inside.
-    ``position_n3``, ``normal_n3``: on the template head, mm. ``texel_n``: a texel's side on it, mm. ``points_l3``:
-    the template's landmarks, NaN where not embedded. ``areas``: soft masks (n) in [0, 1], see :func:`atlas`.
+    ``inside_n``: flat texel numbers. ``nearest_hw``: for every texel, index into n of the nearest texel inside.
+    ``position_n3``, ``normal_n3``: on the template head, mm. ``texel_n``: side of a texel on the template, mm.
+    ``points_l3``: landmarks of the template, NaN where not embedded. ``areas``: masks (n), see :func:`atlas`.
     """
 
     size: int
@@ -43,7 +43,7 @@ class Atlas:
     areas: dict[str, Values]
 
     def map(self, values_n: NDArray[Any]) -> NDArray[Any]:
-        """Values of the texels inside (n, ...) as a map (H, W, ...); outside the chart the nearest texel's."""
+        """Values of the texels inside (n, ...) as a map (H, W, ...); texels outside take the nearest value inside."""
         return np.asarray(values_n)[self.nearest_hw]
 
 
@@ -51,10 +51,10 @@ class Atlas:
 def atlas(head: Head, size: int) -> Atlas:
     """The atlas of a head at a map size.
 
-    Areas: ``lips``, ``brows``, ``eyelids`` (around the eyes), ``under_eyes``, ``cheeks``, ``nose``, ``nostrils``,
-    ``forehead``, ``ears``, ``beard``, ``moustache``, ``chin``, ``neck``, ``pocket`` (inside the mouth and behind the
-    lids), ``front`` (faces the viewer); and ``hairline``, a signed height in mm over an average hairline, positive
-    where hair grows; ``lashes``: the rims of the lids.
+    Areas, soft masks in [0, 1]: ``lips``, ``brows``, ``eyelids`` (around the eyes), ``under_eyes``, ``cheeks``,
+    ``nose``, ``nostrils``, ``forehead``, ``ears``, ``beard``, ``moustache``, ``chin``, ``neck``, ``pocket`` (inside the
+    mouth and behind the lids), ``front`` (faces the viewer), ``lashes`` (rims of the lids). ``hairline`` is instead the
+    signed height in mm over an average hairline, positive where hair grows.
     """
     from scipy.ndimage import distance_transform_edt
 
@@ -83,13 +83,13 @@ def atlas(head: Head, size: int) -> Atlas:
 
 
 def smoothstep(low: float, high: float, values: NDArray[np.floating]) -> Values:
-    """0 below ``low``, 1 above ``high`` (or the other way round), smooth between."""
+    """0 below ``low``, 1 above ``high``, smooth between; with ``low`` > ``high`` it falls instead of rising."""
     t = np.clip((np.asarray(values) - low) / (high - low), 0, 1)
     return (t * t * (3 - 2 * t)).astype(np.float32)
 
 
 def outline_distance(points_n3: NDArray[np.floating], outline_k3: NDArray[np.float64]) -> Values:
-    """Signed distance (n), mm, in the frontal plane, to a closed outline: positive inside. NaN corners are left out."""
+    """Signed distance (n), mm, to a closed outline in the frontal plane, positive inside; NaN corners are ignored."""
     polygon = outline_k3[~np.isnan(outline_k3[:, 0]), :2]
     if len(polygon) < 3:
         return np.full(len(points_n3), -1e3, np.float32)
@@ -98,7 +98,7 @@ def outline_distance(points_n3: NDArray[np.floating], outline_k3: NDArray[np.flo
 
 
 def _signed_distance(points_n2: NDArray[np.floating], polygon_k2: NDArray[np.float64]) -> Values:
-    """Distance (n) to the polygon, positive inside it."""
+    """Signed distance (n) to a polygon, positive inside."""
     start, end = polygon_k2, np.roll(polygon_k2, -1, 0)
     edge = end - start
     offset = points_n2[:, None] - start
@@ -166,8 +166,8 @@ def _areas(a: Atlas, head: Head) -> dict[str, Values]:
 def hairline(points_n3: NDArray[np.floating], eye_3: NDArray[np.float64]) -> Values:
     """Height (n), mm, of template points over an average hairline: positive where hair grows.
 
-    High in the middle of the forehead, down at the temples and before the ears, behind them to the nape. ``eye_3``: the
-    centre of an eye.
+    The line is high in the middle of the forehead, falls at the temples and in front of the ears, and runs behind them
+    to the nape. ``eye_3``: the centre of an eye.
     """
     side, forward, height = np.abs(points_n3[:, 0]), points_n3[:, 2] - eye_3[2], points_n3[:, 1] - eye_3[1]
     middle = 66 - 0.010 * side**2 * (1 - smoothstep(35, 60, side))
@@ -179,14 +179,14 @@ def hairline(points_n3: NDArray[np.floating], eye_3: NDArray[np.float64]) -> Val
 
 
 def eye_level(a: Atlas) -> NDArray[np.float64]:
-    """Between the eyes of the template."""
+    """Point between the eyes of the template, at x = 0."""
     return np.asarray(np.nanmean(a.points_l3[[33, 133, 263, 362]], 0) * [0, 1, 1])
 
 
 def _beard(
     a: Atlas, front: Values, lips: Values, mouth: NDArray[np.float64], chin: NDArray[np.float64], between: float
 ) -> dict[str, Values]:
-    """``beard`` (jaw, cheeks, under the chin) and ``moustache``."""
+    """The areas ``beard`` (jaw, cheeks, under the chin) and ``moustache``."""
     p = a.position_n3
     side = np.abs(p[:, 0])
     jaw = smoothstep(mouth[1] + 38, mouth[1] - 2, p[:, 1] + 0.30 * np.clip(0.62 * between - side, -60, 20))
@@ -199,7 +199,7 @@ def _beard(
 
 
 def _lashes(a: Atlas) -> Values:
-    """The rims of the lids (n), the upper more than the lower."""
+    """The rims of the lids (n), the upper ones stronger than the lower."""
     found = np.zeros(len(a.position_n3), np.float32)
     for outline in (skin_mask.LEFT_EYE, skin_mask.RIGHT_EYE):
         corners = a.points_l3[list(outline)]
@@ -210,7 +210,7 @@ def _lashes(a: Atlas) -> Values:
 
 
 def _ear_guess(p: NDArray[np.float64], eye: NDArray[np.float64]) -> Values:
-    """For heads whose file marks no ears: what stands out at the sides, between eyes and mouth."""
+    """Ears of a head whose file marks none: the outermost parts of the sides, at the height of eyes to mouth."""
     return (
         smoothstep(70, 76, np.abs(p[:, 0]))
         * smoothstep(eye[1] - 75, eye[1] - 60, p[:, 1])
@@ -224,7 +224,7 @@ def _mark(marks_l3: NDArray[np.float64], index: int, otherwise: NDArray[np.float
 
 
 def _pockets(head: Head) -> NDArray[np.bool_]:
-    """Vertices (V) of the skin that see next to nothing of the outside: mouth, eye sockets."""
+    """Skin vertices (V) from which hardly any ray reaches the outside: in the mouth and the eye sockets."""
     import trimesh
 
     mesh = trimesh.Trimesh(head.template_v3, head.triangles_f3, process=False)
@@ -243,7 +243,7 @@ def _pockets(head: Head) -> NDArray[np.bool_]:
 
 
 def _vertex_area(a: Atlas, head: Head, member_v: NDArray[np.bool_]) -> Values:
-    """A vertex mask on the texels, interpolated."""
+    """Interpolate a vertex mask to the texels."""
     texels = chart(head, a.size)
     triangle = texels.triangle_hw.numpy().ravel()[a.inside_n]
     weights = texels.barycentric_hw3.numpy().reshape(-1, 3)[a.inside_n]

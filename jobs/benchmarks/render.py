@@ -1,9 +1,9 @@
-"""Our renderer beside pytorch3d's: the same head, cameras and pictures, in turns, on this machine.
+"""Compare the speed of our renderer with pytorch3d: same head, cameras and image size, alternating on this machine.
 
-Speed-ups are medians over rounds of wall-clock time; in each round theirs runs once and ours several times. On a busy
-machine long runs lose more to others than short ones: ``..._processor`` is the same of processor time. Nothing but the
-triangles that pixels see is shared by the two: pytorch3d shades with its Phong model under one point light, ours with
-nine bands, translucency, occlusion and prefiltered specular.
+Speed-ups are medians over rounds of wall-clock time; in each round pytorch3d runs once and ours several times. On a
+busy machine, other processes slow long runs more than short ones: ``..._processor`` is the same in processor time. Both
+see the same triangles, but shade differently: pytorch3d with its Phong model under one point light, ours with nine
+bands, translucency, occlusion and prefiltered specular.
 """
 
 import time
@@ -26,10 +26,11 @@ from mosar.models.shading import Material, shade
 
 @dataclass(frozen=True)
 class Config:
-    """How much to measure.
+    """Attributes:
 
-    size: pixels of a side. batch: pictures at once. rounds: of turns. repeats: of ours in each round.
-    threads: of torch, for both; 0 leaves torch's own choice.
+    size: side of the images, pixels. batch: images at once. rounds: rounds in which both run. repeats: runs of ours in
+        each round.
+    threads: threads of torch, for both; 0 keeps torch's default.
     """
 
     size: int = 224
@@ -40,12 +41,12 @@ class Config:
 
     def __post_init__(self) -> None:
         if min(self.size, self.batch, self.rounds, self.repeats) < 1 or self.threads < 0:
-            raise ConfigError(f"got {self}; expected sizes, rounds and repeats of at least 1")
+            raise ConfigError(f"got {self}; expected size, batch, rounds, repeats of at least 1, threads of at least 0")
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A mesh (1, V, 3), its triangles and as many cameras as pictures."""
+    """A mesh (1, V, 3), its triangles, and one camera per image."""
 
     vertices_1v3: Tensor
     triangles_f3: Tensor
@@ -57,7 +58,7 @@ class Scene:
 
 
 def run(config: Config) -> dict[str, Any]:
-    """The metrics, times in seconds unless named otherwise."""
+    """Return the metrics; ``ms`` in a name stands for milliseconds per image."""
     before = torch.get_num_threads()
     torch.set_num_threads(config.threads or before)
     try:
@@ -96,7 +97,7 @@ def _run(config: Config) -> dict[str, Any]:
 
 
 def _times(function: Callable[[Scene], object], scene: Scene, repeats: int) -> tuple[float, float]:
-    """Medians of a call's wall-clock and processor time, seconds."""
+    """Median wall-clock and processor time of a call, seconds."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter(), time.process_time()
@@ -107,7 +108,7 @@ def _times(function: Callable[[Scene], object], scene: Scene, repeats: int) -> t
 
 
 def _scene(vertices_v3: Tensor, triangles_f3: Tensor, size: int, batch: int) -> Scene:
-    """The head fills the picture, seen from angles between -30 and 30 degrees."""
+    """The head fills the image, seen from yaw angles between about -29 and 29 degrees."""
     angle = torch.linspace(-0.5, 0.5, batch) if batch > 1 else torch.zeros(1)
     zero, one = torch.zeros_like(angle), torch.ones_like(angle)
     turn = torch.stack([angle.cos(), zero, angle.sin(), zero, one, zero, -angle.sin(), zero, angle.cos()], -1)
@@ -120,7 +121,7 @@ def _scene(vertices_v3: Tensor, triangles_f3: Tensor, size: int, batch: int) -> 
 
 
 def _tenfold(vertices_v3: Tensor, triangles_f3: Tensor) -> tuple[Tensor, Tensor]:
-    """The same surface of ten times as many triangles: all are quartered, then every second of those."""
+    """The same surface with ten times as many triangles: all are quartered, then every second one again."""
     v, f = trimesh.remesh.subdivide(vertices_v3.numpy(), triangles_f3.numpy())
     v, f = trimesh.remesh.subdivide(v, f, np.arange(0, len(f), 2))
     return torch.tensor(v, dtype=torch.float32), torch.tensor(f)
@@ -136,7 +137,7 @@ def _rasterized_back(scene: Scene) -> None:
 
 
 def _rendered_back(scene: Scene) -> None:
-    """All terms of the shading, with gradients for shape, colour and light."""
+    """Render with all shading terms, with gradients for shape, colour and light."""
     vertices, triangles = scene.vertices(True), scene.triangles_f3
     values = torch.full((1, vertices.shape[1], 6), 0.5, requires_grad=True)
     light = torch.full((len(vertices), 81, 3), 0.02, requires_grad=True)

@@ -1,12 +1,12 @@
-"""Our stream beside webdataset + DataLoader and ray.data.read_webdataset: same shards, decoder, batches, processes.
+"""Compare our stream with webdataset + DataLoader and ray.data.read_webdataset: same shards, decoder and batches.
 
-Rounds are interleaved, figures are medians over them; a round counts the batches after the first one. Planning and
-memory are measured in processes of their own (peak proportional set size of the process and all below it);
-``plan_100m_rss_mb`` is the growth over planning with a manifest of one shard.
+All use the same number of reader processes. Rounds alternate between the loaders; figures are medians over rounds,
+without the first batch. Memory is the peak proportional set size of a separate process and its descendants. Planning
+runs in separate processes too; ``plan_100m_rss_mb`` is the growth of peak memory over a manifest of one shard.
 
-``read_webdataset`` is measured in two ways, both with as many processes as ours and in Ray's own division of them:
-batches decoded as anyone would write it (reading and decoding are then tasks of their own), and whole blocks decoded,
-which Ray Data fuses with reading into one task (``fused``; the batches are cut by the iterator).
+``read_webdataset`` is measured in two ways, both with as many processes as ours, which Ray distributes: decoding by
+batches, the usual way, in which reading and decoding are separate tasks; and decoding whole blocks, which Ray Data
+fuses with reading into one task (``fused``; the iterator cuts the batches).
 """
 
 import dataclasses
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow as pa
 
 from mosar.errors import ConfigError
@@ -40,8 +41,9 @@ _PICTURE, _SHARD, _DISTINCT = 256, 128, 32
 class Config:
     """Attributes:
 
-    shards: of 128 samples (a JPEG of 256 x 256 and an array each). batch: samples. readers: processes of each.
-    steps: batches a round. rounds: of turns. planned: samples of the synthetic data set.
+    shards: number of shards of 128 samples, each with a JPEG of 256 x 256 and an array. batch: samples per batch.
+    readers: processes of each loader. steps: batches per round. rounds: number of rounds. planned: samples of the
+        synthetic data set for planning.
     """
 
     shards: int = 128
@@ -54,12 +56,12 @@ class Config:
     def __post_init__(self) -> None:
         if min(self.shards, self.batch, self.readers, self.rounds) < 1 or self.steps < 2 or self.planned < 1 << 20:
             raise ConfigError(
-                f"got {self}; expected positive numbers, two steps and a million planned samples at least"
+                f"got {self}; expected positive numbers, at least 2 steps and at least 1048576 planned samples"
             )
 
 
 def run(config: Config) -> dict[str, Any]:
-    """Samples a second and ratios; seconds and MB of planning."""
+    """Return samples per second and ratios, peak memory, and seconds and MB of planning."""
     folder = Path(tempfile.mkdtemp(prefix="mosar-bench-"))
     try:
         data = str(folder / "data")
@@ -70,7 +72,7 @@ def run(config: Config) -> dict[str, Any]:
 
 
 def make_data(location: str, count: int) -> None:
-    """So many shards of smooth pictures with landmarks."""
+    """Make ``count`` shards of smooth images with landmarks."""
     from PIL import Image
 
     rng = np.random.default_rng(0)
@@ -90,7 +92,7 @@ def make_data(location: str, count: int) -> None:
 
 
 def decode(members: Mapping[str, bytes], seed: int) -> Arrays:
-    """``image`` 3 H W uint8 and ``landmarks``; the decoder of all."""
+    """Return ``image`` (3 H W, uint8) and ``landmarks``; all loaders use this decoder."""
     import cv2
 
     cv2.setNumThreads(1)
@@ -105,15 +107,15 @@ def source(data: str, batch: int) -> Source:
 
 
 def ours(config: Config, data: str) -> Iterator[int]:
-    """Sizes of the batches as they come; so do the others."""
-    endless = range(1 << 20)  # As webdataset's: readers do not run dry before the last batch that counts.
+    """Yield the size of each batch, as the other loaders do."""
+    endless = range(1 << 20)  # Like webdataset's: the readers never run out of samples before the last batch.
     found = stream.batches([source(data, config.batch)], endless, [0], 1, readers=config.readers)
     for _, [batch] in itertools.islice(found, config.steps):
         yield len(batch["data"]["image"])
 
 
 def webdataset_loader(config: Config, data: str) -> Iterator[int]:
-    """To be run in a process without Ray's threads: the loader forks its workers."""
+    """Yield the size of each batch. Must run in a process without Ray's threads: the loader forks its workers."""
     import torch
     import webdataset
 
@@ -129,7 +131,7 @@ def webdataset_loader(config: Config, data: str) -> Iterator[int]:
 
 
 def read_webdataset(config: Config, data: str, batch_size: int | None) -> Iterator[int]:
-    """``batch_size`` of decoding; None, whole blocks."""
+    """Yield the size of each batch. ``batch_size``: samples decoded at once; None decodes whole blocks."""
     import ray
 
     def batch(found: dict[str, Any]) -> Arrays:
@@ -138,7 +140,7 @@ def read_webdataset(config: Config, data: str, batch_size: int | None) -> Iterat
         return {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
 
     paths = [str(path) for path in sorted(Path(data).glob("*.tar"))]
-    paths *= -(-2 * config.steps * config.batch // (len(paths) * _SHARD))  # As the others: it does not run dry.
+    paths *= -(-2 * config.steps * config.batch // (len(paths) * _SHARD))  # Enough samples for all batches.
     before = ray.data.DataContext.get_current()
     context = before.copy()
     context.enable_progress_bars = False
@@ -184,7 +186,7 @@ def _rate(sizes: Iterable[int]) -> float:
 
 
 def _memory(config: Config, folder: Path) -> dict[str, Any]:
-    """An epoch of each size; the smaller one is more than the pipeline holds at once, or it would not fill it."""
+    """Peak memory of an epoch at both sizes; the smaller data set must exceed what the pipeline holds at once."""
     peaks = {}
     for name, count in (("once", config.shards), ("tenfold", 10 * config.shards)):
         data = str(folder / name)
@@ -206,7 +208,7 @@ def _planning(config: Config, folder: Path) -> dict[str, Any]:
 
 
 def _synthetic(location: str, samples: int) -> None:
-    """A manifest of shards of 400 samples. All rows name one real shard, so that any of them can be read."""
+    """Write a manifest of shards of 400 samples. All rows name one real shard, so that any sample can be read."""
     one = location + "-one"
     count = 400
     picture = {"image.jpg": b"", "landmarks.npy": b""}
@@ -223,7 +225,7 @@ def _synthetic(location: str, samples: int) -> None:
     ]  # fmt: skip
     period = pa.Table.from_pylist(rows, schema=manifest.SAMPLE_SCHEMA)
     whole = -(-samples // count)
-    many = pa.concat_tables([period] * (1 << 11)).combine_chunks()  # 25 row groups exactly
+    many = pa.concat_tables([period] * (1 << 11)).combine_chunks()  # exactly 25 row groups
 
     def tables() -> Iterator[pa.Table]:
         left = whole * count
@@ -235,7 +237,7 @@ def _synthetic(location: str, samples: int) -> None:
 
 
 def _child(what: str, data: str, config: Config, *, watched: bool = False) -> dict[str, Any]:
-    """This module as a program in a process of its own; its peak memory if ``watched``, which slows it down."""
+    """Run this module in its own process; ``watched`` measures its peak memory, which slows it down."""
     settings = json.dumps(dataclasses.asdict(config))
     command = [sys.executable, "-m", "mosar.jobs.benchmarks.stream", what, data, settings]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -260,14 +262,13 @@ def _child(what: str, data: str, config: Config, *, watched: bool = False) -> di
 
 def _pss_mb(pid: int) -> float:
     try:
-        text = (Path("/proc") / str(pid) / "smaps_rollup").read_text()
-    except OSError:
+        return psutil.Process(pid).memory_full_info().pss / 2**20
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
         return 0.0
-    return float(next(line.split()[1] for line in text.splitlines() if line.startswith("Pss:"))) / 1024
 
 
 def _peak_mb() -> float:
-    """Of this program; getrusage would hand on the peak of the process that started it."""
+    """Peak memory of this process. getrusage would include the peak of the process that started it."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return float(next(line.split()[1] for line in lines if line.startswith("VmHWM:"))) / 1024
 
@@ -275,7 +276,7 @@ def _peak_mb() -> float:
 def _main(what: str, data: str, config: Config) -> None:
     found: dict[str, Any]
     if what == "plan":
-        import torch  # noqa: F401  what every worker has loaded already
+        import torch  # noqa: F401  every worker has already loaded it
 
         begun = time.perf_counter()
         whole = source(data, config.batch)

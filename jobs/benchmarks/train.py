@@ -1,9 +1,9 @@
-"""What the platform costs a training: waiting for data, a second worker's worth, and its step beside a bare loop.
+"""Measure the cost of the platform in training: waiting for data, scaling to two workers, and overhead per step.
 
-The first two are measured on the stages' own recipes and data, the worst of them counts; of waiting also the worse of
-one worker's and two's. The step is compared on a
-stage of nothing but matrix products on one thread, about a tenth of a second long; ``products_scaling_2_workers`` is
-the second worker's worth there: so short a step, with millions of weights to agree on, is the hard case.
+Waiting and scaling are measured on the stages' own recipes and data; the worst stage counts. Waiting is the worse of
+one worker and two. The step is compared with a bare loop, on a stage of matrix products (one thread, about 0.1 s per
+step). ``products_scaling_2_workers`` is the scaling of that stage, the hard case: the step is short, and millions of
+weights must be synchronised.
 """
 
 import functools
@@ -36,10 +36,10 @@ from mosar.platform.training.train_config import TrainConfig
 class Config:
     """Attributes:
 
-    storage: root with the data sets ``data`` (stream -> name) and the stages' finished parents; without data, the
-        stages are left out.
-    stages, preset: what is measured on their own data. stage_steps: of each run of theirs.
-    steps: of the matrix products, of this ``width``. rounds: of turns, of everything.
+    storage: root with the data sets ``data`` (stream -> name) and the finished parents of the stages; without data,
+        the stages are not measured.
+    stages, preset: stages measured on their own data. stage_steps: steps of each of their runs.
+    steps: steps of the matrix products, which have this ``width``. rounds: repetitions of every measurement.
     """
 
     storage: str | None = None
@@ -54,7 +54,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Products:
-    """A stage of matrix products on the toy's data."""
+    """A stage of matrix products, on the data of the toy stage."""
 
     width: int
     name: str = "products"
@@ -88,7 +88,7 @@ def build(stage: Products) -> tuple[Products, nn.Module]:
 
 
 def run(config: Config) -> dict[str, Any]:
-    """Shares and ratios."""
+    """Return the metrics: shares of time, speed ratios, and milliseconds per step."""
     folder = Path(tempfile.mkdtemp(prefix="mosar-bench-"))
     try:
         data = toy.make_data(str(folder), ("labelled",))
@@ -98,7 +98,7 @@ def run(config: Config) -> dict[str, Any]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if not found:
-        print("no data=... given: data_wait_share and scaling_2_workers of the stages are not measured")
+        print("data=... is missing: data_wait_share and scaling_2_workers of the stages are not measured")
         return metrics
     waits, scalings = zip(*found.values(), strict=True)
     metrics |= {"data_wait_share": max(waits), "scaling_2_workers": min(scalings)}
@@ -108,7 +108,7 @@ def run(config: Config) -> dict[str, Any]:
 
 
 def _products(config: Config, folder: Path, data: Mapping[str, str]) -> dict[str, Any]:
-    """Seconds a step with one and two workers and without the platform, in turns."""
+    """Time a step with one worker, with two, and without the platform, alternating."""
     stage = Products(config.width)
     seconds: dict[str, list[float]] = {"one": [], "two": [], "bare": []}
     for turn in range(config.rounds):
@@ -134,13 +134,13 @@ def _products(config: Config, folder: Path, data: Mapping[str, str]) -> dict[str
 
 
 def _step_seconds(location: str) -> float:
-    """Median over the lines of the metrics, the first (start-up) left out."""
+    """Median seconds per step over the lines of the metrics, without the first (start-up)."""
     rates = [line["steps_per_s"] for line in runs.metrics(location) if "steps_per_s" in line]
     return float(np.median(1 / np.array(rates[1:])))
 
 
 def _bare(stage: Products, sources: tuple[stream.Source, ...], train: TrainConfig) -> float:
-    """The same step, in a bare loop in a process of its own (this one holds Ray's threads), on batches read before."""
+    """Time the same step in a bare loop on pre-read batches, in its own process, because this one has Ray's threads."""
     import multiprocessing
 
     context = multiprocessing.get_context("spawn")
@@ -179,13 +179,13 @@ def _bare_loop(width: int, batches: list[list[Any]]) -> float:
         torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
         times.append(time.perf_counter() - begun)
-    # Means of ten, then the median, as of the lines of the platform's metrics.
+    # Median over means of ten steps, like the lines of the platform's metrics.
     return float(np.median([np.mean(times[at : at + 10]) for at in range(10, len(times), 10)]))
 
 
 def _stage(config: Config, name: str, folder: Path) -> tuple[float, float]:
-    """Medians of a stage's share of waiting for data (of one worker or two, the worse), and of the speed of two workers
-    over that of one."""
+    """Return medians of a stage's share of time waiting for data (the worse of one worker and two), and of the speed of
+    two workers over one."""
     waits, scalings = [], []
     for turn in range(config.rounds):
         one, two = (_lines(config, name, folder, turn, workers) for workers in (1, 2))
@@ -196,7 +196,7 @@ def _stage(config: Config, name: str, folder: Path) -> tuple[float, float]:
 
 
 def _lines(config: Config, name: str, folder: Path, turn: int, workers: int) -> list[dict[str, Any]]:
-    """Metrics of a short run of a stage, without those of its start."""
+    """Return the lines of the metrics of a short run of a stage, without the first (start-up)."""
     values = hydra_main.compose("train_stage", [f"stage={name}", f"preset={config.preset}"])
     values["train"] |= {
         "steps": config.stage_steps, "log_every": 4, "evaluate_every": 10_000, "evaluate_batches": 1, "threads": 1,

@@ -1,12 +1,12 @@
-"""The virtual light stage's data: skin against measured skin, the same bytes again, faults found, faces to detect.
+"""Evaluate data of the virtual light stage: measured skin, reproducibility, fault detection, detectable faces.
 
-``albedo_in_measured_range``: share of the texels that show plain skin (no lips, moles, hair, lashes or mouth) whose
+``albedo_in_measured_range``: share of the texels of plain skin (no lips, moles, hair, lashes or mouth) whose
 reflectance lies in the measured 1-99 % box and within a Mahalanobis distance of 3.5 in the log-RGB axes of the
-measurements. ``skin_groups_covered``: of eight published groups, those whose mean is within CIEDE2000 3 of the skin
-of a subject. ``bytes_identical``: a data set made twice, by one worker and by two. ``faults_found``: share of the
-kinds of fault that are reported with shard and key, and no other place with them. ``detector_found``: share of rendered
-fronts (turned by less than 30 degrees) on which the detector finds a face. ``realism_auc`` (of those fronts, see
-:mod:`mosar.jobs.evaluation.realism`) and ``captures_per_minute`` of one process, by renderer, are for information.
+measurements. ``skin_groups_covered``: number of published groups, out of eight, whose mean is within CIEDE2000 3 of the
+skin of a subject. ``bytes_identical``: whether one worker and two workers make the same data set. ``faults_found``:
+share of the kinds of fault that are reported with shard and key, and nowhere else. ``detector_found``: share of the
+frontal renders (turned by less than 30 degrees) in which the detector finds a face. Two figures are for information:
+``realism_auc`` of these renders (:mod:`mosar.jobs.evaluation.realism`), and ``captures_per_minute`` of one process.
 """
 
 import shutil
@@ -54,13 +54,13 @@ _SIZES = Sizes({"train": 3, "validation": 1}, {"train": 1}, captures=1, map_size
 class Config:
     """Attributes:
 
-    people: whose skin is measured.
-    map_size: of their maps, pixels.
-    fronts: pictures of others that the detector looks at.
-    image_size: of those pictures, pixels.
-    traced: captures to time the path tracer with, beyond the first.
-    seed: of the first person; the default is far from any data set's.
-    head: another head file than the default.
+    people: number of people whose skin is measured.
+    map_size: side of their maps, pixels.
+    fronts: number of frontal images, of other people, for the detector.
+    image_size: side of these images, pixels.
+    traced: number of captures that time the path tracer, after a first one.
+    seed: seed of the first person; the default is far from the seeds of any data set.
+    head: head file to use instead of the default.
     """
 
     people: int = 256
@@ -80,7 +80,7 @@ class Config:
 
 
 def evaluate(config: Config) -> dict[str, Any]:
-    """Metrics by name; see the module."""
+    """Return the metrics by name; see the module docstring."""
     head = load_head(config.head)
     with tempfile.TemporaryDirectory(prefix="mosar-data-") as folder:
         return {
@@ -93,7 +93,7 @@ def evaluate(config: Config) -> dict[str, Any]:
 
 
 def skins(head: Head, people: int, map_size: int, seed: int) -> dict[str, Any]:
-    """How the skin of sampled people compares with measured skin."""
+    """Compare the skin of sampled people with measured skin."""
     a = atlas(head, map_size)
     box, near, both, total, means = 0, 0, 0, 0, []
     for number in range(seed, seed + people):
@@ -119,13 +119,13 @@ def skins(head: Head, people: int, map_size: int, seed: int) -> dict[str, Any]:
 
 
 def mahalanobis(reflectance_n3: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distance (n) of linear reflectance, specular included, from the mean of measured faces, in their log-RGB axes."""
+    """Mahalanobis distance (n) of linear reflectance, specular included, from the measured faces, in log-RGB axes."""
     coordinates = (np.log(np.maximum(reflectance_n3, 1e-6)) - TONE_MEAN) @ TONE_AXES.T
     return np.asarray(np.linalg.norm(coordinates / TONE_STD, axis=1))
 
 
 def group_distances(reflectance_n3: NDArray[np.float64]) -> dict[str, float]:
-    """CIEDE2000 of each group's mean to the nearest of these linear reflectances."""
+    """CIEDE2000 from each group's mean to the nearest of these linear reflectances."""
     from skimage.color import deltaE_ciede2000
 
     ours, theirs = _lab(reflectance_n3), _lab(np.array(list(GROUPS.values())))
@@ -134,7 +134,7 @@ def group_distances(reflectance_n3: NDArray[np.float64]) -> dict[str, float]:
 
 
 def fronts(head: Head, count: int, size: int, seed: int) -> dict[str, Any]:
-    """What the face detector finds on pictures of people, each of another; and how fast pictures are made."""
+    """Share of images in which the detector finds a face, one image per person; rendering speed; and realism."""
     stage = VirtualStage(head, 128, size, lights.TRAIN_LIGHTS + lights.HELD_OUT_LIGHTS)
     found = {True: [0, 0], False: [0, 0]}
     pictures = []
@@ -144,7 +144,7 @@ def fronts(head: Head, count: int, size: int, seed: int) -> dict[str, Any]:
             began = time.perf_counter()
             person = sample_subject(head, number)
             sample, _ = capture(stage, person, skin.paint(atlas(head, stage.map_size), person), 0)
-            spent += (time.perf_counter() - began) * (number > seed)  # the first one fills caches
+            spent += (time.perf_counter() - began) * (number > seed)  # the first capture fills caches
             front = turned_degrees(sample["camera"]) < FRONT_DEGREES
             pictures += [sample["image"]] if front else []
             faces = found[front]
@@ -163,7 +163,7 @@ def fronts(head: Head, count: int, size: int, seed: int) -> dict[str, Any]:
 
 
 def traced_per_minute(head: Head, count: int, size: int, seed: int) -> float | None:
-    """Path traced captures a minute, or None without the path tracer."""
+    """Path traced captures per minute; None if the path tracer is not installed."""
     try:
         renderers.check("path")
     except ConfigError:
@@ -173,18 +173,18 @@ def traced_per_minute(head: Head, count: int, size: int, seed: int) -> float | N
     for number in range(seed, seed + count + 1):
         person = sample_subject(head, number)
         capture(stage, person, skin.paint(atlas(head, stage.map_size), person), 0)
-        began = began or time.perf_counter()  # after the first one, which fills caches
+        began = began or time.perf_counter()  # starts after the first capture, which fills caches
     return 60 * count / (time.perf_counter() - began)
 
 
 def turned_degrees(camera: Mapping[str, Any]) -> float:
-    """Angle between where the face looks and the direction to the camera."""
-    forward = np.asarray(camera["rotation"])[2]  # of the camera, in the head frame
+    """Angle between the direction in which the face looks and the direction to the camera, degrees."""
+    forward = np.asarray(camera["rotation"])[2]  # viewing direction of the camera in the head frame
     return float(np.degrees(np.arccos(np.clip(-forward[2], -1, 1))))
 
 
 def bytes_identical(folder: Path, head_path: str | None) -> bool:
-    """Whether a data set is the same to the byte when it is made by one worker, and again by two."""
+    """Whether a data set made by one worker and again by two is identical, byte for byte."""
     made = []
     with cluster.connect():
         for workers in (1, 2):
@@ -194,14 +194,14 @@ def bytes_identical(folder: Path, head_path: str | None) -> bool:
 
 
 def faults_found(folder: Path, head_path: str | None) -> dict[str, Any]:
-    """Share of the kinds of fault that are reported with shard and key, and nowhere else."""
+    """Share of the kinds of fault that are reported with shard and key, and nowhere else; and the missed kinds."""
     clean = folder / "clean"
     _write(clean, "lightstage", head_path, 0)
     if verify(str(clean), 0)[0]:
         return {
             "faults_found": 0.0,
             "faults": len(corruptions.FAULTS),
-            "faults_missed": ["a whole data set has faults"],
+            "faults_missed": ["faults are reported in an intact data set"],
         }
     missed = []
     for name in corruptions.FAULTS:
@@ -216,7 +216,7 @@ def faults_found(folder: Path, head_path: str | None) -> dict[str, Any]:
 
 
 def _write(location: Path, kind: Any, head_path: str | None, workers: int) -> dict[str, str]:
-    """Make a small virtual data set; the digest of each file."""
+    """Make a small virtual data set; return the digest of each file."""
 
     def produce(task: virtual.Task) -> Any:
         return virtual.produce(head_path, str(location), task)
@@ -227,7 +227,7 @@ def _write(location: Path, kind: Any, head_path: str | None, workers: int) -> di
 
 
 def _lab(linear_n3: NDArray[np.float64]) -> NDArray[np.float64]:
-    """CIELAB under D65 of linear sRGB."""
+    """Convert linear sRGB to CIELAB (D65)."""
     from skimage.color import xyz2lab
 
     to_xyz = np.array(

@@ -1,10 +1,10 @@
-"""The head's chart and landmarks, with pictures of people, expressions, chart and landmarks to look at.
+"""Evaluate the head's UV chart and landmarks; writes sheets of people, expressions, chart and landmarks.
 
-Landmarks are measured on people that were not used for embedding them, each with an expression and in several views.
-``landmark_median_mm`` is how far, for a person, the embedded point is from where the detector sees it in the mean of
-the person's views: the error of the embedding, without the detector's noise from view to view. ``landmark_view_mm`` is
-the same in every single view, noise and all. Both are in the image plane at the point's depth; medians over people,
-then over points. The morphable model's figures are those of ``what=morphable_model``.
+Landmarks are measured on people that were not used to embed them, each with an expression and in several views.
+``landmark_median_mm`` is the distance of the embedded point from the detected point, after averaging over the views of
+a person: the error of the embedding without the detector's noise from view to view. ``landmark_view_mm`` is the same
+distance in single views, noise included. Both are measured in the image plane at the point's depth; they are medians
+over people, then over points. The figures of the morphable model are those of ``what=morphable_model``.
 """
 
 import warnings
@@ -25,14 +25,14 @@ from mosar.platform import storage
 class Config:
     """Attributes:
 
-    head: another head file than the default.
-    people: held-out people.
-    views: renders of each.
-    seed: of those people; the default is far from that of the embedding.
-    pictures: write them too.
-    model: measure a morphable model on it, too.
-    weights: of that model: a finished run's name; by default those that are shipped.
-    storage: root below which ``evaluations/head/*.png`` is written; else MOSAR_STORAGE, else ~/.mosar.
+    head: head file to use instead of the default.
+    people: number of held-out people.
+    views: renders of each person.
+    seed: seed of these people; the default is far from the seed of the embedding.
+    pictures: also write the sheets.
+    model: also measure a morphable model on this head.
+    weights: name of the finished run of that model; by default the shipped model.
+    storage: root below which ``evaluations/head/*.png`` is written; default: MOSAR_STORAGE, else ~/.mosar.
     """
 
     head: str | None = None
@@ -50,12 +50,12 @@ class Config:
 
 
 def evaluate(config: Config) -> dict[str, Any]:
-    """Metrics by name; all are lower-is-better but ``uv_face_share`` and ``landmarks_embedded``."""
+    """Return the metrics by name; lower is better, except for ``uv_face_share`` and ``landmarks_embedded``."""
     head = load_head(config.head)
     views = landmark_embedding.detect_views(head, config.people, config.seed, config.views)
     residual_bl2 = landmark_embedding.residuals(head, views)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # points that are not embedded, or never seen, have no median
+        warnings.simplefilter("ignore", RuntimeWarning)  # points that are not embedded or never detected have no median
         person_pl2 = np.stack([np.nanmean(residual_bl2[views.person_b == p], 0) for p in np.unique(views.person_b)])
         person_l, view_l = (np.nanmedian(np.linalg.norm(r, axis=-1), 0) for r in (person_pl2, residual_bl2))
     metrics: dict[str, Any] = {

@@ -1,15 +1,15 @@
-"""A trained morphable model against PCA with as many coefficients, on the faces of people whom neither has seen.
+"""Compare a trained morphable model with PCA of as many coefficients, on faces of held-out people.
 
-PCA is fitted on vertices of the face alone, to people drawn as those that the model is trained on. Held-out people are
-subjects of the virtual light stage's other splits. Millimetres, means over vertices of the face and over people:
+PCA is fitted to vertices of the face only, on people drawn like the training people of the model. Held-out people are
+subjects of the virtual light stage's other splits. Errors are mm, means over the vertices of the face and over people:
 
-``vae_mm``, ``pca_mm``: meshes with expressions from their own codes. ``swap_mm``: the identity code of one with the
-expression code of another, against the first with the other's expression. ``vae_prior_mm``, ``pca_prior_mm``: the most
-likely mesh given what one photograph tells: some of the landmarks that face a camera up to 40 degrees aside, with noise
-and without depth; PCA with the full joint Gaussian of its coefficients, the model with a mixture of Gaussians of its
-codes, both fitted to the same people, with the true noise and a weight of the prior that is tuned on validation people.
-``..._scan_...``: the same given as many landmarks anywhere, in three dimensions. ``residual_share_mm``: how far the
-non-linear part of the decoder moves vertices.
+``vae_mm``, ``pca_mm``: meshes with expressions, reconstructed from their own codes. ``swap_mm``: the identity code of
+one person decoded with the expression code of another, against the first person with the other's expression.
+``vae_prior_mm``, ``pca_prior_mm``: the most likely mesh given one photograph, that is some of the landmarks that face a
+camera up to 40 degrees aside, with noise and without depth. PCA uses the full joint Gaussian of its coefficients, the
+model a mixture of Gaussians of its codes. Both are fitted to the same people and use the true noise; the weight of the
+prior is tuned on validation people. ``..._scan_...``: the same given as many landmarks anywhere, in three dimensions.
+``residual_share_mm``: how far the non-linear part of the decoder moves vertices.
 """
 
 from collections.abc import Callable, Iterator
@@ -45,15 +45,15 @@ _CHUNK = 200
 class Config:
     """Attributes:
 
-    weights: name of a finished run of stage morphable; by default the model that is shipped.
-    head: another head file than the default, which the run was trained on.
-    training: people whose principal components are those of PCA.
-    people: that both priors are fitted to.
-    components: of the mixture, for identity and expression each.
-    validation, test: people.
-    noise_mm: deviation of a landmark's coordinate.
-    landmarks: that are seen of the face, others for each person.
-    storage: root of the runs; else MOSAR_STORAGE, else ~/.mosar.
+    weights: name of a finished run of stage morphable; by default the shipped model.
+    head: head file to use instead of the default; the run must be trained on it.
+    training: number of people to which PCA is fitted.
+    people: number of people to which both priors are fitted.
+    components: components of each mixture, one for identity and one for expression.
+    validation, test: number of held-out people of each split.
+    noise_mm: standard deviation of the noise of a landmark's coordinates.
+    landmarks: number of observed landmarks of the face, chosen anew for each person.
+    storage: root of the runs; default: MOSAR_STORAGE, else ~/.mosar.
     """
 
     weights: str | None = None
@@ -73,13 +73,13 @@ class Config:
             raise ConfigError(
                 f"got training {self.training}, people {self.people}, components {self.components}, validation "
                 f"{self.validation}, test {self.test}, landmarks {self.landmarks}, noise_mm {self.noise_mm}; "
-                "expected at least 256, 256, 1, 1, 1, 1 and noise"
+                "expected at least 256, 256, 1, 1, 1, 1, and noise_mm above 0"
             )
 
 
 @dataclass(frozen=True)
 class Subjects:
-    """Held-out people: neutral meshes, with their expressions, and the next one with the expression of each."""
+    """Held-out people: neutral meshes, meshes with expressions, and the next person with each expression."""
 
     neutral_nv3: Tensor
     mesh_nv3: Tensor
@@ -88,7 +88,7 @@ class Subjects:
 
 @torch.no_grad()
 def evaluate(config: Config) -> dict[str, Any]:
-    """Metrics by name; see above."""
+    """Return the metrics by name; see the module docstring."""
     head = load_head(config.head)
     model = _model(config, head)
     faces = Faces(head)
@@ -144,12 +144,12 @@ def _model(config: Config, head: Head) -> Morphable:
         return pretrained.load(head)
     stage, module = stages.trained(storage.join(storage.root(config.storage), "runs", config.weights))
     if not isinstance(module, Morphable) or getattr(stage, "head").digest != head.digest:  # noqa: B009
-        raise ConfigError(f"weights: {config.weights} is no run of stage morphable on the head {head.name}")
+        raise ConfigError(f"weights: {config.weights} is not a run of stage morphable on the head {head.name}")
     return module.requires_grad_(False)
 
 
 def _training(head: Head, faces: Faces, count: int) -> tuple[Tensor, Tensor]:
-    """Neutral meshes, and what expressions add to them, on the face (n, f, 3)."""
+    """Neutral meshes, and the offsets that expressions add to them, on the face (n, f, 3)."""
     neutrals, offsets = [], []
     for some in sample_people(head, count, POOL_SEED):
         neutrals.append(faces.of(some.neutral_nv3))
@@ -177,7 +177,7 @@ def _codes(model: Morphable, subjects: Subjects) -> tuple[Tensor, Tensor]:
 
 
 def _priors(model: Morphable, pca: Pca, faces: Faces, head: Head, config: Config) -> tuple[Mixture, Gaussian]:
-    """Of the model's codes, as its encoder draws them, and of the coefficients; people like those of the training."""
+    """Fit priors of the model's codes, sampled from its encoder, and of PCA's coefficients, to training-like people."""
     generator = torch.Generator().manual_seed(0)
     codes: tuple[list[Tensor], ...] = ([], [])
     coefficients = []
@@ -202,7 +202,7 @@ def _distance(found_nf3: Tensor, truth_nf3: Tensor) -> float:
 
 
 def _chunked(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-    """Of few samples at a time: whole meshes of many people would not fit."""
+    """Apply ``function`` to chunks of samples: meshes of all people at once would need too much memory."""
 
     def parts() -> Iterator[Tensor]:
         for some in zip(*(x.split(_CHUNK) for x in inputs), strict=True):

@@ -1,6 +1,6 @@
-"""How far rendered captures can be told from real portraits: a classifier's AUC, and a sheet of both side by side.
+"""Measure how well a classifier tells rendered captures from real portraits (AUC); writes a sheet of both side by side.
 
-The portraits are read from the folder named by ``MOSAR_PORTRAITS`` and copied nowhere but into the sheet.
+The portraits are read from the folder ``MOSAR_PORTRAITS`` and copied only into the sheet.
 """
 
 import io
@@ -22,18 +22,18 @@ from mosar.platform import storage
 Pictures = NDArray[np.uint8]
 CROP = 64
 _FIRST = 900 * 10**9
-"""First seed of the people who are shown."""
+"""Seed of the first person who is rendered."""
 _QUALITY = 80
 _FOLDS = 5
 
 
 @dataclass(frozen=True)
 class Config:
-    """How much to look at.
+    """Attributes:
 
-    count: captures, and as many portraits.
+    count: number of captures, and of portraits.
     renderer: fast or path.
-    storage: root below which ``evaluations/realism.png`` is written; else MOSAR_STORAGE, else ~/.mosar.
+    storage: root below which ``evaluations/realism.png`` is written; default: MOSAR_STORAGE, else ~/.mosar.
     """
 
     count: int = 48
@@ -46,7 +46,7 @@ class Config:
 
 
 def evaluate(config: Config) -> dict[str, Any]:
-    """``realism_auc`` of as many captures as portraits, and where the sheet of both was written."""
+    """Return ``realism_auc`` of as many captures as portraits, and the location of the sheet of both."""
     check(config.renderer)
     pictures = captures(config.count, config.renderer)
     value, reason = realism_auc(pictures)
@@ -59,7 +59,7 @@ def evaluate(config: Config) -> dict[str, Any]:
 
 
 def captures(count: int, renderer: Renderer = "fast", size: int = 192) -> list[Pictures]:
-    """Pictures (size, size, 3) sRGB of people of no data set, turned little from the camera, under any light."""
+    """Images (size, size, 3), sRGB, of people who are in no data set, under any light."""
     from mosar.datasets.virtual_stage import skin
     from mosar.datasets.virtual_stage.capture import VirtualStage, capture
     from mosar.datasets.virtual_stage.subjects import sample_subject
@@ -77,13 +77,13 @@ def captures(count: int, renderer: Renderer = "fast", size: int = 192) -> list[P
 
 
 def portraits(count: int, size: int = 192) -> tuple[list[Pictures], str | None]:
-    """As many official portraits, cropped as captures are; or none, and the reason."""
+    """Return up to ``count`` official portraits, cropped like captures; or none, and the reason."""
     from mosar.datasets.in_the_wild import in_the_wild_sample
     from mosar.datasets.landmarks import Detector
 
     folder = os.environ.get("MOSAR_PORTRAITS")
     if not folder or not Path(folder).is_dir():
-        return [], "MOSAR_PORTRAITS names no folder of portraits"
+        return [], "MOSAR_PORTRAITS is not set to a folder of portraits"
     paths = sorted(Path(folder).glob("*.jpg"))
     found: list[Pictures] = []
     with Detector() as detector:
@@ -94,14 +94,14 @@ def portraits(count: int, size: int = 192) -> tuple[list[Pictures], str | None]:
                 found.append(in_the_wild_sample(paths[index].read_bytes(), detector, size)["image"])
             except PhotographError:
                 continue
-    return (found, None) if len(found) >= 2 * _FOLDS else ([], f"{folder} holds only {len(found)} faces")
+    return (found, None) if len(found) >= 2 * _FOLDS else ([], f"{folder} has only {len(found)} usable faces")
 
 
 def realism_auc(rendered: Sequence[Pictures]) -> tuple[float | None, str | None]:
-    """How surely a classifier tells captures (square crops, sRGB) from portraits; or None, and the reason.
+    """AUC of a classifier that tells captures (square crops, sRGB) from portraits; or None, and the reason.
 
-    Logistic regression on principal components of crops of 64 pixels and of their spectra and colours,
-    cross-validated; both kinds are brought to one size, sharpness and JPEG quality before. 0.5 is perfect, 1 is worst.
+    The classifier is a cross-validated logistic regression on principal components of crops of 64 pixels, their spectra
+    and colours. Both kinds are first brought to one size, sharpness and JPEG quality. 0.5 is perfect, 1 is worst.
     """
     real, reason = portraits(len(rendered))
     if reason:
@@ -120,7 +120,7 @@ def realism_auc(rendered: Sequence[Pictures]) -> tuple[float | None, str | None]
 
 
 def _alike(picture: Pictures) -> Pictures:
-    """The middle of a crop at 64 pixels, as sharp as the least sharp portrait, through the same JPEG."""
+    """Return the middle of a crop at 64 pixels, with the same sharpness and JPEG quality for all images."""
     height, width = picture.shape[:2]
     middle = picture[height // 8 : height - height // 8, width // 8 : width - width // 8]
     small = cv2.resize(middle, (48, 48), interpolation=cv2.INTER_AREA)
@@ -131,7 +131,7 @@ def _alike(picture: Pictures) -> Pictures:
 
 
 def _features(picture: Pictures) -> NDArray[np.float64]:
-    """A small picture, the logarithm of its spectrum, and the quantiles of its colours."""
+    """Features of an image: a small version, the logarithm of the spectrum, and the quantiles of the colours."""
     values = picture.astype(np.float64) / 255
     small = cv2.resize(values, (24, 24), interpolation=cv2.INTER_AREA)
     grey = values.mean(-1) - values.mean()
@@ -144,7 +144,7 @@ def _features(picture: Pictures) -> NDArray[np.float64]:
 def _predict(
     known_nf: NDArray[np.float64], truth_n: NDArray[np.float64], asked_mf: NDArray[np.float64], components: int = 24
 ) -> NDArray[np.float64]:
-    """Ridge-regularised logistic regression by Newton steps, on the principal components of what is known."""
+    """Ridge-regularised logistic regression by Newton steps, on the principal components of the training samples."""
     mean = known_nf.mean(0)
     axes = np.linalg.svd(known_nf - mean, full_matrices=False)[2][:components].T
     scale = ((known_nf - mean) @ axes).std(0) + 1e-9

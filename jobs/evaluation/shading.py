@@ -1,9 +1,9 @@
-"""Our shading against brute-force integration and against Mitsuba's path tracing, under all lights.
+"""Compare our shading with brute-force integration and with Mitsuba's path tracing, under all lights.
 
-Pictures are compared sRGB-encoded and clipped, inside the mask of wholly covered pixels; one exposure a light brings
-the reference's mean linear value to 0.4. The reference sees the unfiltered maps, casts shadows and lets light bounce;
-ours sees nine bands, and ambient occlusion from ray casting. PSNRs are of the four views together, then averaged over
-the lights.
+Images are compared sRGB-encoded and clipped, inside the mask of fully covered pixels; one exposure per light brings
+the mean linear value of the reference to 0.4. The reference uses the unfiltered maps, with cast shadows and indirect
+light; ours uses nine bands, and ambient occlusion from ray casting. A PSNR covers the four views of a light together;
+PSNRs are then averaged over the lights.
 """
 
 import io
@@ -33,22 +33,22 @@ from mosar.platform import storage
 
 SPECULAR = 0.35
 SKIN = (0.406, 0.228, 0.157)
-"""Median of measured faces, linear."""
+"""Median albedo of measured faces, linear sRGB."""
 
-_ALPHA = 1 / math.sqrt(65.0)  # of GGX, as wide as the Phong lobe of sharpness 32
+_ALPHA = 1 / math.sqrt(65.0)  # GGX roughness as wide as the Phong lobe of sharpness 32
 _VIEWS = ((0.0, 0.0), (45.0, 5.0), (-45.0, -5.0), (0.0, 35.0))  # azimuth to the subject's left and elevation, degrees
 _DISTANCE = 1000.0
 
 
 @dataclass(frozen=True)
 class Config:
-    """How closely to look.
+    """Attributes:
 
     environments: folder of ``*.exr`` maps; by default the committed ones, 256 x 128.
-    size: pixels of the head's pictures; the sphere's have half of it.
-    samples: of the path tracer for a pixel of the head; eight times as many for the sphere, which is compared more
-        closely than noise of fewer would let it.
-    storage: root below which ``evaluations/shading.png`` is written; else MOSAR_STORAGE, else ~/.mosar.
+    size: side of the head's images, pixels; the sphere's images have half of it.
+    samples: samples of the path tracer per pixel of the head; the sphere uses eight times as many, because its closer
+        comparison tolerates less noise.
+    storage: root below which ``evaluations/shading.png`` is written; default: MOSAR_STORAGE, else ~/.mosar.
     """
 
     environments: str | None = None
@@ -59,15 +59,15 @@ class Config:
     def __post_init__(self) -> None:
         if self.size < 16 or self.size % 2 or self.samples < 1:
             raise ConfigError(
-                f"got size {self.size}, samples {self.samples}; expected an even size from 16, samples from 1"
+                f"got size {self.size}, samples {self.samples}; expected an even size from 16 and samples from 1"
             )
         if self.environments and not list(Path(self.environments).glob("*.exr")):
-            raise ConfigError(f"environments: got {self.environments!r}; expected a folder that holds *.exr")
+            raise ConfigError(f"environments: got {self.environments!r}; expected a folder with *.exr files")
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A mesh with colours and occlusion at its vertices, and how the path tracer is given it."""
+    """A mesh with colours and occlusion at its vertices; :meth:`reference` builds its path-traced counterpart."""
 
     vertices_v3: Tensor
     triangles_f3: Tensor
@@ -90,7 +90,7 @@ class Subject:
 
 
 def evaluate(config: Config) -> dict[str, Any]:
-    """The metrics; writes the sheet of picture pairs."""
+    """Return the metrics, and write the sheet of image pairs."""
     metrics: dict[str, Any] = {}
     maps = _maps(config)
     lit = {name: sh.from_environment(torch.from_numpy(image).double()) for name, image in maps.items()}
@@ -122,7 +122,7 @@ def evaluate(config: Config) -> dict[str, Any]:
 
 
 def irradiance_error(image_hw3: Tensor, light_l3: Tensor) -> float:
-    """Root mean square over all normals of our error against summing the map's pixels, over the mean irradiance."""
+    """RMS error of our irradiance over 400 normals, against the sum over the map's pixels, over the mean irradiance."""
     height, width, _ = image_hw3.shape
     directions_n3 = sh.environment_directions(height, width).reshape(-1, 3).float()
     weight_n1 = torch.from_numpy(sh.row_solid_angles(height, width)).repeat_interleave(width)[:, None]
@@ -137,7 +137,7 @@ def irradiance_error(image_hw3: Tensor, light_l3: Tensor) -> float:
 
 
 def gradients_are_right() -> bool:
-    """Gradients of rasterising and shading against finite differences, in float64, for every input."""
+    """Check gradients of rasterising and shading against finite differences, in float64, for every input."""
     generator = torch.Generator().manual_seed(0)
     mesh = trimesh.creation.icosphere(subdivisions=0, radius=100.0)
     triangles = torch.tensor(mesh.faces)
@@ -185,7 +185,7 @@ def _head() -> Subject:
 def ambient_occlusion(
     vertices_v3: NDArray[np.float64], triangles_f3: NDArray[np.int64], normals_v3: NDArray[np.float64], rays: int = 256
 ) -> NDArray[np.float64]:
-    """The cosine-weighted share of the hemisphere over each vertex that the mesh leaves open, by ray casting."""
+    """Cosine-weighted share of the hemisphere above each vertex that the mesh leaves open, by ray casting."""
     index = np.arange(rays) + 0.5
     radius, turn = np.sqrt(index / rays), index * np.pi * (3 - np.sqrt(5))
     local = np.stack([radius * np.cos(turn), radius * np.sin(turn), np.sqrt(1 - index / rays)], -1)
@@ -200,7 +200,7 @@ def ambient_occlusion(
 
 
 def _camera(view: tuple[float, float], centre: tuple[float, float, float], width: float, size: int) -> Camera:
-    """Looks at ``centre`` from azimuth and elevation; ``width`` mm there fill the picture."""
+    """Camera that looks at ``centre`` from azimuth and elevation; ``width`` mm at its depth fill the image."""
     azimuth, elevation = np.radians(view)
     back = np.array([np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)])
     right = np.cross([0, 1.0, 0], back) / np.cos(elevation)
@@ -215,7 +215,7 @@ def _pair(
     subject: Subject, shape: Any, image: NDArray[np.float32], light_l3: Tensor, view: tuple[float, float], size: int,
     samples: int, glossy: bool,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:  # fmt: skip
-    """Reference and ours, linear, and the pixels to compare."""
+    """Return the reference, our image (both linear), and the mask of pixels to compare."""
     camera = _camera(view, subject.centre, subject.width, size)
     span = path_tracer.field_of_view(size, float(camera.intrinsics_b33[0, 0, 0]))
     eye = position(camera)[0].numpy()
@@ -227,7 +227,7 @@ def _pair(
 def _shaded(
     subject: Subject, camera: Camera, light_l3: Tensor, size: int, glossy: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Our picture at half of ``size``, averaged over 2 x 2 pixels."""
+    """Return our image at half of ``size``, averaged over 2 x 2 pixels, and the mask of fully covered pixels."""
     triangles = subject.triangles_f3
     pixels = covered(rasterize(subject.vertices_v3[None], triangles, camera, (size, size)), len(triangles))
     point, normal, colour, ao = (
@@ -247,7 +247,7 @@ def _shaded(
 def _compare(
     pairs: list[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]],
 ) -> tuple[float, NDArray[np.float64]]:
-    """PSNR of all views together, and reference, ours and difference (x 4) of the first two, side by side."""
+    """Return the PSNR over all views, and reference, ours and difference (x 4) of the first two, side by side."""
     exposure = 0.4 / np.concatenate([theirs[mask] for theirs, _, mask in pairs]).mean()
 
     def display(linear: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -262,7 +262,7 @@ def _compare(
 
 
 def _sheet(rows: Mapping[str, list[NDArray[np.float64]]]) -> bytes:
-    """A row a light, named; pairs with their differences: sphere and head, diffuse and all terms, two views each."""
+    """One named row per light: pairs and differences of sphere and head, diffuse and all terms, two views each."""
     from PIL import Image, ImageDraw
 
     pictures = np.concatenate([np.concatenate(row, 1) for row in rows.values()])

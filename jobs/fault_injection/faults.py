@@ -1,6 +1,6 @@
-"""The faults: each disturbs a training and sees it to its end; what was done, in words.
+"""The faults: each disturbs a training, runs it to its end, and returns a description of what it did.
 
-Workers and drivers are killed from outside, at moments that the run's own records show. See docs/runs.md.
+Workers and drivers are killed from outside, at moments read from the run's own records. See docs/runs.md.
 """
 
 import os
@@ -24,7 +24,7 @@ def worker_killed(training: Training) -> str:
 
 
 def worker_of_four_killed(training: Training) -> str:
-    """Of more than two the gradients can be added up in more than one order: it has to be the same again."""
+    """With more than two workers the gradients can be summed in several orders; the order must be the same again."""
     driver = training.start()
     training.reach(19, driver)
     training.kill(2)
@@ -53,7 +53,7 @@ def worker_killed_in_checkpoint(training: Training) -> str:
 
 
 def worker_killed_at_the_edge(training: Training) -> str:
-    """Of the first stream: its 160 samples, 12 a step, end in step 14."""
+    """The edge of an epoch of the first stream: its 160 samples, 12 per step, end in step 14."""
     driver = training.start()
     training.reach(13, driver)
     training.kill(0)
@@ -71,7 +71,7 @@ def driver_killed(training: Training) -> str:
 
 
 def job_stopped(training: Training) -> str:
-    """By Ray's own commands."""
+    """Stop the job with Ray's own commands."""
     name = training.folder.name
     driver = training.submit(name)
     stopper = training.ray("job", "stop", name)
@@ -93,10 +93,12 @@ def interrupted(training: Training) -> str:
 
 
 def _stopped(training: Training, said: str) -> int:
-    """The step that a training says it was stopped at; it has to be a checkpoint's, and no other step done after it."""
+    """Return the step at which a training says it was stopped; it must have a checkpoint and be the last step done."""
     newest = int(training.checkpoints()[-1].name)
     if f"saved at step {newest} of" not in said or not 18 <= newest == training.step() < training.train["steps"]:
-        raise RunError(f"stopped after step {training.step()}, the newest checkpoint is of {newest}: {said[-500:]}")
+        raise RunError(
+            f"stopped after step {training.step()}, the newest checkpoint is of step {newest}: {said[-500:]}"
+        )
     return newest
 
 
@@ -120,7 +122,7 @@ def worker_frozen(training: Training) -> str:
     finally:
         if pid in training.workers().values():
             os.kill(pid, signal.SIGKILL)
-    return "worker 1 frozen (SIGSTOP) in step 22; the watchdog ends it"
+    return "worker 1 frozen (SIGSTOP) in step 22; after the watchdog's timeout the workers restart"
 
 
 def checkpoint_truncated(training: Training) -> str:
@@ -135,7 +137,7 @@ def checkpoint_truncated(training: Training) -> str:
 
 
 def shard_corrupt_stop(training: Training) -> str:
-    """The data set is the fault's own: a shard of it is damaged before the start and mended afterwards."""
+    """Uses a data set of its own: one shard is damaged before the start and repaired afterwards."""
     shard = Path(training.data["labelled"]) / "shard-000003.tar"
     content = shard.read_bytes()
     toy.damage(training.data["labelled"], 3, (5,))
@@ -144,11 +146,11 @@ def shard_corrupt_stop(training: Training) -> str:
         raise RunError(f"the message does not name {shard.name}: {said[-500:]}")
     shard.write_bytes(content)
     training.finish()
-    return f"a sample of {shard.name} corrupted: stopped with its name; mended, same command again"
+    return f"a sample of {shard.name} corrupted: stopped with its name; repaired, same command again"
 
 
 def shard_corrupt_skip(training: Training) -> str:
-    """Beside the undisturbed one of ``_references`` on the same damaged data."""
+    """Compared with the undisturbed run ``undisturbed_skip`` on the same damaged data."""
     driver = training.start()
     training.reach(30, driver)
     training.kill(0)
@@ -156,8 +158,8 @@ def shard_corrupt_skip(training: Training) -> str:
     skipped = (runs.summary(str(training.folder)) or {})["skipped"]
     met = sum(1 for line in training.lines() for row in line["rows"] for one in row if one < 0)
     if not skipped or skipped != met:
-        raise RunError(f"{skipped} samples were counted as skipped, {met} were met")
-    return f"3 samples of a shard corrupted, policy skip: {skipped} counted; worker 0 killed (-9) besides"
+        raise RunError(f"{skipped} samples were counted as skipped, {met} were read")
+    return f"3 samples of a shard corrupted, policy skip: {skipped} counted; worker 0 killed (-9) as well"
 
 
 def storage_full(training: Training) -> str:
@@ -168,7 +170,7 @@ def storage_full(training: Training) -> str:
     if "make room" not in said:
         raise RunError(f"the message does not say what to do: {said[-500:]}")
     training.finish()
-    return "no room for the checkpoint of step 16: stopped saying so; with room, same command again"
+    return "no room for the checkpoint of step 16: stopped with a message; with room, same command again"
 
 
 def resized(training: Training) -> str:

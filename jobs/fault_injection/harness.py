@@ -1,4 +1,4 @@
-"""What drills share: a training in a process of its own, and ways to watch and to disturb it."""
+"""Shared by the drills: a training in its own process, and functions to watch and to disturb it."""
 
 import contextlib
 import dataclasses
@@ -25,7 +25,7 @@ _WAIT = "import sys; from ray.scripts.scripts import main; sys.stdin.readline();
 
 @dataclass(frozen=True)
 class Training:
-    """A run of the toy: its folder, its data, its settings, the environment of its cluster, what a slice takes."""
+    """A run of the toy stage: folder, data, settings, environment of its cluster, and minimum seconds per slice."""
 
     folder: Path
     data: Mapping[str, str]
@@ -34,16 +34,16 @@ class Training:
     pause_s: float = 0.05
 
     def start(self, **changes: Any) -> subprocess.Popen[str]:
-        """A driver that trains it, or goes on with it."""
+        """Start a driver that trains the run or continues it."""
         return self._popen(self._driver(changes), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
     def submit(self, name: str) -> subprocess.Popen[str]:
-        """The same by ``ray job submit``, which prints what the driver says."""
+        """Start the driver with ``ray job submit``, which prints the driver's output."""
         command = [*_SUBMIT, f"--submission-id={name}", "--", *self._driver({})]
         return self._popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def ray(self, *words: str) -> subprocess.Popen[str]:
-        """``ray WORDS``, which starts slowly: it has done so, and waits for a line on its standard input."""
+        """Start ``ray WORDS``; it is slow to start, so it loads and then waits for a line on its standard input."""
         pipe = subprocess.PIPE
         return self._popen([sys.executable, "-c", _WAIT, *words], stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT)
 
@@ -57,10 +57,10 @@ class Training:
         return subprocess.Popen(command, env=environment, text=True, stdin=stdin, stdout=stdout, stderr=stderr)
 
     def finish(self, driver: subprocess.Popen[str] | None = None, expect: int = 0, line: str | None = None) -> str:
-        """Wait for the driver to end, having given it ``line``; what it said last.
+        """Send ``line`` to the driver, wait for it to end, and return its output.
 
         Raises:
-            RunError: it ended otherwise than expected.
+            RunError: the driver does not end, or ends with another exit code than ``expect``.
         """
         driver = driver or self.start()
         try:
@@ -77,7 +77,7 @@ class Training:
         return dataclasses.replace(self, data={**self.data, **data})
 
     def lines(self) -> list[dict[str, Any]]:
-        """The effective steps: a line for each."""
+        """Lines of the metrics, one for each effective step."""
         return [line for line in run.metrics(str(self.folder)) if "loss" in line]
 
     def step(self) -> int:
@@ -86,7 +86,7 @@ class Training:
         return 0
 
     def workers(self) -> dict[int, int]:
-        """Living processes of its workers by rank."""
+        """Process ids of its living workers by rank."""
         found: dict[int, int] = {}
         for note in sorted(Path(f"{self.folder}-pids").glob("*-*"), key=lambda path: path.stat().st_mtime):
             rank, pid = map(int, note.name.split("-"))
@@ -101,7 +101,7 @@ class Training:
         return pid
 
     def reach(self, step: int, driver: subprocess.Popen[str]) -> None:
-        """Wait until so many steps are done."""
+        """Wait until ``step`` steps are done."""
         wait(lambda: self.step() >= step, f"{self.folder.name}: step {step}", driver)
 
     def checkpoints(self) -> list[Path]:
@@ -109,19 +109,19 @@ class Training:
 
 
 def wait(ready: Callable[[], bool], what: str, driver: subprocess.Popen[str], pause_s: float = 0.01) -> None:
-    """Raises RunError where it never comes, or the driver has ended before."""
+    """Wait until ``ready()`` is true; raises RunError after a timeout or if the driver ends first."""
     deadline = time.monotonic() + PATIENCE_S
     while not ready():
         if time.monotonic() > deadline or driver.poll() is not None:
             said = driver.stderr.read()[-1000:] if driver.stderr and driver.poll() is not None else ""
             driver.kill()
-            raise RunError(f"{what} never came: {said}")
+            raise RunError(f"waited in vain for {what}: {said}")
         time.sleep(pause_s)
 
 
 @contextlib.contextmanager
 def full_disk(training: Training, limit: int) -> Any:
-    """Let no worker write a file of more than ``limit`` bytes, as on a device without room."""
+    """Prevent workers from writing files of more than ``limit`` bytes, as if the disk were full."""
     stop = threading.Event()
 
     def limit_all() -> None:

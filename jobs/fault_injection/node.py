@@ -1,7 +1,7 @@
-"""A node on the loopback interface until it is ended: ``python -m mosar.jobs.fault_injection.node ADDRESS CPUS``.
+"""Run a Ray node on the loopback interface: ``python -m mosar.jobs.fault_injection.node ADDRESS CPUS``.
 
-It says Ray's number of it once it has joined. ``ray start`` joins no cluster whose ports are bound to the loopback
-interface; Ray's own class does.
+It prints its node id once it has joined, and runs until SIGTERM. ``ray start`` cannot join a cluster whose ports are
+bound to the loopback interface; Ray's own ``Node`` class can.
 """
 
 import signal

@@ -1,4 +1,4 @@
-"""Faults that harm the cluster, each on one of its own: nodes that go, with and without a notice, and come."""
+"""Faults of the cluster, each on its own cluster: nodes leave, with and without notice, and join."""
 
 import dataclasses
 import os
@@ -19,7 +19,7 @@ from mosar.platform import cluster
 
 
 def node_removed(training: Training) -> str:
-    """On a cluster of its own: a head for the readers, two nodes that hold two workers each."""
+    """The cluster has a head node for the readers and two nodes that hold two workers each."""
     with cluster.local_cluster(logical_cpus=1) as running, _node(running) as first, _node(running) as second:
         there = dataclasses.replace(training, environment=running.environment)
         driver = there.start()
@@ -30,7 +30,7 @@ def node_removed(training: Training) -> str:
 
 
 def node_drained(training: Training) -> str:
-    """As a spot node: Ray is told when it goes, and then it goes. The run has no other checkpoints to save."""
+    """Like a spot node: Ray is told when the node will leave, then it leaves. The run saves no periodic checkpoints."""
     train = {**training.train, "checkpoint_every": training.train["steps"]}
     notice_s, evaluated = 20, training.train["evaluate_every"]
     with cluster.local_cluster(logical_cpus=1) as running, _node(running) as first, _node(running) as second:
@@ -58,25 +58,25 @@ def node_drained(training: Training) -> str:
 
 
 def node_lost_and_back(training: Training) -> str:
-    """By Ray's elastic policy alone. A node holds a worker and its readers; the head holds none."""
+    """Only Ray's elastic policy resizes the run. Each node holds a worker and its readers; the head node holds none."""
     train = {**training.train, "min_workers": 1, "resize_s": 5.0, "cpus": 1.5}
-    # The survivor, whichever it is, stays to the end.
+    # The surviving node stays to the end.
     with cluster.local_cluster(logical_cpus=0) as running, _node(running) as first, _node(running) as second:
         there = dataclasses.replace(training, train=train, environment=running.environment, pause_s=1.5)
         driver = there.start()
         there.reach(9, driver)
         _of_worker(there, first, second).kill()
         _wait_for_step_by(1, there, driver)
-        there.reach(17, driver)  # Past a checkpoint: what one worker did counts.
+        there.reach(17, driver)  # Past a checkpoint, so that the steps of one worker count.
         with _node(running):
             _wait_for_step_by(2, there, driver)
             there.finish(driver)
     used = [line["workers"] for line in training.lines()]
-    return f"2 workers, one's node killed, 1 worker, a node added, 2 workers: {used.count(1)} steps by one"
+    return f"2 workers, the node of one killed, 1 worker, a node added, 2 workers: {used.count(1)} steps by one"
 
 
 def _wait_for_step_by(workers: int, training: Training, driver: subprocess.Popen[str]) -> None:
-    """A step done from now on: a run that goes back to a checkpoint shows older ones as its last."""
+    """Wait for a step done from now on: after a return to a checkpoint the last line shows an older step."""
     now = time.time()
 
     def done() -> bool:
@@ -88,26 +88,26 @@ def _wait_for_step_by(workers: int, training: Training, driver: subprocess.Popen
 
 @dataclass(frozen=True)
 class _Node:
-    """A node of a local cluster: Ray's number of it, the process that leads it."""
+    """A node of a local cluster: its Ray node id and its main process."""
 
     number: str
     process: subprocess.Popen[str]
 
     def kill(self) -> None:
-        """All its processes at once, as if it lost its power."""
+        """Kill all its processes at once, as in a power cut."""
         for each in (self.process.pid, *cluster.processes_below(self.process.pid)):
             harness.end(each)
 
 
 def _of_worker(training: Training, *nodes: _Node) -> _Node:
-    """The node of worker 0."""
+    """Return the node of worker 0."""
     pid = training.workers()[0]
     return next(node for node in nodes if pid in cluster.processes_below(node.process.pid))
 
 
 @contextmanager
 def _node(running: cluster.LocalCluster) -> Iterator[_Node]:
-    """A node of two logical CPUs beside the head of a local cluster."""
+    """Add a node of two logical CPUs to a local cluster until the block ends."""
     command = [sys.executable, "-m", "mosar.jobs.fault_injection.node", running.address, "2"]
     with tempfile.TemporaryFile("a+") as log:
         node = subprocess.Popen(

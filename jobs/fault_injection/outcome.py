@@ -1,4 +1,4 @@
-"""What came of a fault beside an undisturbed run: in numbers, as a line, as a report."""
+"""Outcome of a fault compared with an undisturbed run: metrics, a printed line, and a report."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 RESIZE_TOLERANCE = 1e-4
-"""Of the held-out loss, relative, where the number of workers changed on the way."""
+"""Tolerated relative difference of the held-out loss if the number of workers changed during the run."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one fault: its run's summary and lines, the ones of the undisturbed run, seconds."""
+    """Outcome of one fault: summary and lines of its run, those of the undisturbed run (``wanted``), and seconds."""
 
     name: str
     what: str
@@ -33,7 +33,7 @@ class Result:
 
     @property
     def loss_difference(self) -> float | None:
-        """Of the held-out loss, relative; None where the run did not end."""
+        """Relative difference of the held-out loss; None if the run did not end."""
         if "heldout" not in self.summary:
             return None
         wanted = float(self.wanted["heldout"]["end"])
@@ -46,7 +46,7 @@ class Result:
 
 
 def metrics(results: list[Result]) -> dict[str, Any]:
-    """Of all faults together; what none of them measures is left out."""
+    """Metrics over all faults; those that no fault measures are left out."""
     same = [result.weights for result in results if result.same_size]
     resized = [result for result in results if not result.same_size]
     found: dict[str, Any] = {"faults": len(results)}
@@ -65,7 +65,7 @@ def metrics(results: list[Result]) -> dict[str, Any]:
 
 
 def short(found: dict[str, Any]) -> list[str]:
-    """The metrics that are not what they have to be, as ``name: value``."""
+    """Metrics that miss their required value, as ``name: value``."""
     sound = {"weights_identical": 1.0, "order_identical": 1.0, "samples_lost": 0, "samples_repeated": 0}
     bad = [name for name, wanted in sound.items() if name in found and found[name] != wanted]
     difference = found.get("resize_loss_rel_difference", 0.0)
@@ -104,9 +104,9 @@ def _differs(result: Result) -> str:
 
 
 def _samples(lines: list[dict[str, Any]], slices: int) -> Counter[tuple[str, int]]:
-    """Uses of each sample, by stream and row. A sample that another stood in for counts as used.
+    """Count the uses of each sample, by stream and row. A skipped sample that was replaced by another counts as used.
 
-    Three quarters of each slice are labelled, and come first.
+    Three quarters of each slice are labelled; they come first.
     """
     found: Counter[tuple[str, int]] = Counter()
     for line in lines:

@@ -1,4 +1,4 @@
-"""A small stage for drills: a regression with noise, dropout, augmentation and two streams; and its data."""
+"""A small stage for drills, and its data: a regression with noise, dropout, augmentation and two streams."""
 
 import io
 import time
@@ -19,12 +19,12 @@ from mosar.platform.data.stream import Decode
 from mosar.platform.training.stage import Batch, StreamSpec
 
 SHARDS, SAMPLES, WIDTH = 10, 20, 4
-"""Shards of a data set, two of them held out; samples of a shard; numbers of a sample."""
+"""Shards per data set (two are held out), samples per shard, and values per sample."""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What the stage reads of a stream."""
+    """What the stage reads from a stream; implements ``StreamSpec``."""
 
     proportion: float
     fields: tuple[str, ...]
@@ -34,7 +34,7 @@ class Spec:
 
 
 class Toy(nn.Module):
-    """``filler`` makes checkpoints large enough that there is time to kill a worker while one is written."""
+    """A small regression; ``filler`` enlarges checkpoints, so that a worker can be killed while it writes one."""
 
     mean_c: Tensor
     filler: Tensor
@@ -52,7 +52,7 @@ class Toy(nn.Module):
 
 @dataclass(frozen=True)
 class Stage:
-    """``pause_s``: that a slice of a step takes at least. ``pids``: folder for the workers' process numbers."""
+    """``pause_s``: minimum seconds for a slice of a step. ``pids``: folder for the workers' process ids."""
 
     pause_s: float
     pids: str
@@ -90,7 +90,7 @@ class Stage:
 
 
 def build(stage: Stage) -> tuple[Stage, nn.Module]:
-    """In a worker: note which process it is, make the module."""
+    """Record the process id of this worker, and build the module."""
     import os
 
     import ray.train
@@ -114,7 +114,7 @@ def decoder(spec: StreamSpec, augment: bool) -> Decode:
 
 
 def make_data(root: str, names: Iterable[str]) -> dict[str, str]:
-    """Small data sets of these names below ``root``; name -> location."""
+    """Make small data sets of these names below ``root``; return name -> location."""
     tasks = [(shard, "validation" if shard >= SHARDS - 2 else "train") for shard in range(SHARDS)]
     found = {name: storage.join(root, name) for name in names}
     for name, place in found.items():

@@ -1,4 +1,4 @@
-"""The driver that a drill starts, and kills: ``python -m mosar.jobs.fault_injection.train SETTINGS`` (JSON)."""
+"""The driver that a drill starts and kills: ``python -m mosar.jobs.fault_injection.train SETTINGS`` (JSON)."""
 
 import functools
 import json
@@ -14,7 +14,7 @@ from mosar.platform.training.train_config import TrainConfig
 
 
 def main(settings: dict[str, object]) -> int:
-    """Train the toy; exit codes as of every job."""
+    """Train the toy stage; the exit codes are those of every job."""
     run, data = str(settings["run"]), settings["data"]
     assert isinstance(data, dict)
     stage = toy.Stage(pause_s=float(str(settings["pause_s"])), pids=f"{run}-pids")

@@ -1,4 +1,4 @@
-"""A data set at a glance: a contact sheet and counts, beside its shards."""
+"""Overview of a data set: a contact sheet and counts, written beside its shards."""
 
 import io
 from collections import Counter
@@ -17,7 +17,7 @@ COLUMNS, ROWS, CELL = 10, 4, 128
 
 
 def write(found: Manifest) -> list[str]:
-    """Write ``sheet.png`` and ``counts.json`` into the data set's folder; returns lines for people."""
+    """Write ``sheet.png`` and ``counts.json`` into the data set's folder; return lines to print."""
     counts: Counter[str] = Counter()
     for split in found.splits:
         counts[f"{split} samples"] = found.split(split).samples
@@ -31,7 +31,7 @@ def write(found: Manifest) -> list[str]:
 
 
 def contact_cells(found: Manifest) -> list[NDArray[np.uint8]]:
-    """Pictures of samples spread evenly over the data set, each beside its albedo where that is known."""
+    """Images of samples spread evenly over the data set, each followed by its albedo if that is known."""
     from mosar.datasets.crop import resize_area
 
     cells = []
@@ -43,7 +43,7 @@ def contact_cells(found: Manifest) -> list[NDArray[np.uint8]]:
 
 
 def sheet(cells: Sequence[NDArray[np.uint8]], columns: int = COLUMNS) -> NDArray[np.uint8]:
-    """Cells (n n 3), all of one size, in rows on white."""
+    """Arrange cells (n n 3) of one size in rows on white."""
     side = len(cells[0])
     page = np.full((-(-len(cells) // columns) * side, columns * side, 3), 255, np.uint8)
     for number, cell in enumerate(cells):
@@ -53,7 +53,7 @@ def sheet(cells: Sequence[NDArray[np.uint8]], columns: int = COLUMNS) -> NDArray
 
 
 def left_out(location: str) -> dict[str, int]:
-    """Reasons and counts that the makers of the shards noted."""
+    """Reasons for left-out photographs, with counts, as noted when the shards were made."""
     folder = storage.join(location, "left_out")
     total: Counter[str] = Counter()
     for name in storage.names(folder):

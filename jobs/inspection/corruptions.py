@@ -1,7 +1,7 @@
-"""Faults to put into a copy of a data set, to see whether they are found: those of storage, and those of makers.
+"""Inject faults into a copy of a data set, to test whether validation finds them: faults of storage and of writers.
 
-A fault of storage changes a file behind the manifest's back. A fault of a maker is written with a manifest that agrees
-with it, so that no checksum tells: the content must.
+A storage fault changes a file without changing the manifest. A writer's fault comes with a matching manifest, so that
+checksums do not reveal it: only the content does.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ Members = list[tuple[str, bytes]]
 
 @dataclass(frozen=True)
 class Injected:
-    """Where a fault was put: the shard's file and the sample's key, or ``first .. last`` of the whole shard."""
+    """Where a fault was injected: the shard's file and the sample's key, or ``first .. last`` for the whole shard."""
 
     shard: str
     key: str
@@ -68,7 +68,7 @@ class Place:
 
 
 def inject(name: str, folder: Path, shard: int = 0) -> Injected:
-    """Put the fault ``name`` of :data:`FAULTS` into a shard of the light stage data set in ``folder``."""
+    """Inject the fault ``name`` of :data:`FAULTS` into a shard of the light stage data set in ``folder``."""
     return FAULTS[name](Place(folder, Manifest(str(folder)), shard))
 
 
@@ -106,7 +106,7 @@ def _other_version(at: Place) -> Injected:
 
 
 def _append_a_sample(at: Place) -> Injected:
-    """A sample that the manifest does not list, behind the others."""
+    """Append a sample that the manifest does not list."""
     content = at.path.read_bytes()
     last = at.extents[-1]
     extra = content[last.offset : last.offset + last.size]
@@ -135,7 +135,7 @@ def _replace(stem: str, change: Callable[[Any], Any]) -> Callable[[Place], Injec
 
 
 def _add(name: str, content: bytes) -> Callable[[Place], Injected]:
-    """Add a tar member; ``{key}`` in the name stands for the sample's."""
+    """Add a tar member; ``{key}`` in the name stands for the sample's key."""
     return lambda at: _rewrite(at, None, {}, extra=(name.format(key=at.victim.key), content))
 
 
@@ -173,7 +173,7 @@ FAULTS: Mapping[str, Callable[[Place], Injected]] = {
     "other head": _replace("capture", lambda v: {**v, "head_digest": "0" * 64}),
     "wrong split": _replace("capture", lambda v: {**v, "split": "nowhere"}),
 }
-"""Name: what puts it into a data set."""
+"""Name of a fault -> function that injects it."""
 
 
 def _rewrite(
@@ -183,9 +183,10 @@ def _rewrite(
     extra: tuple[str, bytes] | None = None,
     also: str | None = None,
 ) -> Injected:
-    """Write the shard anew, with a manifest to match: ``changes`` (None: leave out) and ``extra`` go into the victim.
+    """Rewrite the shard with a matching manifest.
 
-    ``rename`` changes the tar names, and the key in the table, of the sample whose key is ``also``.
+    The victim gets ``changes`` (member -> content, None removes it) and the member ``extra``. ``rename`` changes the
+    tar names of the sample whose key is ``also``; in the table that sample gets the victim's key.
     """
     where, extents, row = at.sample, at.extents, at.row
     buffer = io.BytesIO()
@@ -220,7 +221,7 @@ def _rewrite(
 
 
 def _change_rows(folder: Path, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
-    """Edit ``shards.parquet``, keeping what it records of the writer."""
+    """Edit the rows of ``shards.parquet``; the schema, with its metadata, stays."""
     path = folder / manifest.SHARDS
     table = pq.read_table(path, use_threads=False)
     pq.write_table(pa.Table.from_pylist(change(table.to_pylist()), schema=table.schema), path)

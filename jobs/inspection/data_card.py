@@ -1,19 +1,21 @@
-"""A data set's card: one HTML file, pictures and plots inside it, to read in any browser and to send along."""
+"""Card of a data set: one self-contained HTML file with images and plots."""
 
 import base64
 import html
 import io
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mosar.datasets import schema
 from mosar.datasets.crop import resize_area
-from mosar.jobs.inspection import contact_sheet, dataset_stats
+from mosar.jobs.inspection import charts, contact_sheet, dataset_stats
 from mosar.jobs.inspection.dataset_stats import ITA, Fact
+from mosar.models.colour import to_srgb
 from mosar.platform import storage
 from mosar.platform.data import shards
 from mosar.platform.data.manifest import Manifest
@@ -21,7 +23,6 @@ from mosar.platform.data.manifest import Manifest
 FILE = "card.html"
 
 _PHOTOGRAPHS, _PEOPLE, _CELL = 60, 8, 112
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 420, 170, 34, 22
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 1180px; margin: 2em auto; padding: 0 1em; color: #222 }
 h1 { font-size: 1.6em } h2 { font-size: 1.15em; margin-top: 2em } table { border-collapse: collapse }
@@ -32,7 +33,7 @@ img { max-width: 100% } code { background: #f3f3f3; padding: 0 .2em } .note { co
 
 
 def write(found: Manifest, most: int, concurrency: int = 0) -> str:
-    """Write ``card.html`` into the data set's folder; returns where. At most ``most`` samples are looked into."""
+    """Write ``card.html`` into the data set's folder; return its location. At most ``most`` samples are read."""
     known = dataset_stats.gather(found, most, concurrency)
     where = storage.join(found.location, FILE)
     storage.write_bytes(where, page(found, known).encode())
@@ -40,7 +41,7 @@ def write(found: Manifest, most: int, concurrency: int = 0) -> str:
 
 
 def page(found: Manifest, known: Sequence[Fact]) -> str:
-    """The card as HTML."""
+    """Return the card as HTML."""
     name = found.location.rstrip("/").rsplit("/", 1)[-1]
     share = "all" if len(known) == found.samples else f"{len(known)} of {found.samples}, evenly spread,"
     parts = [
@@ -109,10 +110,10 @@ def _sheets(found: Manifest) -> str:
             pictures.append(_cell(schema.decode_member(members, "image")))
             if schema.kind_of(members) == "lightstage" and len(maps) < _PEOPLE * 6 and number % 2 == 0:
                 maps += [_cell(_shown(members, stem)) for stem in ("image", *schema.MAPS)]
-    sheets = [_figure(contact_sheet.sheet(pictures, 10), "pictures, evenly spread over the data set")]
+    sheets = [_sheet(contact_sheet.sheet(pictures, 10), "pictures, evenly spread over the data set")]
     if maps:
         sheets.append(
-            _figure(contact_sheet.sheet(maps, 12), "picture, diffuse, specular, occlusion, translucency, normals")
+            _sheet(contact_sheet.sheet(maps, 12), "picture, diffuse, specular, occlusion, translucency, normals")
         )
     return "\n".join(sheets)
 
@@ -128,13 +129,20 @@ def _cell(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(resize_area(image, _CELL), np.uint8)
 
 
-def _figure(image: NDArray[np.uint8], caption: str) -> str:
+def _sheet(image: NDArray[np.uint8], caption: str) -> str:
     from PIL import Image
 
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=88)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<figure><img src="data:image/jpeg;base64,{data}" alt=""><figcaption>{caption}</figcaption></figure>'
+    return _figure(buffer.getvalue(), "jpeg", caption)
+
+
+def _figure(content: bytes, kind: str, caption: str) -> str:
+    data = base64.b64encode(content).decode()
+    return (
+        f'<figure><img src="data:image/{kind};base64,{data}" alt="">'
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+    )
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -147,72 +155,24 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def _bars(title: str, counts: Mapping[str, int], colours: Mapping[str, str] | None = None) -> str:
-    """Horizontal bars with names and counts."""
-    height = 20 * len(counts) + 8
-    longest = max(counts.values(), default=0) or 1
-    parts = []
-    for number, (name, count) in enumerate(counts.items()):
-        y, width = 20 * number + 4, 230 * count / longest
-        fill = (colours or {}).get(name, "#6b8fb3")
-        parts.append(f'<text x="110" y="{y + 12}" text-anchor="end">{html.escape(name)}</text>')
-        parts.append(f'<rect x="116" y="{y}" width="{width:.1f}" height="16" fill="{fill}"/>')
-        parts.append(f'<text x="{122 + width:.1f}" y="{y + 12}">{count}</text>')
-    return _svg(title, parts, height)
+    return _figure(charts.bars(counts, colours), "png", title)
 
 
 def _histogram(title: str, values: Sequence[float | None], low: float, high: float, bins: int) -> str:
-    known = np.array([v for v in values if v is not None], np.float64)
-    if not len(known):
+    known = [value for value in values if value is not None]
+    if not known:
         return ""
-    counts, edges = np.histogram(np.clip(known, low, high), bins, (low, high))
-    x, y = _axes(low, high, 0, max(int(counts.max()), 1))
-    parts = [
-        f'<rect x="{x(a):.1f}" y="{y(n):.1f}" width="{x(b) - x(a) - 1:.1f}" height="{y(0) - y(n):.1f}" fill="#6b8fb3"/>'
-        for n, a, b in zip(counts.tolist(), edges[:-1].tolist(), edges[1:].tolist(), strict=True)
-    ]
-    parts += [
-        f'<text x="{x(v):.1f}" y="{_HEIGHT - 6}" text-anchor="middle">{v:g}</text>' for v in np.linspace(low, high, 4)
-    ]
-    parts.append(f'<text x="{_LEFT - 5}" y="{y(counts.max()) + 9:.1f}" text-anchor="end">{counts.max()}</text>')
-    return _svg(f"{title} (median {np.median(known):.4g}, {len(known)} known)", parts, _HEIGHT)
+    caption = f"{title} (median {np.median(known):.4g}, {len(known)} known)"
+    return _figure(charts.histogram(known, low, high, bins), "png", caption)
 
 
 def _poses(title: str, pairs: Sequence[tuple[float | None, float | None]]) -> str:
-    known = [(a, b) for a, b in pairs if a is not None and b is not None]
-    if not known:
-        return ""
-    x, y = _axes(-90, 90, -45, 45)
-    parts = [
-        f'<line x1="{x(-90)}" x2="{x(90)}" y1="{y(0):.1f}" y2="{y(0):.1f}" stroke="#ccc"/>',
-        f'<line x1="{x(0):.1f}" x2="{x(0):.1f}" y1="{y(-45):.1f}" y2="{y(45):.1f}" stroke="#ccc"/>',
-    ]
-    parts += [f'<circle cx="{x(a):.1f}" cy="{y(b):.1f}" r="2" fill="#6b8fb3" fill-opacity=".5"/>' for a, b in known]
-    parts += [f'<text x="{x(v):.1f}" y="{_HEIGHT - 6}" text-anchor="middle">{v}</text>' for v in (-90, -45, 0, 45, 90)]
-    parts += [f'<text x="{_LEFT - 5}" y="{y(v) + 4:.1f}" text-anchor="end">{v}</text>' for v in (-45, 0, 45)]
-    return _svg(title, parts, _HEIGHT)
-
-
-def _axes(
-    left: float, right: float, low: float, high: float
-) -> tuple[Callable[[float], float], Callable[[float], float]]:
-    """Maps of values to pixels across and, upwards, of the plot's field."""
-    return (
-        lambda v: _LEFT + (_WIDTH - _LEFT - 10) * (v - left) / (right - left),
-        lambda v: _HEIGHT - _BOTTOM - (_HEIGHT - _BOTTOM - 8) * (v - low) / (high - low),
-    )
-
-
-def _svg(title: str, parts: Sequence[str], height: int) -> str:
-    inside = "".join(parts)
-    return (
-        f'<figure><svg width="{_WIDTH}" height="{height}" font-size="11" font-family="sans-serif">{inside}</svg>'
-        f"<figcaption>{html.escape(title)}</figcaption></figure>"
-    )
+    known = [(yaw, pitch) for yaw, pitch in pairs if yaw is not None and pitch is not None]
+    return _figure(charts.poses(known), "png", title) if known else ""
 
 
 def _mean_colour(linear: Sequence[tuple[float, float, float]]) -> str:
     if not linear:
-        return "#ccc"
-    mean = np.mean(linear, 0)
-    encoded = np.where(mean <= 0.0031308, mean * 12.92, 1.055 * np.maximum(mean, 1e-9) ** (1 / 2.4) - 0.055)
-    return "#" + "".join(f"{round(float(c) * 255):02x}" for c in np.clip(encoded, 0, 1))
+        return "#cccccc"
+    encoded = to_srgb(torch.tensor(linear, dtype=torch.float64).mean(dim=0)).clamp(0, 1)
+    return "#" + "".join(f"{round(255 * channel):02x}" for channel in encoded.tolist())

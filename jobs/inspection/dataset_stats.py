@@ -1,31 +1,33 @@
-"""What the samples of a data set are like: one plain record each, read shard by shard, for counts and plots."""
+"""Statistics of a data set: one plain record per sample, read shard by shard, for counts and plots."""
 
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mosar.datasets import schema
 from mosar.datasets.quality import Quality, angles
+from mosar.models.colour import to_srgb
 from mosar.platform.data import shards
 from mosar.platform.data.manifest import Manifest, open_manifest
 from mosar.platform.data.ordered_map import streamed
 
 ITA = (("very light", 55.0), ("light", 41.0), ("intermediate", 28.0), ("tan", 10.0), ("brown", -30.0), ("dark", -90.0))
-"""Skin tone by individual typology angle, degrees, from the lower limit up (Chardon et al. 1991)."""
+"""Skin tones and the lower limits of their individual typology angle, degrees (Chardon et al. 1991)."""
 
 SURFACE = 0.035
-"""Reflectance of the skin's surface, which an albedo is without and measured tones are with."""
+"""Reflectance of the skin's surface: measured tones include it, the albedo does not."""
 
-_CHEEKS = ((0.2, 0.36), (0.64, 0.8))  # u, at the height of the nose
-_FACING = np.diag([1.0, -1.0, -1.0])  # of an upright head that looks into an OpenCV camera
+_CHEEKS = ((0.2, 0.36), (0.64, 0.8))  # ranges of u, at the height of the nose
+_FACING = np.diag([1.0, -1.0, -1.0])  # rotation of an upright head that faces an OpenCV camera
 
 
 @dataclass(frozen=True)
 class Fact:
-    """One sample; None where it is not known. Colours are linear RGB."""
+    """Facts about one sample; None if unknown. Colours are linear RGB."""
 
     key: str
     split: str
@@ -48,14 +50,14 @@ class Fact:
 
 
 def gather(found: Manifest, most: int, concurrency: int = 0) -> list[Fact]:
-    """Facts of at most ``most`` samples, spread evenly over the data set, in its order."""
+    """Read facts about at most ``most`` samples, spread evenly over the data set, in its order."""
     picked = evenly_over(found, most)
     work = functools.partial(_of_shard, found.location)
     return [fact for facts in streamed(picked, work, concurrency) for fact in facts]
 
 
 def evenly_over(found: Manifest, most: int) -> list[tuple[int, str, tuple[int, ...]]]:
-    """Shard numbers, their splits, and numbers of samples in them, evenly over the data set."""
+    """Choose at most ``most`` samples evenly: (shard number, split, indices of samples in the shard)."""
     rows = found.shards()
     sizes = np.array([row.samples for row in rows])
     total = int(sizes.sum())
@@ -69,10 +71,10 @@ def evenly_over(found: Manifest, most: int) -> list[tuple[int, str, tuple[int, .
 
 
 def tone(skin: Sequence[float]) -> str:
-    """Name of a skin's colour (linear RGB) by its individual typology angle."""
+    """Name the tone of a skin colour (linear RGB) by its individual typology angle."""
     from skimage.color import rgb2lab
 
-    encoded = np.clip(np.asarray(skin, float), 0, 1) ** (1 / 2.2)
+    encoded = to_srgb(torch.tensor(skin, dtype=torch.float64).clamp(0, 1)).numpy()
     lightness, _, b = rgb2lab(encoded[None, None])[0, 0]
     angle = np.degrees(np.arctan2(lightness - 50, max(b, 1e-6)))
     return next((name for name, low in ITA if angle >= low), ITA[-1][0])
@@ -115,7 +117,7 @@ def _fact(key: str, split: str, members: Mapping[str, bytes]) -> Fact:
 
 
 def _skin(members: Mapping[str, bytes], kind: str) -> tuple[float, float, float]:
-    """Median reflectance (albedo and surface) of the cheeks; of photographs, median of the skin's pixels."""
+    """Median reflectance (albedo and surface) of the cheeks; for photographs, the median of the skin pixels."""
     if kind == "lightstage":
         map_hw3: NDArray[np.uint8] = schema.decode_member(members, "diffuse")
         size = len(map_hw3)

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a data set: its two tables, its shards, their samples, and all of them together."""
+"""Find the faults of a data set: in its two tables, its shards, their samples, and across samples."""
 
 import json
 import re
@@ -21,14 +21,14 @@ from mosar.platform.data.shards import Extent
 from mosar.platform.storage import digest
 
 EVERY = "*"
-"""The key of a fault that concerns a shard of which no sample is known."""
+"""Key of a fault of a shard without known samples."""
 
 _COLUMNS = ["key", "shard", "offset", "size", "crc32", "split", "subject"]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault. ``key``: the sample's, ``first .. last`` of a whole shard, or ``*``; ``kind``: words to count by."""
+    """One fault. ``key``: the sample's key, ``first .. last`` for a shard, or ``*``; ``kind``: label to count by."""
 
     kind: str
     shard: str
@@ -41,7 +41,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Plan:
-    """A shard to be read: its manifest row, and which rows of the sample table are its own (``first``, ``count``)."""
+    """A shard to read: its manifest row, and its rows of the sample table (``first``, ``count``)."""
 
     location: str
     name: str
@@ -54,16 +54,16 @@ class Plan:
 
 
 Traits = tuple[tuple[str, str | int], ...]
-"""Of a sample, by name: what must not vary over a data set."""
+"""Name and value of the properties of a sample that must not vary over a data set."""
 Alike = dict[Traits, tuple[str, int]]
-"""A shard's samples by their traits: key of the first, and how many."""
+"""Samples of a shard by their traits: key of the first sample, and count."""
 
 
 def check_tables(location: str) -> tuple[list[Fault], list[Plan]]:
-    """Faults of the manifest's tables, and the shards that are left to look into.
+    """Return the faults of the manifest's tables, and the shards that can be read further.
 
     Raises:
-        DataError: there are no tables, or they cannot be read at all.
+        DataError: the tables are missing or cannot be read.
     """
     shard_table, sample_table, about = _tables(location)
     rows = shard_table.to_pylist()
@@ -107,19 +107,19 @@ def check_tables(location: str) -> tuple[list[Fault], list[Plan]]:
 
 
 def check_shard(plan: Plan) -> tuple[list[Fault], Alike]:
-    """Faults of a shard and of each of its samples; and what its whole samples are like."""
+    """Return the faults of a shard and its samples, and the traits of its faultless samples."""
     extents = _extents(plan)
     span = f"{extents[0].key} .. {extents[-1].key}" if extents else EVERY
     where = storage.join(plan.location, plan.name)
     if not storage.exists(where):
-        return [Fault("shard missing", plan.name, span, "there is no such file; write the data set again")], {}
+        return [Fault("shard missing", plan.name, span, "the file does not exist; write the data set again")], {}
     content = storage.read_bytes(where)
     faults: list[Fault] = []
     alike: Alike = {}
     end = 0
     for extent in sorted(extents, key=lambda e: e.offset):
         if extent.offset > end:
-            what = f"{extent.offset - end} bytes before this sample belong to none"
+            what = f"{extent.offset - end} bytes before this sample belong to no sample"
             faults.append(Fault("samples not listed", plan.name, extent.key, what))
         elif extent.offset < end:
             faults.append(Fault("samples overlap", plan.name, extent.key, f"begins {end - extent.offset} bytes early"))
@@ -131,7 +131,7 @@ def check_shard(plan: Plan) -> tuple[list[Fault], Alike]:
             first, count = alike.get(found, (extent.key, 0))
             alike[found] = (first, count + 1)
     if any(content[end:]):
-        what = f"{len(content) - end} bytes behind the last sample belong to none"
+        what = f"{len(content) - end} bytes after the last sample belong to no sample"
         faults.append(Fault("samples not listed", plan.name, span, what))
     if len(content) != plan.bytes and not faults:
         faults.append(Fault("wrong size", plan.name, span, f"{len(content)} bytes, the manifest says {plan.bytes}"))
@@ -141,7 +141,7 @@ def check_shard(plan: Plan) -> tuple[list[Fault], Alike]:
 
 
 def check_together(shards_alike: Iterable[tuple[str, Alike]]) -> list[Fault]:
-    """Samples that are unlike the most: of another kind, size or head. By shard, the first of each."""
+    """Report samples whose kind, size or head differs from most samples: the first of each in every shard."""
     found = [(name, traits, *who) for name, alike in shards_alike for traits, who in alike.items()]
     total: Counter[tuple[str, str | int]] = Counter()
     for _, traits, _, count in found:
@@ -193,7 +193,7 @@ def _traits(members: Mapping[str, bytes], capture: Mapping[str, Any]) -> Traits:
 
 
 def _tables(location: str) -> tuple[pa.Table, pa.Table, dict[str, Any]]:
-    manifest.Manifest(location)  # says what to do where there is none
+    manifest.Manifest(location)  # raises DataError with advice if there is no manifest
     found = []
     for name in (manifest.SHARDS, manifest.SAMPLES):
         where = storage.join(location, name)
@@ -213,7 +213,7 @@ def _tables(location: str) -> tuple[pa.Table, pa.Table, dict[str, Any]]:
 
 
 def _runs(names: pa.ChunkedArray) -> list[tuple[str, int, int]]:
-    """Name, first row and length of each stretch of equal names."""
+    """Return name, first row and length of each run of equal names."""
     if not len(names):
         return []
     codes = names.combine_chunks().dictionary_encode()
@@ -254,7 +254,7 @@ def _splits(samples: pa.Table, named: Mapping[str, Mapping[str, Any]]) -> Iterat
 
 
 def _extents(plan: Plan) -> list[Extent]:
-    """The shard's rows of the sample table, reading only the row groups that hold them."""
+    """Read the shard's rows of the sample table, from only the row groups that hold them."""
     with storage.open_read(storage.join(plan.location, manifest.SAMPLES)) as file:
         parquet = pq.ParquetFile(file, pre_buffer=False)
         start, tables = 0, []

@@ -1,1 +1,1 @@
-"""Where the samples of a data set come from: tasks, a shard each, and what makes their records; and checks of both."""
+"""Sources of samples: each splits its input into tasks, one per shard, and produces the records of a task."""

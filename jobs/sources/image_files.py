@@ -1,4 +1,4 @@
-"""Pictures wherever they lie: files in folders, members of tars, rows of Parquet tables; local or at any fsspec URI."""
+"""Find and read images: files in folders, members of tars, rows of Parquet tables; local or at any fsspec URI."""
 
 import functools
 import tarfile
@@ -15,14 +15,15 @@ from mosar.platform import storage
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 COLUMNS = ("image", "jpg", "jpeg", "png", "bytes")
-"""Where a Parquet table may hold pictures: bytes, or a struct with ``bytes`` and ``path`` as Hugging Face writes it."""
+"""Columns of a Parquet table that may hold images: bytes, or Hugging Face's struct of ``bytes`` and ``path``."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture's ``label`` (path below the root, ``#`` and its place in a container), and where its bytes are.
+    """An image and the location of its bytes.
 
-    ``file``: location. ``place``: offset and size in a tar, or row group and row of a Parquet table; else None.
+    ``label``: path below the root; in a container followed by ``#`` and the name inside it. ``file``: location.
+    ``place``: offset and size in a tar, or row group and row of a Parquet table; else None.
     """
 
     label: str
@@ -31,34 +32,34 @@ class Picture:
 
     @property
     def name(self) -> str:
-        """Name without folder and ending."""
+        """Name without folder and suffix."""
         return PurePosixPath(self.label.replace("#", "/")).stem
 
     @property
     def folder(self) -> str:
-        """Path of the folder that it lies in, from the root; empty in the root itself."""
+        """Path of its folder below the root; empty in the root itself."""
         return PurePosixPath(self.label.replace("#", "/")).parent.as_posix().removeprefix(".")
 
 
 def find_image_files(folder: str) -> list[Picture]:
-    """All pictures below a folder (or URI), by file and then as they lie in it; only tables of contents are read.
+    """Return all images below a folder or URI, in the order of files and then within each; reads only their indices.
 
     Raises:
-        ConfigError: there is no such folder, or no picture in it.
-        DataError: a tar or table that cannot be read.
+        ConfigError: the folder does not exist, or has no image.
+        DataError: a tar or table cannot be read.
     """
     root = storage.root(folder) if storage.is_uri(folder) else _absolute(folder)
     found = [picture for name in storage.files(root) for picture in _in_file(storage.join(root, name), name)]
     if not found:
         raise ConfigError(
             f"folder: no photographs in {root}; expected files ending in {', '.join(ENDINGS)}, "
-            "or .tar or .parquet files that hold such"
+            "or .tar or .parquet files that contain them"
         )
     return found
 
 
 def read_image_file(picture: Picture) -> bytes:
-    """The picture's bytes. Raises DataError where it is not there any more."""
+    """Return the bytes of an image. Raises DataError if its file no longer exists."""
     if picture.place is None:
         return storage.read_bytes(picture.file)
     if picture.file.endswith(".parquet"):
@@ -72,7 +73,7 @@ def read_image_file(picture: Picture) -> bytes:
 def _absolute(folder: str) -> str:
     root = Path(folder).expanduser().absolute()
     if not root.is_dir():
-        raise ConfigError(f"folder: there is no folder {root}")
+        raise ConfigError(f"folder: no folder {root}; expected an existing one, or a URI")
     return str(root)
 
 
@@ -93,7 +94,7 @@ def _in_tar(location: str, name: str) -> Iterator[Picture]:
                 if member.isfile() and PurePosixPath(member.name).suffix.lower() in ENDINGS:
                     yield Picture(f"{name}#{member.name}", location, (member.offset_data, member.size))
     except tarfile.TarError as error:
-        raise DataError(f"{location}: not a plain tar ({error}); unpack compressed ones") from error
+        raise DataError(f"{location}: not a plain tar ({error}); decompress it first") from error
 
 
 def _in_table(location: str, name: str) -> Iterator[Picture]:
@@ -123,14 +124,12 @@ def _column(schema: Any, location: str) -> str:
     for name in COLUMNS:
         if name in schema.names:
             return name
-    raise DataError(
-        f"{location}: columns {', '.join(schema.names)}; expected one of {', '.join(COLUMNS)} with pictures"
-    )
+    raise DataError(f"{location}: columns {', '.join(schema.names)}; expected one of {', '.join(COLUMNS)} with images")
 
 
 @functools.lru_cache(maxsize=1)
 def _row_group(location: str, group: int) -> Any:
-    """Pictures are read in order: the last row group is kept."""
+    """Images of a row group. The last group is cached, because images are read in order."""
     with storage.open_read(location) as file:
         parquet = pq.ParquetFile(file, pre_buffer=False)
         column = _column(parquet.schema_arrow, location)

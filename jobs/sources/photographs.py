@@ -1,7 +1,7 @@
-"""Records from photographs: detection, crop, skin mask, quality; what is left out is counted by reason.
+"""Records from photographs: detection, crop, skin mask, quality; photographs left out are counted by reason.
 
-Two passes of Ray Data, each of which streams: the first hashes every picture, so that of several versions of one only
-the first is used, wherever the others lie; the second makes the samples.
+Two streaming passes of Ray Data: the first hashes every photograph, so that only the first of several versions is used;
+the second makes the samples.
 """
 
 import functools
@@ -30,7 +30,7 @@ _OFFICIAL = re.compile(r"[A-Z]\d{5}(\d)")
 
 @dataclass(frozen=True)
 class Task:
-    """A shard: photographs of one split, their subjects, size and licence; without those with a flag of ``without``."""
+    """A shard: photographs of one split, with subjects, image size and licence; ``without``: flags to leave out."""
 
     split: str
     pictures: tuple[Picture, ...]
@@ -41,14 +41,15 @@ class Task:
 
 
 def subject_of(picture: Picture, by: By) -> str:
-    """Who is in a picture: one person a file, or one a folder (files in the root are one person each)."""
+    """Return the subject of a photograph: one per file, or one per folder (files in the root are one subject each)."""
     return picture.folder if by == "folder" and picture.folder else picture.name
 
 
 def split_of(name: str) -> str:
-    """The split of a subject, by the name of its photograph (without ending) or folder: one in ten is validation.
+    """Return the split of a subject, by the name of its photograph (without suffix) or folder: 1 in 10 is validation.
 
-    Official portraits (a letter, six digits): last digit 9. Others: by a hash, so that a folder may grow.
+    Official portraits (a letter and six digits) are validation if the last digit is 9. Other names are hashed, so that
+    the split of a subject stays the same when a folder grows.
     """
     official = _OFFICIAL.fullmatch(name)
     digit = int(official[1]) if official else int(hashlib.sha256(name.encode()).hexdigest(), 16) % 10
@@ -65,9 +66,9 @@ def tasks(
     by: By = "file",
     concurrency: int = 0,
 ) -> list[Task]:
-    """Shards of the pictures that are not duplicates of earlier ones; those are noted in the data set at ``location``.
+    """Return shards of the photographs that are not duplicates of earlier ones; duplicates are noted at ``location``.
 
-    The hashes are kept there too: going on after an interruption does not compute them again.
+    The hashes are stored there too, so that they are not computed again after an interruption.
     """
     chunks = [tuple(found[i : i + _AT_ONCE]) for i in range(0, len(found), _AT_ONCE)]
     parts = streamed(chunks, functools.partial(_hash, location), concurrency)
@@ -91,7 +92,7 @@ def tasks(
 
 
 def produce(location: str, task: Task) -> Iterator[Record]:
-    """The records of a shard; what was left out, and why, is written to ``left_out/`` of the data set."""
+    """Yield the records of a shard; write the photographs left out, with reasons, to ``left_out/`` of the data set."""
     from mosar.datasets import schema
     from mosar.datasets.in_the_wild import in_the_wild_sample
     from mosar.datasets.landmarks import Detector
@@ -122,7 +123,7 @@ def produce(location: str, task: Task) -> Iterator[Record]:
 
 
 def _hash(location: str, chunk: Sequence[Picture]) -> list[str]:
-    """Perceptual hashes of pictures in hexadecimal, empty where one cannot be read; kept in ``hashes/``."""
+    """Return perceptual hashes in hexadecimal, empty for unreadable photographs; they are stored in ``hashes/``."""
     from mosar.datasets.dedup import perceptual_hash
     from mosar.datasets.photographs import read_photograph
 
@@ -135,12 +136,12 @@ def _hash(location: str, chunk: Sequence[Picture]) -> list[str]:
         try:
             found.append(perceptual_hash(read_photograph(image_files.read_image_file(picture))).hex())
         except PhotographError:
-            found.append("")  # the second pass says why
+            found.append("")  # the second pass reports the reason
     storage.write_json(where, found)
     return found
 
 
 def _key(picture: Picture) -> str:
-    """A sample's key: the picture's name, and a hash of its label, for names may occur in several folders."""
+    """Return the key of a sample: the file name and a hash of the label, because folders may share file names."""
     label = hashlib.sha256(picture.label.encode()).hexdigest()
     return f"{re.sub(r'[^A-Za-z0-9_-]', '_', picture.name)[:50]}-{label[:8]}"

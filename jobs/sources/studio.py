@@ -1,4 +1,4 @@
-"""Records from a studio's folder of light-stage captures; a report says what was found in each."""
+"""Records from a studio's folder of light-stage captures, with a report on each capture."""
 
 import contextlib
 import tempfile
@@ -27,15 +27,15 @@ class Task:
 
 
 def tasks(folder: str, map_size: int, image_size: int, shard: int) -> list[Task]:
-    """Shards of a studio's folder (a path or URI), ``shard`` captures each, in the order of their names.
+    """Return shards of a studio's folder (a path or URI), ``shard`` captures each, in the order of their names.
 
     Raises:
-        ConfigError: there is no such folder, or it is laid out otherwise.
+        ConfigError: the folder does not exist, or does not have the expected layout.
     """
     place = _place(folder)
     with _local(place, _names(place), {"studio.json"}) as root:
         if not root.is_dir():
-            raise ConfigError(f"folder: there is no folder {root}")
+            raise ConfigError(f"folder: no folder {root}; expected an existing one, or a URI")
         studio = layout.read_studio(root)
         found = layout.captures(root)
     return [
@@ -47,7 +47,7 @@ def tasks(folder: str, map_size: int, image_size: int, shard: int) -> list[Task]
 
 
 def digest_of(folder: str) -> str:
-    """Of the names of a folder's captures."""
+    """Digest of the names of a folder's captures."""
     place = _place(folder)
     with _local(place, _names(place), ()) as root:
         return digest.of_json([list(pair) for pair in layout.captures(root)])
@@ -58,22 +58,22 @@ def _place(folder: str) -> str:
 
 
 def _names(place: str) -> list[str]:
-    """Of all files below a URI; none of a path, which is read where it is."""
+    """Names of all files below a URI; none for a local path, which is read in place."""
     return storage.files(place) if storage.is_uri(place) else []
 
 
 @contextlib.contextmanager
 def _local(place: str, names: Sequence[str], wanted: Collection[str]) -> Iterator[Path]:
-    """A path itself; of a URI a temporary folder with all its folders and, of its files ``names``, those wanted."""
+    """Yield a local path as it is; for a URI, a temporary folder with all its folders but only the files ``wanted``."""
     if not storage.is_uri(place):
         yield Path(place)
         return
     if not names:
-        raise ConfigError(f"folder: there is nothing below {place}")
+        raise ConfigError(f"folder: nothing below {place}; expected the captures of a studio")
     with tempfile.TemporaryDirectory(prefix="mosar-studio-") as folder:
         for name in names:
             if ".." in name.split("/"):
-                raise ConfigError(f"folder: {place}: {name!r} leads out of the folder")
+                raise ConfigError(f"folder: {place}: {name!r} is outside of the folder")
             path = Path(folder) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             if name in wanted:
@@ -82,7 +82,7 @@ def _local(place: str, names: Sequence[str], wanted: Collection[str]) -> Iterato
 
 
 def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record]:
-    """The records of a shard; the reports of its captures are written to ``reports/`` of the data set."""
+    """Yield the records of a shard; the reports on its captures are written to ``reports/`` of the data set."""
     from mosar.datasets.landmarks import Detector
     from mosar.datasets.studio.importer import Importer, to_json
     from mosar.models.head import load_head
@@ -110,7 +110,7 @@ def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record
 
 
 def summary(location: str) -> list[str]:
-    """Lines for people: each capture that has a fault or a note; joins the reports into ``reports.json``."""
+    """Join the reports into ``reports.json``; return lines to print: every fault and note of a capture, and counts."""
     folder = storage.join(location, REPORTS)
     found = [r for name in storage.names(folder) for r in storage.read_json(storage.join(folder, name))]
     found.sort(key=lambda r: (r["subject"], r["capture"]))

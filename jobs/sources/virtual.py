@@ -12,16 +12,16 @@ from mosar.datasets.virtual_stage.renderers import Choice, Renderer, check
 from mosar.platform.data.shards import Record
 
 GENERATOR = 8
-"""Raised whenever the same seed gives other people or pictures: data sets of another generator are not continued."""
+"""Version, raised when a seed gives other people or images; data sets of another version are not continued."""
 
 _SPLIT_STEP, _KIND_STEP, _SEED_STEP = 10**7, 10**8, 10**9
 _SPLITS = ("train", "validation", "test")
 _EVALUATION = 1000 * _SEED_STEP
-"""First seed of the people of evaluation sets: past every seed that a data set for training can have."""
+"""First seed of the people of evaluation sets: above every seed that a training data set can have."""
 
 
 class Sizes(Protocol):
-    """What a preset says of samples (read-only attributes)."""
+    """Sizes that a preset gives for samples (read-only attributes)."""
 
     @property
     def captures(self) -> int: ...
@@ -37,8 +37,8 @@ class Sizes(Protocol):
 class Task:
     """A shard: people by their seeds, ``first`` to ``first + count``, each captured ``captures`` times.
 
-    ``renderer`` may be mixed: then ``share`` of the captures are path traced. ``lights``: that of each capture; else
-    any that the split may see.
+    If ``renderer`` is mixed, ``share`` of the captures are path traced. ``lights``: the light of each capture; if
+    empty, any light of the split.
     """
 
     kind: Kind
@@ -56,7 +56,7 @@ class Task:
 def tasks(
     kind: Kind, subjects: Mapping[str, int], sizes: Sizes, seed: int, renderer: Choice = "fast", share: float = 0.5
 ) -> list[Task]:
-    """Shards of a data set. No person is in two splits, nor in the light stage and in the wild.
+    """Return the shards of a data set. No person is in two splits, nor in both the light stage and the wild set.
 
     Raises:
         ConfigError: the renderer is not installed.
@@ -73,7 +73,7 @@ def tasks(
 
 
 def evaluation_tasks(people: int, sizes: Sizes) -> list[Task]:
-    """Shards of an evaluation set: people of no other set, each path traced once under each held-out light.
+    """Return shards of an evaluation set: people of no other set, path traced once under each held-out light.
 
     Raises:
         ConfigError: the path tracer is not installed.
@@ -89,7 +89,7 @@ def evaluation_tasks(people: int, sizes: Sizes) -> list[Task]:
 
 
 def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record]:
-    """The records of a shard, each checked against the schema."""
+    """Yield the records of a shard, each validated against the schema."""
     del location
     import torch
 
@@ -120,14 +120,14 @@ def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record
 
 
 def _renderer(task: Task, seed: int, number: int) -> Renderer:
-    """The renderer of a capture, drawn if they are mixed."""
+    """Return the renderer of a capture, drawn at random if the task is mixed."""
     if task.renderer != "mixed":
         return task.renderer
     return "path" if np.random.default_rng([seed, number, 1]).random() < task.share else "fast"
 
 
 def head_digest(path: str | None) -> str:
-    """Of the head that the people have."""
+    """Digest of the head of the virtual people."""
     from mosar.models.head import load_head
 
     return load_head(path).digest

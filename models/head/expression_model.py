@@ -1,7 +1,7 @@
-"""What is not linear in a face: expressions adapt to it, the jaw turns about its hinge, lids slide over eyeballs.
+"""Non-linear expressions: they scale with the face, the jaw turns about its hinge, lids slide over eyeballs.
 
-Everything is read off the head's own arrays: a head without eyeballs, or without the expressions named here, just lacks
-the behaviour.
+All constants come from the head's own arrays. A head without eyeballs, or without the expressions named here, lacks the
+corresponding behaviour.
 """
 
 import dataclasses
@@ -16,17 +16,17 @@ from mosar.models.head.head import Head
 
 Array = npt.NDArray[np.float64]
 
-_CLEARANCE_MM = 0.4  # of lids over the eyeball
-_LID_REACH = 2.0  # radii of the eyeball from its centre within which skin counts as lid
+_CLEARANCE_MM = 0.4  # distance of lids from the eyeball
+_LID_REACH = 2.0  # skin within this many eyeball radii of the centre counts as lid
 _JAW = "jawOpen"
-_ANCHORS = 64  # places on the face where its size is measured
-_ANCHOR_MM = 16.0  # deviation of their Gaussian neighbourhoods
-_HINGE_MM = 20.0  # nearer to the hinge than this, turning is damped: its angle is not known there
+_ANCHORS = 64  # points of the face at which its size is measured
+_ANCHOR_MM = 16.0  # standard deviation of their Gaussian neighbourhoods
+_HINGE_MM = 20.0  # turning is damped nearer to the hinge than this: the angle is unreliable there
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Eye:
-    """Vertex numbers of an eyeball and of the skin that slides over it."""
+    """Vertex indices of an eyeball and of the skin that slides over it."""
 
     ball_k: Tensor
     lid_k: Tensor
@@ -34,16 +34,16 @@ class Eye:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ExpressionModel:
-    """Constants of a head, see :func:`express`.
+    """Constants of a head for :func:`express`.
 
     Attributes:
-        expressions_ev3: offsets at weight one on the template, mm; of the jaw's, what turning does not explain.
+        expressions_ev3: offsets at weight one on the template, mm; those of the jaw exclude its turn.
         face_k: vertices of the face.
         near_ak: weights of the face's vertices around each anchor, rows sum to one.
-        size_a: spread of the template around the anchors, mm.
+        size_a: spread of the template around each anchor, mm.
         blend_va: weights of the anchors at every vertex, rows sum to one.
-        eyes: for each eyeball.
-        jaw: index of the expression that opens it, or -1.
+        eyes: one entry for each eyeball.
+        jaw: index of the expression that opens the jaw, or -1.
         hinge_2: (y, z) of the jaw's hinge on the template, mm.
         turn_v: angle by which an open jaw turns every vertex about the hinge, radians from y to z.
     """
@@ -62,9 +62,9 @@ class ExpressionModel:
 def express(head: Head, neutral_bv3: Tensor, expression_be: Tensor) -> Tensor:
     """Vertices (B V 3, mm, head frame) of neutral people with expression weights (B E); differentiable in both.
 
-    Offsets grow with the size that the face has around them; the jaw turns about its hinge, and what hangs on it with
-    it, however long the person's own jaw is; eyeballs turn without change of shape; lids keep the distance from the
-    eyeball that they have at rest, or 0.4 mm if that is less.
+    Offsets scale with the local size of the face. The jaw turns about its hinge together with all that is attached
+    to it, whatever the length of the person's jaw. Eyeballs turn without change of shape. Lids keep at least 0.4 mm
+    from the eyeball, or their distance at rest if that is less.
     """
     b = expression_model(head, neutral_bv3.device, neutral_bv3.dtype)
     size_bv1 = (_sizes(neutral_bv3[:, b.face_k], b.near_ak) / b.size_a) @ b.blend_va.T
@@ -79,7 +79,7 @@ def express(head: Head, neutral_bv3: Tensor, expression_be: Tensor) -> Tensor:
 
 @functools.lru_cache(maxsize=8)
 def expression_model(head: Head, device: torch.device, dtype: torch.dtype) -> ExpressionModel:
-    """The constants of a head, read off its arrays once."""
+    """The constants of a head, computed from its arrays and cached."""
     names = head.expression_names
     template_v3 = head.template_v3.astype(np.float64)
     face_v = head.region("face") if "face" in head.region_names else np.ones(len(template_v3), bool)
@@ -119,34 +119,34 @@ def _anchors(template_v3: Array, face_k: npt.NDArray[np.int64]) -> tuple[Array, 
         distance_k = np.minimum(distance_k, ((face_k3 - face_k3[chosen[-1]]) ** 2).sum(1))
         chosen.append(int(distance_k.argmax()))
     square_va = ((template_v3[:, None] - face_k3[chosen]) ** 2).sum(-1)
-    # Relative to the nearest anchor, so that weights far from the face do not vanish altogether.
+    # Distances are relative to the nearest anchor, so that weights far from the face do not all underflow to 0.
     weight_va = np.exp(-(square_va - square_va.min(1, keepdims=True)) / (2 * _ANCHOR_MM**2))
     near_ak = np.exp(-square_va[face_k].T / (2 * _ANCHOR_MM**2))
     return near_ak / near_ak.sum(1, keepdims=True), weight_va / weight_va.sum(1, keepdims=True)
 
 
 def _sizes(points_bk3: Tensor, near_ak: Tensor) -> Tensor:
-    """Spread (B A) of points around each anchor: the root of their weighted variance."""
+    """Spread (B A) of points around each anchor: the square root of their weighted variance."""
     mean_ba3 = near_ak @ points_bk3
     square_ba = points_bk3.square().sum(-1) @ near_ak.T
     return (square_ba - mean_ba3.square().sum(-1)).clamp(min=1e-6).sqrt()
 
 
 def _turn_jaw(b: ExpressionModel, neutral_bv3: Tensor, size_b1: Tensor, weight_b: Tensor) -> Tensor:
-    """Offsets (B V 3) of turning about the hinge, which is the further away the larger the face."""
+    """Offsets (B V 3) of turning about the hinge, whose position scales with the face."""
     arm_bv2 = neutral_bv3[..., 1:] - size_b1[:, None] * b.hinge_2
     return torch.nn.functional.pad(_turned(arm_bv2, weight_b[:, None] * b.turn_v), (1, 0))
 
 
 def _turned(arm_v2: Tensor, angle_v: Tensor) -> Tensor:
-    """What turning adds to arms (... V 2) in (y, z)."""
+    """Change of the arms (... V 2), in (y, z), under a turn."""
     y, z = arm_v2.unbind(-1)
     cos, sin = angle_v.cos() - 1, angle_v.sin()
     return torch.stack([cos * y - sin * z, sin * y + cos * z], dim=-1)
 
 
 def _turns(template_v3: Array, offset_v3: Array, hinge: npt.NDArray[np.float64]) -> Array:
-    """Angle (V) about the hinge, from y to z, between the vertices and where their offsets lead."""
+    """Angle (V) about the hinge, from y to z, between each vertex and its position after the offset."""
     start_v2 = template_v3[:, 1:] - hinge
     end_v2 = start_v2 + offset_v3[:, 1:]
     angle_v = np.arctan2(start_v2[:, 0] * end_v2[:, 1] - start_v2[:, 1] * end_v2[:, 0], (start_v2 * end_v2).sum(1))
@@ -167,11 +167,11 @@ def _turn_eye(eye: Eye, neutral_bv3: Tensor, moved_bv3: Tensor) -> Tensor:
 
 
 def _hinge(template_v3: npt.NDArray[np.float32], offset_v3: npt.NDArray[np.float32]) -> npt.NDArray[np.float64] | None:
-    """(y, z) about which the part that moves most turns: offset = A (p - hinge) by least squares, A a small turn."""
+    """Least-squares hinge (y, z) of ``offset = A (p - hinge)``, a turn of the vertices that move most; None without."""
     length_v = np.linalg.norm(offset_v3, axis=1)
     most = length_v > 0.7 * length_v.max()
     middle_n2 = (template_v3 + offset_v3 / 2)[most, 1:].astype(np.float64)
-    # About x, a turn by 2 atan(s / 2) moves a point with middle m and hinge h by s (h_z - m_z, m_y - h_y) in (y, z).
+    # In (y, z) a turn by 2 atan(s / 2) about hinge h moves a point with midpoint m by s (h_z - m_z, m_y - h_y).
     ones, zeros = np.ones(len(middle_n2)), np.zeros(len(middle_n2))
     rows = np.concatenate([np.stack([-middle_n2[:, 1], ones, zeros], 1), np.stack([middle_n2[:, 0], zeros, -ones], 1)])
     turn, along_z, along_y = np.linalg.lstsq(rows, offset_v3[most, 1:].T.ravel(), rcond=None)[0]
@@ -182,7 +182,7 @@ def _hinge(template_v3: npt.NDArray[np.float32], offset_v3: npt.NDArray[np.float
 
 
 def _eyes(head: Head) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """Eyeballs (vertices of the material, left and right of the midline) with their lids."""
+    """Vertices of each eyeball (material ``eyes``, left and right of the midline) and of its lids."""
     if "eyes" not in head.material_names:
         return []
     balls_k = np.unique(head.triangles_f3[head.material_f == head.material_names.index("eyes")])

@@ -1,4 +1,4 @@
-"""Expressions drawn at random: what faces do in front of a camera."""
+"""Random expressions, as faces show them in front of a camera."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ from mosar.models.head.head import Head
 
 
 def sample_expression(head: Head, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Weights (E) of an expression: neutral, or a few face units of a mood with a little asymmetry, eyes anywhere."""
+    """Weights (E) of an expression: neutral or a mood's few units, slightly asymmetric, with a random gaze."""
     weights = dict.fromkeys(head.expression_names, 0.0)
 
     def both(name: str, weight: float) -> None:
@@ -49,7 +49,7 @@ _MOUTH_SHAPES = ("mouthPucker", "mouthFunnel", "mouthStretch", "mouthRollLower",
 
 
 def _look(weights: dict[str, float], aside: float, up: float) -> None:
-    """Turn both eyes: ``aside`` to the subject's left, ``up``; 1 is as far as they go."""
+    """Turn both eyes by ``aside`` (towards the subject's left) and ``up``; 1 is the largest turn."""
     for side, outwards in (("Left", aside), ("Right", -aside)):
         weights[f"eyeLook{'Out' if outwards > 0 else 'In'}{side}"] = min(abs(aside), 1)
         weights[f"eyeLook{'Up' if up > 0 else 'Down'}{side}"] = min(abs(up), 1)

@@ -1,4 +1,4 @@
-"""The 52 expressions: ARKit's names, in the order of the detector's scores (which lack the last one)."""
+"""ARKit's names of the 52 expressions, in the order of the detector's scores; the detector does not score the last."""
 
 NAMES = (
     "browDownLeft",

@@ -1,4 +1,4 @@
-"""The head file: read, checked and written as one compressed ``.npz`` without pickle.
+"""The head file: reads, checks and writes one compressed ``.npz`` without pickle.
 
 Offsets are stored as 16-bit fixed point (1/200 mm): they are sparse, and the sources are quantised more coarsely.
 """
@@ -26,7 +26,7 @@ ByteArray = npt.NDArray[np.uint8]
 
 LANDMARKS = 478
 REALY_KEYPOINTS = (33, 133, 362, 263, 2, 61, 291)
-"""The landmarks by which REALY aligns a face: corners of the right and the left eye, foot of the nose, mouth."""
+"""Landmarks by which REALY aligns a face: corners of the right and the left eye, foot of the nose, mouth corners."""
 DEFAULT_PATH = Path(__file__).parent / "data" / "makehuman.npz"
 _STEP_MM = 1 / 200
 _OFFSETS = ("archetypes_av3", "modes_mv3", "expressions_ev3")
@@ -38,9 +38,9 @@ _NAMES = ("material_names", "archetype_names", "mode_names", "expression_names",
 class Head:
     """One head topology; millimetres in the head frame (+x the subject's left, +y up, +z out of the face).
 
-    ``skin`` is material 0 and owns the chart; the corners of every triangle index ``uv_w2`` through
-    ``uv_triangles_f3``, in the chart of the triangle's own material. ``digest`` is the sha256 of the file.
-    A head may have lashes: see :mod:`mosar.models.head.lashes`.
+    Material 0 is ``skin``; each material has its own chart. ``uv_triangles_f3`` gives the ``uv_w2`` index of every
+    triangle corner, in the chart of the triangle's material. ``digest`` is the sha256 of the file.
+    The ``lash_*`` arrays are empty for a head without lashes: see :mod:`mosar.models.head.lashes`.
     """
 
     name: str
@@ -75,15 +75,15 @@ class Head:
     def region(self, name: str) -> BoolArray:
         """Vertices (V bool) of one named region."""
         if name not in self.region_names:
-            raise ValueError(f"region {name!r}; expected one of {', '.join(self.region_names)}")
+            raise ValueError(f"got region {name!r}; expected one of {', '.join(self.region_names)}")
         return self.regions_rv[self.region_names.index(name)]
 
 
 def load_head(path: str | Path | None = None) -> Head:
-    """The head stored at ``path``, by default the one beside this code. Cached; treat its arrays as read-only.
+    """Load the head stored at ``path``, by default the one beside this code. It is cached; its arrays are read-only.
 
     Raises:
-        DataError: the file is missing, is no head file, or its arrays do not fit together.
+        DataError: the file is missing, is not a head file, or its arrays do not fit together.
     """
     return _load(Path(path or DEFAULT_PATH).resolve())
 
@@ -98,7 +98,7 @@ def _load(path: Path) -> Head:
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except (ValueError, zipfile.BadZipFile, EOFError, OSError) as error:
-        raise DataError(f"head file {path}: not a head file ({error}); expected one of jobs/make_head.py") from error
+        raise DataError(f"head file {path}: not a head file ({error}); make one with jobs/make_head.py") from error
     values: dict[str, Any] = {"digest": hashlib.sha256(content).hexdigest()}
     for field in dataclasses.fields(Head):
         if field.name == "digest":
@@ -106,7 +106,7 @@ def _load(path: Path) -> Head:
         if field.name not in arrays and field.name in _OPTIONAL:
             continue
         if field.name not in arrays:
-            raise DataError(f"head file {path}: array {field.name!r} is missing; make the head again")
+            raise DataError(f"head file {path}: array {field.name!r} is missing; build it again with jobs/make_head.py")
         values[field.name] = _decode(field.name, arrays[field.name])
     head = Head(**values)
     try:
@@ -117,7 +117,9 @@ def _load(path: Path) -> Head:
 
 
 def save_head(path: str | Path, fields: Mapping[str, Any]) -> str:
-    """Write the fields of :class:`Head` (all but ``digest``) atomically; same fields, same bytes. Returns the digest.
+    """Write the fields of :class:`Head` (all but ``digest``) atomically and return the digest.
+
+    The same fields give the same bytes. The lash arrays may be left out.
 
     Raises:
         DataError: a field is missing or the arrays do not fit together.
@@ -146,7 +148,7 @@ def save_head(path: str | Path, fields: Mapping[str, Any]) -> str:
 
 
 def check(head: Head) -> None:
-    """Raise :class:`~mosar.errors.DataError` where the arrays of ``head`` do not fit together."""
+    """Raise :class:`~mosar.errors.DataError` if the arrays of ``head`` do not fit together."""
     v, f, w = len(head.template_v3), len(head.triangles_f3), len(head.uv_w2)
     shapes = {
         "template_v3": (v, 3),

@@ -1,4 +1,4 @@
-"""Identities drawn at random: believable people of all the archetypes' ancestries, sexes and ages."""
+"""Random identities: plausible people of all ancestries, sexes and ages that the archetypes have."""
 
 import dataclasses
 
@@ -7,24 +7,24 @@ from torch import Tensor
 
 from mosar.models.head.head import Head
 
-# Dirichlet concentrations: below one, so that most people lean to few ancestries, and to one sex.
+# Dirichlet concentrations are below one, so that few ancestries and one sex dominate in most people.
 _ANCESTRY, _SEX, _OTHER = 0.35, 0.25, 0.5
 _CHILDREN = 0.08
 
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """Weights for :func:`mosar.models.head.shape`: convex over the archetypes (A), and over the local modes (M)."""
+    """Weights for :func:`mosar.models.head.shape`: convex weights of the archetypes (A), and of the local modes (M)."""
 
     archetype_a: Tensor
     mode_m: Tensor
 
 
 def sample_identity(head: Head, generator: torch.Generator) -> Identity:
-    """One person: a mixture of archetypes, and Gaussian weights (cut at 2.5 deviations) over the modes.
+    """Draw one person: a mixture of archetypes, and Gaussian weights of the modes, clipped at 2.5 deviations.
 
-    Archetypes named ``ancestry-sex-age`` with ages child, young and old are mixed factor by factor: most people are
-    adults, of an age spread evenly from young to old. Archetypes of other names get Dirichlet weights.
+    If all archetypes are named ``ancestry-sex-age`` with ages child, young and old, the three factors are drawn
+    separately: most people are adults, with ages uniform from young to old. Otherwise weights are Dirichlet.
     """
     normal_m = torch.randn(len(head.mode_names), generator=generator).clamp(-2.5, 2.5)
     return Identity(_mixture(head.archetype_names, generator), normal_m * torch.tensor(head.mode_std_m))

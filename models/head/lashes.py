@@ -1,6 +1,6 @@
-"""Eyelashes: curved hairs that are rooted in the skin, so that they follow the lids of anybody in any expression.
+"""Eyelashes: curved hairs rooted in the skin, so that they follow the lids of any person in any expression.
 
-They are no vertices of the head: stages and losses do not see them, whatever draws a head may add them.
+They are not vertices of the head: stages and losses do not see them; code that draws a head may add them.
 Legend: b batch, v vertices, h hairs, k points of a hair, x vertices and g triangles of the hairs as bars.
 """
 
@@ -26,12 +26,12 @@ _SIDES = 3
 
 
 def hairs(head: Head, vertices_bv3: Tensor, stretch: float = 1.0) -> Tensor:
-    """Polylines (B H K 3) from root to tip, mm, head frame; none for a head without lashes.
+    """Polylines (B H K 3) from root to tip, mm, head frame; H is 0 for a head without lashes.
 
-    Each keeps its shape and turns with the skin around its root: with its normal, and an edge of its triangle.
+    Each hair keeps its shape and turns with the skin at its root: with the normal and an edge of the root's triangle.
 
     Args:
-        stretch: length over that of the source.
+        stretch: ratio of the hairs' length to that in the head file.
     """
     corners_h3 = torch.from_numpy(head.triangles_f3[head.lash_triangle_h]).to(vertices_bv3.device)
     barycentric_h31 = torch.tensor(head.lash_barycentric_h3).to(vertices_bv3)[..., None]
@@ -45,12 +45,12 @@ def hairs(head: Head, vertices_bv3: Tensor, stretch: float = 1.0) -> Tensor:
 
 
 def bars(head: Head, vertices_bv3: Tensor) -> Tensor:
-    """The hairs as three-sided bars that narrow to a point: vertices (B X 3) of :func:`bar_triangles`, mm."""
+    """The hairs as three-sided bars that taper to a point: vertices (B X 3) for :func:`bar_triangles`, mm."""
     points_bhk3 = hairs(head, vertices_bv3)
     if not points_bhk3.shape[1]:
         return vertices_bv3.new_zeros(len(vertices_bv3), 0, 3)
     along_bhk3 = normalize(torch.gradient(points_bhk3, dim=2)[0], dim=-1)
-    sideways = along_bhk3.new_tensor([1.0, 0, 0]).expand_as(along_bhk3)  # of the axes, the one that lashes do not take
+    sideways = along_bhk3.new_tensor([1.0, 0, 0]).expand_as(along_bhk3)  # lashes do not point along x
     side_bhk3 = normalize(torch.cross(along_bhk3, sideways, dim=-1), dim=-1)
     other_bhk3 = torch.cross(along_bhk3, side_bhk3, dim=-1)
     steps = points_bhk3.shape[2]
@@ -65,7 +65,7 @@ def bars(head: Head, vertices_bv3: Tensor) -> Tensor:
 
 @functools.lru_cache(maxsize=8)
 def bar_triangles(head: Head) -> npt.NDArray[np.int64]:
-    """(G 3), counter-clockwise seen from outside."""
+    """Triangles (G 3) into the vertices of :func:`bars`, counter-clockwise seen from outside."""
     count, steps, _ = head.lash_offset_hk3.shape
     each = _SIDES * (steps - 1) + 1
     faces = []
@@ -81,12 +81,12 @@ def bar_triangles(head: Head) -> npt.NDArray[np.int64]:
 
 
 def root(triangles_f3: npt.NDArray[np.int64], poses_pv3: Array, poses_phk3: Array) -> dict[str, npt.NDArray[Any]]:
-    """The head's fields for hairs (P H K 3) known in several poses of its vertices (P V 3), the template first.
+    """Compute a head's ``lash_*`` fields from its vertices (P V 3) and hairs (P H K 3) in P poses, the template first.
 
-    Each is rooted in the triangle that stays nearest to its start in all poses: lids touch each other in some.
+    A hair is rooted in the triangle nearest to its start over all poses: one pose is ambiguous where lids touch.
 
     Args:
-        triangles_f3: those of the skin.
+        triangles_f3: triangles of the skin.
     """
     centres_fc = poses_pv3[:, triangles_f3].mean(2).transpose(1, 0, 2).reshape(len(triangles_f3), -1)
     starts_hc = poses_phk3[:, :, 0].transpose(1, 0, 2).reshape(poses_phk3.shape[1], -1)
@@ -108,7 +108,7 @@ def root(triangles_f3: npt.NDArray[np.int64], poses_pv3: Array, poses_phk3: Arra
 
 
 def _nearest(corners_h33: Array, points_h3: Array) -> Array:
-    """Barycentrics (H 3) of points dropped on the planes of their triangles, held inside by clipping."""
+    """Barycentrics (H 3) of points projected to the planes of their triangles, clipped to the triangles."""
     edges_h32 = (corners_h33[:, 1:] - corners_h33[:, :1]).transpose(0, 2, 1)
     shares_h2 = (np.linalg.pinv(edges_h32) @ (points_h3 - corners_h33[:, 0])[..., None])[..., 0]
     inside_h3 = np.concatenate([1 - shares_h2.sum(1, keepdims=True), shares_h2], axis=1).clip(0)
@@ -116,7 +116,7 @@ def _nearest(corners_h33: Array, points_h3: Array) -> Array:
 
 
 def _frames(triangles_f3: Tensor, vertices_bv3: Tensor, corners_h3: Tensor, barycentric_h31: Tensor) -> Tensor:
-    """Rows (B H 3 3) are an edge of the triangle, what is square to it in the skin, and the skin's normal."""
+    """Frames (B H 3 3) whose rows are a triangle edge, its perpendicular in the skin, and the skin's normal."""
     normals_bv3 = vertex_normals(vertices_bv3, triangles_f3)
     normal_bh3 = normalize((normals_bv3[:, corners_h3] * barycentric_h31).sum(2), dim=-1)
     edge_bh3 = vertices_bv3[:, corners_h3[:, 1]] - vertices_bv3[:, corners_h3[:, 0]]

@@ -1,4 +1,4 @@
-"""From weights to vertices, landmarks and normals, in millimetres in the head frame."""
+"""Vertices, landmarks and normals of a head from weights, in millimetres in the head frame."""
 
 import functools
 
@@ -13,15 +13,15 @@ from mosar.models.head.head import Head
 def shape(head: Head, archetype_ba: Tensor, mode_bm: Tensor, expression_be: Tensor) -> Tensor:
     """Vertices (B V 3, mm, head frame) of a mixture of archetypes, local modes and an expression.
 
-    Linear in the identity; expressions sit on it as :func:`mosar.models.head.expression_model.express` says.
+    The identity is linear; :func:`mosar.models.head.expression_model.express` adds the expression.
 
     Args:
-        archetype_ba: convex weights (B A): not negative, summing to one.
-        mode_bm: weights (B M) of the local identity modes; N(0, ``head.mode_std_m``) gives believable people.
+        archetype_ba: convex weights (B A): non-negative, summing to one.
+        mode_bm: weights (B M) of the local identity modes; N(0, ``head.mode_std_m``) gives plausible people.
         expression_be: weights (B E), 0 to 1.
     """
     if expression_be.shape[-1] != len(head.expression_names):
-        raise ValueError(f"{expression_be.shape[-1]} expression weights, expected {len(head.expression_names)}")
+        raise ValueError(f"got {expression_be.shape[-1]} expression weights, expected {len(head.expression_names)}")
     return express(head, neutral(head, archetype_ba, mode_bm), expression_be)
 
 
@@ -30,7 +30,7 @@ def neutral(head: Head, archetype_ba: Tensor, mode_bm: Tensor) -> Tensor:
     expected = len(head.archetype_names), len(head.mode_names)
     given = archetype_ba.shape[-1], mode_bm.shape[-1]
     if given != expected:
-        raise ValueError(f"weights for (archetypes, modes) = {given}, expected {expected}")
+        raise ValueError(f"got weights for (archetypes, modes) = {given}, expected {expected}")
     template_v3, archetypes_av3, modes_mv3 = _bases(head, archetype_ba.device, archetype_ba.dtype)
     return (
         template_v3
@@ -40,9 +40,9 @@ def neutral(head: Head, archetype_ba: Tensor, mode_bm: Tensor) -> Tensor:
 
 
 def morph_targets(head: Head, neutral_1v3: Tensor) -> Tensor:
-    """Offsets (e, v, 3) in mm of each expression at full weight on a person's neutral mesh (1, v, 3).
+    """Offsets (e, v, 3) in mm of each expression at full weight from a person's neutral mesh (1, v, 3).
 
-    Differentiable; what glTF calls morph targets.
+    They are the morph targets of glTF, and differentiable.
     """
     count = len(head.expression_names)
     every = torch.eye(count, dtype=neutral_1v3.dtype, device=neutral_1v3.device)
@@ -50,7 +50,7 @@ def morph_targets(head: Head, neutral_1v3: Tensor) -> Tensor:
 
 
 def landmarks(head: Head, vertices_bv3: Tensor) -> Tensor:
-    """The detector's points (B 478 3) on the given vertices, in their unit and frame; zeros where not embedded."""
+    """Positions (B 478 3) of the detector's landmarks in the vertices' unit and frame; zeros if not embedded."""
     embedded = torch.from_numpy(head.landmark_triangle_l >= 0).to(vertices_bv3.device)
     triangle_l3 = head.triangles_f3[np.maximum(head.landmark_triangle_l, 0)]
     corners_bl33 = vertices_bv3[:, torch.from_numpy(triangle_l3).to(vertices_bv3.device)]
@@ -60,7 +60,7 @@ def landmarks(head: Head, vertices_bv3: Tensor) -> Tensor:
 
 
 def vertex_normals(vertices_bv3: Tensor, triangles_f3: Tensor) -> Tensor:
-    """Unit outward normals (B V 3): the area-weighted mean of the normals of the triangles (F 3) around a vertex."""
+    """Unit outward normals (B V 3): area-weighted means of the normals of the triangles (F 3) around each vertex."""
     a, b, c = (vertices_bv3[:, triangles_f3[:, i]] for i in range(3))
     face_bf3 = torch.cross(b - a, c - a, dim=-1)
     normals_bv3 = torch.zeros_like(vertices_bv3)

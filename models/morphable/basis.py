@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 
 class Basis(nn.Module):
-    """Offsets (b, v, 3) in mm as coefficients (b, k) of unit variance, and back.
+    """Converts offsets (b, v, 3) in mm to coefficients (b, k) of unit variance, and back.
 
-    Vertices count by their weight, both in what a component is and in the coefficients of an offset.
+    Both the components and the coefficients minimise errors weighted by vertex.
     """
 
     mean_v3: Tensor
@@ -26,7 +26,7 @@ class Basis(nn.Module):
         self.register_buffer("variance_k", torch.ones(components))  # squared length of the weighted rows
 
     def fit(self, offsets_nv3: Tensor) -> None:
-        """Principal components of samples; those that the samples do not have stay zero."""
+        """Set the mean and components to those of the samples; components beyond the samples' rank are zero."""
         self.mean_v3.copy_(offsets_nv3.mean(dim=0))
         root_v1 = self.weight_v.sqrt()[:, None]
         flat = ((offsets_nv3 - self.mean_v3) * root_v1).flatten(1)
@@ -35,7 +35,7 @@ class Basis(nn.Module):
             torch.manual_seed(0)  # svd_lowrank starts from random directions
             _, singular, right = torch.svd_lowrank(flat, q=min(count + 16, *flat.shape), niter=4)
         deviation_k = singular[:count] / len(flat) ** 0.5
-        # What only rounding has put there would be divided by next to nothing.
+        # Components of rounding noise would be divided by a variance close to zero.
         deviation_k = deviation_k * (deviation_k > 1e-5 * deviation_k[0])
         self.rows_kv3.zero_()
         self.rows_kv3[:count] = (deviation_k * right[:, :count]).T.unflatten(1, (-1, 3)) / root_v1
@@ -43,11 +43,11 @@ class Basis(nn.Module):
         self.variance_k[:count] = deviation_k.square().where(deviation_k > 0, torch.ones_like(deviation_k))
 
     def coefficients(self, offsets_bv3: Tensor) -> Tensor:
-        """(b, k) by weighted least squares; zero for components that are missing."""
+        """Coefficients (b, k) by weighted least squares; zero for missing components."""
         weighted = (offsets_bv3 - self.mean_v3) * self.weight_v[:, None]
         return weighted.flatten(1) @ self.rows_kv3.flatten(1).T / self.variance_k
 
     def to_vertices(self, coefficients_bk: Tensor, vertices_n: Tensor | None = None) -> Tensor:
-        """Offsets from the mean (b, v, 3), or those of the given vertices only (b, n, 3)."""
+        """Offsets from the mean (b, v, 3), or (b, n, 3) of the given vertices only."""
         rows = self.rows_kv3 if vertices_n is None else self.rows_kv3[:, vertices_n]
         return (coefficients_bk @ rows.flatten(1)).unflatten(1, (-1, 3))

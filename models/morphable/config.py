@@ -12,16 +12,16 @@ Path = Literal["spectral", "graph", "linear"]
 class Config:
     """Sizes of the morphable model and weights of its losses.
 
-    Encoder and decoder each have a linear path between codes and principal components of the meshes, and beside it a
-    non-linear residual: ``spectral``, a perceptron on those components; ``graph``, Chebyshev convolutions on the mesh,
-    part by part in the encoder; or none, ``linear``. With ``start: pca`` the linear path starts as PCA, with ``mean``
+    Encoder and decoder each have a linear path between codes and principal components of the meshes, plus a non-linear
+    residual: ``spectral`` is a perceptron on those components; ``graph`` is Chebyshev convolutions on the mesh, part by
+    part in the encoder; ``linear`` is none. With ``start: pca`` the decoder's linear path starts as PCA, with ``mean``
     at zero.
     """
 
     identity_codes: int = 64
     expression_codes: int = 64
     reflectance_codes: int = 64
-    identity_basis: int = 192  # principal components that a residual may use, those of the codes among them
+    identity_basis: int = 192  # principal components that a residual may use; at least as many as codes
     expression_basis: int = 128
     encoder: Path = "spectral"
     decoder: Path = "spectral"
@@ -29,15 +29,15 @@ class Config:
     hidden: int = 512  # units of a perceptron's two hidden layers
     width: int = 16  # channels of the first convolution; the second has twice as many
     order: int = 6  # Chebyshev order K
-    pooled: int = 8  # vertices that each part is pooled to before its latents
+    pooled: int = 8  # vertices to which each part is pooled before its latents
     decoder_vertices: int = 128
-    texture_size: int = 64  # of the coarse reflectance texture
-    synthetic_per_batch: int = 0  # people drawn from the head's own identities and expressions that join every batch
-    synthetic_statistics: int = 0  # the same, for the principal components
-    synthetic_pool: int = 16384  # people that are drawn in all, and then met again
-    loss_vertices: int = 512  # drawn anew in every step; those of the face have weight one
+    texture_size: int = 64  # texels along a side of the coarse reflectance texture
+    synthetic_per_batch: int = 0  # synthetic people, sampled from the head's own bases, added to every batch
+    synthetic_statistics: int = 0  # synthetic people added to the samples of the principal components
+    synthetic_pool: int = 16384  # number of distinct synthetic people from which batches are drawn
+    loss_vertices: int = 512  # vertices sampled for the loss at every step; those of the face have weight one
     off_face: float = 0.1  # weight of the other vertices
-    swap_weight: float = 0.5  # of drawn people with another's expression code
+    swap_weight: float = 0.5  # weight of the loss on synthetic people with another person's expression code
     neutral_weight: float = 0.5
     kl_weight: float = 1e-4  # mm per nat
 

@@ -1,7 +1,7 @@
-"""The most likely face given some noisy landmarks.
+"""Estimates the most likely face given some noisy landmarks.
 
-Legend: n people, l landmarks of the face, f its vertices, a directions in which they are measured, d numbers that are
-known of a person, c components of the prior, k codes.
+Legend: n people, l landmarks of the face, f vertices of the face, a axes along which landmarks are measured, d known
+coordinates of a person, c components of the prior, k codes.
 """
 
 import math
@@ -15,17 +15,17 @@ from mosar.models.head import Head, vertex_normals
 from mosar.models.morphable.mixture import Mixture
 from mosar.models.morphable.network import Morphable
 
-_STEPS = 3  # of Gauss and Newton
-_YAW_DEGREES = 40.0  # of the camera, to either side
-_FACING = 0.2  # cosine between a landmark's normal and the view from which on it is seen
+_STEPS = 3  # Gauss-Newton steps
+_YAW_DEGREES = 40.0  # largest yaw of the camera to either side
+_FACING = 0.2  # a landmark is visible if the cosine between its normal and the view direction exceeds this
 
 
 class Faces:
-    """The face of a head: its vertices, and the landmarks that lie on it.
+    """The face of a head: its vertices and the landmarks embedded in it.
 
     Attributes:
-        vertices_f: numbers of the face's vertices.
-        normal_l3: of the landmarks on the average face, unit.
+        vertices_f: indices of the face's vertices in the head.
+        normal_l3: unit normals of the landmarks on the template.
     """
 
     def __init__(self, head: Head) -> None:
@@ -40,23 +40,23 @@ class Faces:
         self.normal_l3 = torch.nn.functional.normalize(self.landmarks(self.of(normals))[0], dim=-1)
 
     def of(self, meshes_nv3: Tensor) -> Tensor:
-        """(n, f, 3)."""
+        """The face's vertices (n, f, 3)."""
         return meshes_nv3[:, self.vertices_f]
 
     def landmarks(self, faces_nf3: Tensor) -> Tensor:
-        """(n, l, 3)."""
+        """Positions (n, l, 3) of the landmarks."""
         return torch.einsum("nlcx,lc->nlx", faces_nf3[:, self.corners_l3], self.barycentric_l3)
 
 
 @dataclass(frozen=True)
 class LandmarkObservations:
-    """Coordinates of landmarks, with noise.
+    """Noisy coordinates of landmarks.
 
     Attributes:
-        points_nla: mm, along ``axes_na3``.
-        seen_nl: which landmarks they are known of.
-        axes_na3: orthonormal, head frame; two of them where nothing tells the depth.
-        noise_mm: deviation of a coordinate.
+        points_nla: coordinates along ``axes_na3``, mm.
+        seen_nl: landmarks whose coordinates are known.
+        axes_na3: orthonormal axes, head frame; only two if the depth is unknown.
+        noise_mm: standard deviation of a coordinate.
     """
 
     points_nla: Tensor
@@ -65,11 +65,11 @@ class LandmarkObservations:
     noise_mm: float
 
     def known(self, person: int) -> Tensor:
-        """What is known of a person (d), in units of the noise."""
+        """Known coordinates of a person (d), in units of the noise."""
         return self.points_nla[person, self.seen_nl[person]].flatten() / self.noise_mm
 
     def predicted(self, points_l3: Tensor, person: int) -> Tensor:
-        """The same (..., d) if the landmarks, or how they change, were these (..., l, 3)."""
+        """The coordinates (..., d) that :meth:`known` gives if the landmarks, or their derivatives, are (..., l, 3)."""
         seen = points_l3[..., self.seen_nl[person], :] @ self.axes_na3[person].T.to(points_l3.dtype)
         return seen.flatten(-2) / self.noise_mm
 
@@ -88,9 +88,9 @@ class Gaussian:
 
 
 def photograph(faces: Faces, faces_nf3: Tensor, count: int, noise_mm: float, seed: int) -> LandmarkObservations:
-    """``count`` of the landmarks that face a distant camera whose place is known, others for each person.
+    """Observe ``count`` random landmarks of each person that face a distant camera at a known place.
 
-    It stands up to 40 degrees to either side. Depth remains unseen, as does the far cheek.
+    The camera's yaw is up to 40 degrees to either side. Depth and the far cheek are not observed.
     """
     generator = torch.Generator().manual_seed(seed)
     yaw_n = (2 * torch.rand(len(faces_nf3), generator=generator) - 1) * math.radians(_YAW_DEGREES)
@@ -102,7 +102,7 @@ def photograph(faces: Faces, faces_nf3: Tensor, count: int, noise_mm: float, see
 
 
 def scan(faces: Faces, faces_nf3: Tensor, count: int, noise_mm: float, seed: int) -> LandmarkObservations:
-    """``count`` of all landmarks in three dimensions, others for each person."""
+    """Observe ``count`` random landmarks of each person in three dimensions."""
     generator = torch.Generator().manual_seed(seed)
     every_nl = torch.ones(len(faces_nf3), len(faces.normal_l3), dtype=torch.bool)
     return _observed(faces, faces_nf3, torch.eye(3).expand(len(faces_nf3), 3, 3), every_nl, count, noise_mm, generator)
@@ -124,11 +124,11 @@ def _observed(
 
 
 class MapEstimator:
-    """The most likely faces of a morphable model whose codes have a mixture of Gaussians as their prior.
+    """Estimates the most likely faces of a morphable model whose codes have a mixture of Gaussians as their prior.
 
-    First comes the component with the most evidence, which has a closed form since the decoder is all but linear
-    around each one's mean (Bishop, "Pattern recognition and machine learning", 2006, (2.115)); then the mode of the
-    posterior within that component, by Gauss-Newton steps through the decoder itself.
+    The first step chooses the component with the most evidence. The evidence has a closed form because the decoder is
+    nearly linear around each component's mean (Bishop, "Pattern recognition and machine learning", 2006, (2.115)). The
+    second step finds the mode of the posterior within that component by Gauss-Newton steps through the decoder.
     """
 
     def __init__(self, model: Morphable, faces: Faces, prior: Mixture) -> None:
@@ -137,7 +137,7 @@ class MapEstimator:
         self._points_cl3, self._slope_ckl3 = self._linear(prior.mean_ck.float())
 
     def __call__(self, observed: LandmarkObservations, weight: float) -> Tensor:
-        """Faces (n, f, 3), mm; the prior's covariances are divided by ``weight``."""
+        """Estimate faces (n, f, 3), mm. The prior's covariances are divided by ``weight``."""
         people = range(len(observed.seen_nl))
         root_ckk = torch.linalg.cholesky(self.prior.covariance_ckk / weight).float()
         slope_ckl3 = torch.einsum("cik,cilx->cklx", root_ckk, self._slope_ckl3)
@@ -162,7 +162,7 @@ class MapEstimator:
         return self.model.decode(codes_nk[:, :size], codes_nk[:, size:], vertices)
 
     def _linear(self, codes_nk: Tensor) -> tuple[Tensor, Tensor]:
-        """Landmarks (n, l, 3) of codes, and how they change with each code (n, k, l, 3)."""
+        """Landmarks (n, l, 3) of codes, and their derivatives with respect to each code (n, k, l, 3)."""
 
         def points(codes: Tensor) -> Tensor:
             corners = self._decode(codes, self._used)[:, self._corners]
@@ -174,7 +174,7 @@ class MapEstimator:
 
 
 def _posterior(slope_ckd: Tensor, missing_cd: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (c, k) of standard normal numbers given ``missing = numbers @ slope + noise``, and the log evidence (c)."""
+    """Posterior mean (c, k) of standard normal x given ``missing = x @ slope + unit noise``, and log evidence (c)."""
     slope, missing = slope_ckd.double(), missing_cd.double()
     root = torch.linalg.cholesky(slope @ slope.mT + torch.eye(slope.shape[1], dtype=slope.dtype))
     pull = (slope @ missing[..., None])[..., 0]

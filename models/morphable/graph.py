@@ -26,14 +26,14 @@ def adjacency(triangles_f3: Triangles, vertices: int) -> scipy.sparse.csr_matrix
 
 
 def scaled_laplacian(adjacency_vv: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
-    """2 L / lambda_max - I of the symmetric normalised Laplacian, with its bound lambda_max = 2: -D^-1/2 A D^-1/2."""
+    """Scaled Laplacian ``2 L / lambda_max - I``; L is symmetric normalised, lambda_max = 2: ``-D^-1/2 A D^-1/2``."""
     degree = np.asarray(adjacency_vv.sum(axis=1)).reshape(-1)
     scale = scipy.sparse.diags(1.0 / np.sqrt(np.maximum(degree, 1.0)))
     return (-(scale @ adjacency_vv @ scale)).tocsr().astype(np.float32)
 
 
 def cluster(points_v3: Points, count: int) -> npt.NDArray[np.int64]:
-    """Indices of ``count`` vertices spread by farthest-point sampling, starting at vertex 0."""
+    """Indices of ``count`` vertices chosen by farthest-point sampling from vertex 0."""
     count = min(count, len(points_v3))
     chosen = np.zeros(count, np.int64)
     distance = np.full(len(points_v3), np.inf)
@@ -44,7 +44,7 @@ def cluster(points_v3: Points, count: int) -> npt.NDArray[np.int64]:
 
 
 def pooling(points_v3: Points, centres_p: npt.NDArray[np.int64]) -> scipy.sparse.csr_matrix:
-    """(P, V): the mean over the vertices that are nearest to each centre."""
+    """Matrix (P, V) that averages the vertices nearest to each centre."""
     nearest = cKDTree(points_v3[centres_p]).query(points_v3)[1]
     ones = np.ones(len(points_v3), np.float32)
     assign = scipy.sparse.csr_matrix((ones, (nearest, np.arange(len(points_v3)))), (len(centres_p), len(points_v3)))
@@ -52,7 +52,7 @@ def pooling(points_v3: Points, centres_p: npt.NDArray[np.int64]) -> scipy.sparse
 
 
 def unpooling(points_v3: Points, centres_p: npt.NDArray[np.int64], neighbours: int = 3) -> scipy.sparse.csr_matrix:
-    """(V, P): inverse-distance interpolation from the nearest centres."""
+    """Matrix (V, P) that interpolates from the nearest centres by inverse distance."""
     neighbours = min(neighbours, len(centres_p))
     distance, nearest = cKDTree(points_v3[centres_p]).query(points_v3, k=neighbours)
     weight = 1.0 / (np.asarray(distance).reshape(-1, neighbours) + 1e-3)
@@ -63,7 +63,7 @@ def unpooling(points_v3: Points, centres_p: npt.NDArray[np.int64], neighbours: i
 
 
 class _SparseMatmul(torch.autograd.Function):
-    """``matrix @ x`` whose backward is ``matrix^T @ g``: torch's own builds a dense gradient of the sparse matrix."""
+    """``matrix @ x`` with backward ``matrix^T @ g``; torch's backward builds a dense gradient of the sparse matrix."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, matrix: Tensor, transposed: Tensor, x: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ class _SparseMatmul(torch.autograd.Function):
 
 
 class SparseLinear(nn.Module):
-    """A fixed sparse matrix (O, V) on the vertex axis of (b, v, c); follows the module's device, never trained."""
+    """Applies a fixed sparse matrix (O, V) to the vertex axis of (b, v, c). It follows the module's device."""
 
     def __init__(self, matrix: scipy.sparse.csr_matrix) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class SparseLinear(nn.Module):
 
 
 class ChebConv(nn.Module):
-    """Chebyshev convolution of order K: concat(T_0(L) x, ..., T_{K-1}(L) x) through one linear layer."""
+    """Chebyshev convolution of order K: one linear layer on concat(T_0(L) x, ..., T_{K-1}(L) x)."""
 
     def __init__(self, laplacian: SparseLinear, channels_in: int, channels_out: int, order: int) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class ChebConv(nn.Module):
 def _to_torch(matrix: scipy.sparse.csr_matrix) -> Tensor:
     matrix = matrix.sorted_indices()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sparse")  # "in beta", and of checks that are asked for below
+        warnings.filterwarnings("ignore", "Sparse")  # warnings about beta support and about the checks enabled below
         return torch.sparse_csr_tensor(
             torch.from_numpy(matrix.indptr.astype(np.int64)),
             torch.from_numpy(matrix.indices.astype(np.int64)),

@@ -1,4 +1,4 @@
-"""Which codes people have: a mixture of Gaussians, fitted by expectation-maximisation.
+"""Distribution of people's codes: a mixture of Gaussians, fitted by expectation-maximisation.
 
 Legend: n samples, c components, k codes.
 """
@@ -22,7 +22,7 @@ class Mixture:
 
     @staticmethod
     def of(samples_nk: Tensor, components: int = 1, seed: int = 0) -> "Mixture":
-        """Fitted to samples; one component is the Gaussian of the samples."""
+        """Fit a mixture to samples; a single component is the Gaussian of the samples."""
         from sklearn.mixture import GaussianMixture
 
         fitted = GaussianMixture(components, reg_covar=_LEAST_VARIANCE, max_iter=_ITERATIONS, random_state=seed)
@@ -30,7 +30,7 @@ class Mixture:
         return Mixture(*(torch.from_numpy(x) for x in (fitted.weights_, fitted.means_, fitted.covariances_)))
 
     def beside(self, other: "Mixture") -> "Mixture":
-        """Of independent codes, one after the other: every pair of components."""
+        """The mixture of this code concatenated with an independent one: one component for every pair."""
         count, size = self.mean_ck.shape
         weight = torch.outer(self.weight_c, other.weight_c).flatten()
         mean = torch.cat(

@@ -1,4 +1,4 @@
-"""The non-linear morphable model: a variational auto-encoder with a linear path, and a reflectance code.
+"""The non-linear morphable model: a variational auto-encoder with a linear path, and linear reflectance codes.
 
 Legend: b batch, v vertices, n some of the vertices, m principal components, k codes,
 h w rows and columns of the coarse texture.
@@ -15,13 +15,13 @@ from mosar.models.morphable.parts import JointResidual, PartsResidual
 
 Code = tuple[Tensor, Tensor]
 """Mean and log-variance, (b, k) each."""
-_LOG_VARIANCE = -5.0  # of an untrained encoder
+_LOG_VARIANCE = -5.0  # initial log-variance of the codes
 
 
 class Encoder(nn.Module):
-    """Components (b, m) of offsets to the mean and log-variance of their code, (b, k) each.
+    """Encodes components (b, m) of offsets as the mean and log-variance of a code, (b, k) each.
 
-    The mean is linear in the components plus a non-linear residual; untrained, it is the leading components.
+    The mean is linear in the components plus a non-linear residual. Before training it equals the leading components.
     """
 
     def __init__(self, head: Head, components: int, codes: int, config: Config) -> None:
@@ -47,9 +47,9 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Both codes together to components of both bases (b, m), and to offsets (b, v, 3) in mm where a graph adds them.
+    """Decodes both codes jointly to components of both bases (b, m), and to offsets (b, v, 3) in mm or None.
 
-    A linear path plus a non-linear residual that is zero in an untrained decoder.
+    A linear path plus a non-linear residual, zero before training. Only the residual ``graph`` gives the offsets.
     """
 
     def __init__(self, head: Head, config: Config) -> None:
@@ -73,9 +73,9 @@ class Decoder(nn.Module):
 
 
 class Morphable(nn.Module):
-    """Identity code, expression code -> head mesh in mm; reflectance code -> coarse diffuse and specular texture.
+    """Maps identity and expression codes to a mesh in mm, reflectance codes to a coarse diffuse and specular texture.
 
-    All codes are close to standard normal over people; zero is close to the average.
+    All codes are close to standard normal over people; zero codes are close to the average.
     """
 
     mean_neutral_v3: Tensor
@@ -94,12 +94,12 @@ class Morphable(nn.Module):
         self.register_buffer("reflectance_basis", torch.zeros(config.reflectance_codes, pixels))
 
     def components(self, neutral_bv3: Tensor, mesh_bv3: Tensor) -> Tensor:
-        """(b, m): those of the identity, then those of the expression; meshes in mm, head frame."""
+        """Components (b, m) of the identity, then of the expression; meshes in mm, head frame."""
         identity = self.identity.basis.coefficients(neutral_bv3 - self.mean_neutral_v3)
         return torch.cat([identity, self.expression.basis.coefficients(mesh_bv3 - neutral_bv3)], dim=1)
 
     def encode_components(self, components_bm: Tensor) -> tuple[Code, Code]:
-        """As :meth:`encode`, of :meth:`components`."""
+        """Like :meth:`encode`, from :meth:`components`."""
         identity, expression = self._split(components_bm)
         return self.identity(identity), self.expression(expression)
 
@@ -108,18 +108,18 @@ class Morphable(nn.Module):
         return self.encode_components(self.components(neutral_bv3, mesh_bv3))
 
     def to_vertices(self, components_bm: Tensor, vertices_n: Tensor | None = None) -> Tensor:
-        """Offsets (b, v, 3) from the average mesh, mm, or of the given vertices only (b, n, 3)."""
+        """Offsets (b, v, 3) from the average mesh, mm, or (b, n, 3) of the given vertices only."""
         identity, expression = self._split(components_bm)
         return self.identity.basis.to_vertices(identity, vertices_n) + self.expression.basis.to_vertices(
             expression, vertices_n
         )
 
     def average(self) -> Tensor:
-        """Mesh (v, 3) in mm with the average expression."""
+        """Average mesh (v, 3), mm: average identity with the average expression."""
         return self.mean_neutral_v3 + self.identity.basis.mean_v3 + self.expression.basis.mean_v3
 
     def decode(self, identity_bk: Tensor, expression_bk: Tensor, vertices_n: Tensor | None = None) -> Tensor:
-        """Mesh (b, v, 3) in mm, head frame, or the given vertices only (b, n, 3), from both codes."""
+        """Mesh (b, v, 3) of both codes, or (b, n, 3) of the given vertices only; mm, head frame."""
         components, added = self.decoder(torch.cat([identity_bk, expression_bk], dim=1))
         average = self.average()
         if vertices_n is not None:
@@ -128,7 +128,7 @@ class Morphable(nn.Module):
         return mesh if added is None else mesh + added
 
     def decode_linear(self, identity_bk: Tensor, expression_bk: Tensor) -> Tensor:
-        """As :meth:`decode`, without the non-linear residual."""
+        """Like :meth:`decode`, without the non-linear residual."""
         return self.average() + self.to_vertices(self.decoder.linear(torch.cat([identity_bk, expression_bk], dim=1)))
 
     def _split(self, components_bm: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,7 +136,7 @@ class Morphable(nn.Module):
         return identity, expression
 
     def rest(self) -> Tensor:
-        """Components (1, m) of no expression."""
+        """Components (1, m) of the neutral expression."""
         return self.expression.basis.coefficients(torch.zeros_like(self.mean_neutral_v3)[None])
 
     def neutral_code(self) -> Tensor:
@@ -159,35 +159,35 @@ class Morphable(nn.Module):
         return to_linear(maps[:, :3]), maps[:, 3:]
 
     def reflectance_code(self, diffuse_b3hw: Tensor, specular_b1hw: Tensor) -> Tensor:
-        """Least-squares code of linear diffuse and specular maps; rows of the basis are orthogonal."""
+        """Least-squares code (b, k) of linear diffuse and specular maps; the basis has orthogonal rows."""
         flat = _reflectance_vector(diffuse_b3hw, specular_b1hw, self.config.texture_size) - self.reflectance_mean
         return (flat @ self.reflectance_basis.T) / self.reflectance_basis.square().sum(dim=1).clamp_min(1e-8)
 
     def fit_reflectance(self, diffuse_b3hw: Tensor, specular_b1hw: Tensor) -> None:
-        """Set mean and basis by PCA of maps; rows are scaled by their standard deviation, missing ones stay zero."""
+        """Set mean and basis by PCA of maps. Rows are scaled by their standard deviation; missing rows are zero."""
         flat = _reflectance_vector(diffuse_b3hw, specular_b1hw, self.config.texture_size)
         self.reflectance_mean.copy_(flat.mean(dim=0))
         _, singular, basis = torch.linalg.svd(flat - self.reflectance_mean, full_matrices=False)
-        # The last direction of a centred set has no variance: only rounding noise would come of it.
+        # The last direction of a centred set has no variance, only rounding noise.
         count = min(self.config.reflectance_codes, len(flat) - 1)
         self.reflectance_basis.zero_()
         self.reflectance_basis[:count] = basis[:count] * singular[:count, None] / max(len(flat) - 1, 1) ** 0.5
 
 
 def _reflectance_vector(diffuse_b3hw: Tensor, specular_b1hw: Tensor, size: int) -> Tensor:
-    # Albedo is compared as the eye sees it (sRGB), so that dark skin is not lost in the least squares.
+    # Albedo is compared in sRGB, which is close to perception, so that the least squares do not neglect dark skin.
     maps = torch.cat([to_srgb(diffuse_b3hw), specular_b1hw], dim=1)
     return torch.nn.functional.interpolate(maps, size=(size, size), mode="area").flatten(1)
 
 
 def vertex_weights(head: Head, off_face: float) -> Tensor:
-    """(v): one on the face, ``off_face`` elsewhere."""
+    """Weights (v): one on the face; elsewhere ``off_face``, but at least 1e-4."""
     face = torch.tensor(head.region("face"))
     return torch.where(face, 1.0, max(off_face, 1e-4))
 
 
 def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    """Two hidden layers; zero when untrained."""
+    """A perceptron with two hidden layers whose output is zero before training."""
     last = nn.Linear(hidden, outputs)
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)

@@ -1,4 +1,4 @@
-"""Non-linear residuals as graph convolutions: parts encoded apart, decoded together.
+"""Non-linear residuals as graph convolutions: one encoder for each part, one joint decoder.
 
 Legend: b batch, v vertices, n vertices of a part, k codes.
 """
@@ -20,11 +20,11 @@ from mosar.models.morphable.graph import (
     unpooling,
 )
 
-_UNIT_MM = 3.0  # about the deviation of an offset over people
+_UNIT_MM = 3.0  # approximate standard deviation of an offset over people
 
 
 class PartEncoder(nn.Module):
-    """Offsets of one part's vertices (b, n, 3), mm, to features (b, f)."""
+    """Maps offsets of one part's vertices (b, n, 3), mm, to features (b, f)."""
 
     def __init__(self, head: Head, vertices_n: np.ndarray, config: Config) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class PartEncoder(nn.Module):
 
 
 class PartsResidual(nn.Module):
-    """Parts encoded apart; each adds to a share of the outputs (b, k) of its own."""
+    """Encodes each part separately; a part provides its own share of the means and log-variances in (b, k)."""
 
     def __init__(self, head: Head, outputs: int, config: Config) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class PartsResidual(nn.Module):
 
 
 class JointResidual(nn.Module):
-    """Codes (b, k) to offsets (b, v, 3) in mm, convolved on coarse vertices, then on all; zero when untrained."""
+    """Maps codes (b, k) to offsets (b, v, 3), mm: convolves on coarse, then on all vertices. Zero before training."""
 
     def __init__(self, head: Head, codes: int, config: Config) -> None:
         super().__init__()

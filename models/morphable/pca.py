@@ -1,4 +1,4 @@
-"""The linear morphable model to compare with: principal components of faces.
+"""The linear baseline of the morphable model: principal components of faces.
 
 Legend: n people, f vertices of the face, k coefficients, l landmarks.
 """
@@ -21,7 +21,7 @@ class Pca:
 
     @staticmethod
     def fit(training: tuple[Tensor, Tensor], codes: tuple[int, int]) -> "Pca":
-        """From neutral meshes and offsets to the meshes with expressions (n, f, 3)."""
+        """Fit to neutral meshes and to the offsets that expressions add to them, (n, f, 3) each."""
         means, rows = [], []
         torch.manual_seed(0)  # svd_lowrank starts from random directions
         for values_nf3, count in zip(training, codes, strict=True):
@@ -33,16 +33,16 @@ class Pca:
         return Pca(torch.stack(means), torch.cat(rows), codes[0])
 
     def coefficients(self, neutral_nf3: Tensor, mesh_nf3: Tensor) -> Tensor:
-        """(n, k): those of the identity, then those of the expression."""
+        """Coefficients (n, k) of the identity, then of the expression."""
         offsets = (neutral_nf3 - self.mean_2f3[0], mesh_nf3 - neutral_nf3 - self.mean_2f3[1])
         return torch.cat([offset.flatten(1) @ row.T for offset, row in zip(offsets, self._rows(), strict=True)], dim=1)
 
     def meshes(self, coefficients_nk: Tensor) -> Tensor:
-        """(n, f, 3)."""
+        """Meshes (n, f, 3) of coefficients."""
         return self.mean_2f3.sum(dim=0) + torch.tensordot(coefficients_nk, self.rows_kf3, dims=1)
 
     def most_likely(self, faces: Faces, observed: LandmarkObservations, prior: Gaussian, weight: float) -> Tensor:
-        """The mode of the posterior, in closed form; meshes (n, f, 3)."""
+        """Meshes (n, f, 3) at the mode of the posterior, which has a closed form."""
         basis_kl3 = faces.landmarks(self.rows_kf3).double()
         average_l3 = faces.landmarks(self.mean_2f3.sum(dim=0)[None])[0].double()
         precision, found = weight * prior.precision_kk, []

@@ -1,4 +1,4 @@
-"""A trained morphable model in one file: weights in half precision, with configuration and head beside them."""
+"""A trained morphable model in one file: half-precision weights with their configuration and the head's digest."""
 
 import json
 import os
@@ -18,17 +18,17 @@ DEFAULT_PATH = Path(__file__).parent / "data" / "makehuman.safetensors"
 
 
 def load(head: Head, path: Path = DEFAULT_PATH) -> Morphable:
-    """The model, in evaluation mode.
+    """Load a model in evaluation mode.
 
     Raises:
-        DataError: the file is not there, is none of :func:`save`, or belongs to another head.
+        DataError: the file is missing, was not written by :func:`save`, or belongs to another head.
     """
     try:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {}).get("about", "{}"))
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise DataError(f"{path}: {error}; expected a file of jobs/export_morphable.py") from error
+        raise DataError(f"{path}: {error}; expected a file written by jobs/export_morphable.py") from error
     if about.get("head") != head.digest:
         raise DataError(
             f"{path} belongs to another head (sha256 {str(about.get('head'))[:12]}) than {head.name} "
@@ -40,8 +40,8 @@ def load(head: Head, path: Path = DEFAULT_PATH) -> Morphable:
 
 
 def save(module: Morphable, head: Head, path: Path = DEFAULT_PATH) -> None:
-    """Write atomically; the same model gives the same bytes."""
-    # Means are of the size of a head: half precision would round them to a tenth of a millimetre.
+    """Write the file atomically; the same model gives the same bytes."""
+    # Means stay in single precision: half precision rounds values of the size of a head to a tenth of a millimetre.
     tensors = {
         name: value.detach().cpu().to(torch.float32 if "mean" in name else torch.float16).contiguous()
         for name, value in module.state_dict().items()

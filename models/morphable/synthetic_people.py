@@ -1,4 +1,4 @@
-"""People drawn from the head's own identities and expressions, in any number."""
+"""Synthetic people, sampled from the head's own identities and expressions."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,23 +17,23 @@ CHUNK = 256
 
 @dataclass(frozen=True)
 class SyntheticPeople:
-    """People: neutral meshes (n, v, 3), mm, and each one's expression weights (n, e)."""
+    """People: neutral meshes (n, v, 3), mm, and their expression weights (n, e)."""
 
     head: Head
     neutral_nv3: Tensor
     expression_ne: Tensor
 
     def meshes(self) -> Tensor:
-        """(n, v, 3), mm, with their expressions."""
+        """Meshes (n, v, 3), mm, with their expressions."""
         return express(self.head, self.neutral_nv3, self.expression_ne)
 
     def swapped(self) -> Tensor:
-        """(n, v, 3), mm: the next person with the expression of each."""
+        """Meshes (n, v, 3), mm, of the next person with the expression of each."""
         return express(self.head, self.neutral_nv3.roll(-1, 0), self.expression_ne)
 
 
 def sample_people(head: Head, count: int, seed: int, device: torch.device | None = None) -> Iterator[SyntheticPeople]:
-    """``count`` people in chunks; see :func:`draw_chunk`."""
+    """Yield ``count`` people in chunks; see :func:`sample_chunk`."""
     for number, first in enumerate(range(0, count, CHUNK)):
         yield sample_chunk(head, number, seed, device, min(CHUNK, count - first))
 
@@ -41,7 +41,7 @@ def sample_people(head: Head, count: int, seed: int, device: torch.device | None
 def sample_chunk(
     head: Head, number: int, seed: int, device: torch.device | None = None, size: int = CHUNK
 ) -> SyntheticPeople:
-    """The ``number``-th people of a seed."""
+    """The ``number``-th chunk of people of a seed."""
     rng = np.random.default_rng([seed, number])
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     people = [sample_identity(head, generator) for _ in range(size)]

@@ -1,11 +1,11 @@
-"""Blocks that the networks share. Group normalisation only: batch statistics would tie a result to its neighbours."""
+"""Blocks shared by the networks. They use group normalisation: batch statistics would make samples depend on others."""
 
 import torch
 from torch import Tensor, nn
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """Groups of at least four channels where there are as many, at most eight groups."""
+    """At most eight groups, of at least four channels each if there are that many channels."""
     return nn.GroupNorm(min(8, max(1, channels // 4)), channels)
 
 
@@ -19,7 +19,7 @@ class Convolution(nn.Sequential):
 
 
 def coordinates(maps_bchw: Tensor) -> Tensor:
-    """Places in the chart (b, 2, h, w): u and v of texel centres, [-1, 1]. A chart's place has a fixed meaning."""
+    """Chart coordinates (b, 2, h, w), u and v of texel centres in [-1, 1]: a place in the chart has a fixed meaning."""
     batch, _, height, width = maps_bchw.shape
     v, u = ((torch.arange(n, device=maps_bchw.device) * 2.0 + 1.0) / n - 1.0 for n in (height, width))
     grid = torch.stack([u.expand(height, width), -v[:, None].expand(height, width)])

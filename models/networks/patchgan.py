@@ -10,12 +10,12 @@ from mosar.models.networks.blocks import Convolution
 
 @dataclass(frozen=True)
 class CriticConfig:
-    """Size of a patch discriminator, and how much it counts.
+    """Size of a patch discriminator, and weight of its losses.
 
     Attributes:
-        weight: of the adversarial losses.
-        width: channels of the first level; doubled with every level.
-        levels: how often the map is halved; 3 see patches of some 30 texels.
+        weight: weight of the adversarial losses.
+        width: channels of the first level; they double with every level.
+        levels: number of halvings of the map; with 3, a score covers a patch of about 30 texels.
     """
 
     weight: float = 0.02
@@ -24,14 +24,14 @@ class CriticConfig:
 
     def __post_init__(self) -> None:
         if self.weight <= 0:
-            raise ConfigError(f"critic.weight: got {self.weight}, expected more than 0 (critic: null for none)")
+            raise ConfigError(f"critic.weight: got {self.weight}, expected more than 0 (or critic: null, without one)")
         for name in ("width", "levels"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"critic.{name}: got {getattr(self, name)}, expected at least 1")
 
 
 class PatchDiscriminator(nn.Module):
-    """Maps (b, inputs, h, w) to scores (b, 1, h / 2^levels, w / 2^levels): high where a patch looks real."""
+    """Scores maps (b, inputs, h, w) with (b, 1, h / 2^levels, w / 2^levels): high where a patch looks real."""
 
     def __init__(self, inputs: int, config: CriticConfig) -> None:
         super().__init__()

@@ -24,11 +24,11 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Pictures (b, 3, h, w) to features (b, out_features); any size from 32 pixels up.
+    """Encodes pictures (b, 3, h, w) of any size from 32 pixels as features (b, out_features).
 
     Args:
-        width: channels of the first of the four levels; each level has twice as many as the one before.
-        blocks: residual blocks a level.
+        width: channels of the first level; they double with every level.
+        blocks: number of residual blocks of each level.
     """
 
     def __init__(self, width: int, blocks: tuple[int, ...]) -> None:

@@ -12,7 +12,7 @@ from mosar.models.networks.blocks import Convolution, coordinates
 from mosar.models.networks.resnet import Block
 
 _FIRST = 0.1
-_WIDEST = 8  # times the width: no level has more channels
+_WIDEST = 8  # no level has more channels than this many times the width
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class UNetConfig:
     """Size of a U-Net.
 
     Attributes:
-        width: channels of the finest level; doubled with every level, up to eight times.
-        levels: how often the map is halved.
+        width: channels of the finest level; they double with every level, up to eight times the width.
+        levels: number of halvings of the map.
         blocks: residual blocks at the coarsest level.
-        fold: texels of a ``fold`` x ``fold`` square become channels before the first level: 2 makes a network about
-            three times as fast, at some cost in fine detail.
+        fold: each ``fold`` x ``fold`` square of texels becomes channels before the first level. A fold of 2 makes the
+            network about three times as fast, at some cost in fine detail.
     """
 
     width: int = 32
@@ -39,9 +39,9 @@ class UNetConfig:
 
 
 class UNet(nn.Module):
-    """Maps (b, inputs, h, w) to maps (b, outputs, h, w) of any size: fully convolutional, told the place in the chart.
+    """Maps (b, inputs, h, w) of any size to (b, outputs, h, w): fully convolutional, with chart coordinates as input.
 
-    What comes out starts small, since it corrects a first answer.
+    The output starts small, because it corrects a first estimate.
     """
 
     def __init__(self, inputs: int, outputs: int, config: UNetConfig) -> None:
@@ -55,7 +55,7 @@ class UNet(nn.Module):
         self.narrow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
         self.up = nn.ModuleList(Convolution(2 * a, a) for a in widths[:-1])
         self.last = nn.Conv2d(width, outputs * fold**2, 3, padding=1)
-        # Normalisation hides how bright and of what colour the whole map is: a path around it.
+        # Normalisation removes the brightness and colour of the whole map, so a separate path carries them.
         self.tone = nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, outputs))
         with torch.no_grad():
             for parameter in (*self.last.parameters(), *self.tone[-1].parameters()):

@@ -1,4 +1,4 @@
-"""Differentiable rasterisation: visibility by scan conversion, then what pixels see as a function of the vertices."""
+"""Differentiable rasterisation: visibility by scan conversion, then barycentrics and depths with gradients."""
 
 from mosar.models.rasterizer.coverage import Covered, covered, gather, scatter
 from mosar.models.rasterizer.edges import edge_gradients

@@ -1,8 +1,8 @@
-"""Where in their triangles pixels see: perspective-correct barycentrics and depths, with gradients.
+"""Perspective-correct barycentrics and depths of pixels in their triangles, with gradients.
 
-Corners are moved along the pixel's ray d = K^-1 (x, y, 1) into the plane z = 0, so that differences are small and
-single precision serves: with corners a, b, c, ``d . (b x c) = (b - b_z d) x (c - c_z d)``, and barycentrics are these
-products over their sum.
+Corners are moved along the pixel's ray d = K^-1 (x, y, 1) into the plane z = 0. The differences are then small, and
+single precision is sufficient: with corners a, b, c, ``d . (b x c) = (b - b_z d) x (c - c_z d)``, and barycentrics are
+these products divided by their sum.
 Shapes: p packed vertices, b images, h w rows and columns, n covered pixels.
 """
 
@@ -18,12 +18,12 @@ from mosar.models.rasterizer.layout import Layout
 
 
 def barycentric(points_p3: Tensor, inverse_b33: Tensor, layout: Layout, seen_bhw: Tensor) -> tuple[Tensor, Tensor]:
-    """Barycentrics (B, H, W, 3) and depths (B, H, W), -1 where nothing is seen; gradients for the first two arguments.
+    """Barycentrics (B, H, W, 3) and depths (B, H, W); -1 at empty pixels. The first two arguments receive gradients.
 
     Args:
         points_p3: corners in the camera frame of their image, mm.
         inverse_b33: inverse intrinsics.
-        layout: of the images.
+        layout: layout of the images.
         seen_bhw: packed index of the triangle that each pixel sees, -1 for none.
     """
     if points_p3.is_cuda:
@@ -33,7 +33,7 @@ def barycentric(points_p3: Tensor, inverse_b33: Tensor, layout: Layout, seen_bhw
 
 
 def naive(points_p3: Tensor, inverse_b33: Tensor, layout: Layout, seen_bhw: Tensor) -> tuple[Tensor, Tensor]:
-    """As :func:`barycentric`, of torch's own operations."""
+    """Like :func:`barycentric`, from torch operations."""
     _, height, width = seen_bhw.shape
     flat = seen_bhw.flatten()
     index_n = torch.nonzero(flat >= 0)[:, 0]
@@ -53,7 +53,7 @@ def naive(points_p3: Tensor, inverse_b33: Tensor, layout: Layout, seen_bhw: Tens
 
 
 class _Barycentric(torch.autograd.Function):
-    """The same in compiled kernels; computed in double precision."""
+    """Like :func:`naive`, in compiled kernels that compute in double precision."""
 
     @staticmethod
     def forward(
@@ -135,7 +135,7 @@ def _backward(points, inverse, triangles, first_face, seen, gradient, of_depth, 
             g2 = gradient[row, column, 2] + depth * z[2]
             mean = (g0 * w0 + g1 * w1 + g2 * w2) / total
             g0, g1, g2 = (g0 - mean) / total, (g1 - mean) / total, (g2 - mean) / total
-            # Of x: w1 and w2 hold x[0], w2 and w0 hold x[1], w0 and w1 hold x[2].
+            # x[0] occurs in w1 and w2, x[1] in w2 and w0, x[2] in w0 and w1.
             gx = (g2 * y[1] - g1 * y[2], g0 * y[2] - g2 * y[0], g1 * y[0] - g0 * y[1])
             gy = (g1 * x[2] - g2 * x[1], g2 * x[0] - g0 * x[2], g0 * x[1] - g1 * x[0])
             weights = (w0 / total, w1 / total, w2 / total)
@@ -157,7 +157,7 @@ def _backward(points, inverse, triangles, first_face, seen, gradient, of_depth, 
 
 @compiled
 def _moved(points, inverse, triangles, f, row, column):  # type: ignore[no-untyped-def]
-    """The ray's x and y, and its triangle's corners: x and y after the move, z before it."""
+    """The ray's x and y, and its triangle's corners: x and y after the move into the plane z = 0, z before it."""
     u, v = column + 0.5, row + 0.5
     dx = np.float64(inverse[0, 0]) * u + np.float64(inverse[0, 1]) * v + np.float64(inverse[0, 2])
     dy = np.float64(inverse[1, 0]) * u + np.float64(inverse[1, 1]) * v + np.float64(inverse[1, 2])

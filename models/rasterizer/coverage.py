@@ -1,4 +1,4 @@
-"""The covered pixels of ``Fragments``, packed: shading them alone skips the background.
+"""The covered pixels of ``Fragments``, packed, so that shading skips the background.
 
 Shapes: b images, v vertices, f triangles, n covered pixels in the order of the images, h w rows and columns, c
 channels.
@@ -15,7 +15,7 @@ from mosar.models.rasterizer.interpolation import interpolate
 
 @dataclass(frozen=True)
 class Covered:
-    """Covered pixels, ordered by image, row, column. Int64, but for the perspective-correct barycentrics."""
+    """Covered pixels, ordered by image, row, column. All fields but the perspective-correct barycentrics are int64."""
 
     image_n: Tensor
     row_n: Tensor
@@ -40,7 +40,7 @@ def covered(fragments: Fragments, faces: int) -> Covered:
 
 
 def gather(covered: Covered, triangles_f3: Tensor, values_bvc: Tensor) -> Tensor:
-    """Values of vertices (B, V, C) interpolated at the covered pixels (N, C). (1, V, C) is shared by all images."""
+    """Interpolate vertex values (B, V, C) at the covered pixels (N, C). All images share values (1, V, C)."""
     if values_bvc.ndim != 3 or triangles_f3.ndim != 2 or triangles_f3.shape[-1] != 3:
         raise ValueError(
             f"gather: got triangles {tuple(triangles_f3.shape)} and values {tuple(values_bvc.shape)}; "
@@ -54,10 +54,12 @@ def gather(covered: Covered, triangles_f3: Tensor, values_bvc: Tensor) -> Tensor
 
 
 def scatter(covered: Covered, values_nc: Tensor, shape: tuple[int, int, int], background: float = 0.0) -> Tensor:
-    """Values of the covered pixels (N, C) as images (B, C, H, W) in channels-last memory; ``shape`` is (B, H, W)."""
+    """Write values (N, C) of the covered pixels to images (B, C, H, W), channels-last; ``shape`` is (B, H, W)."""
     batch, height, width = shape
     if len(values_nc) != len(covered.image_n):
-        raise ValueError(f"scatter: got values {tuple(values_nc.shape)} for {len(covered.image_n)} covered pixels")
+        raise ValueError(
+            f"scatter: got values {tuple(values_nc.shape)} for {len(covered.image_n)} covered pixels; expected (N, C)"
+        )
     index_n = (covered.image_n * height + covered.row_n) * width + covered.column_n
     empty = values_nc.new_full((batch * height * width, values_nc.shape[-1]), background)
     return empty.index_copy(0, index_n, values_nc).view(batch, height, width, -1).permute(0, 3, 1, 2)

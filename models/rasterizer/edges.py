@@ -1,9 +1,9 @@
 """Gradients of outlines: how a picture changes where one surface moves in front of another.
 
-A rasterised picture is piecewise differentiable: the gradients of barycentrics know nothing of the pixels that an
-outline uncovers. Between neighbouring pixels with colours I and J whose surfaces do not join, an outline that moves by
-dx pixels trades dx of one for the other; half of it is charged to each pixel (the idea of DRTK's edge gradients,
-Pidhorskyi et al. 2024): ``dL/dx = (dL/dI + dL/dJ) / 2 . (I - J)``, for the point of the nearer surface.
+A rasterised picture is only piecewise differentiable: gradients of barycentrics ignore the pixels that a moving outline
+uncovers. An outline that moves by dx pixels between neighbouring pixels with colours I and J, whose surfaces do not
+join, replaces an area dx of one colour by the other. Half of the change is assigned to each pixel (the idea of DRTK's
+edge gradients, Pidhorskyi et al. 2024): ``dL/dx = (dL/dI + dL/dJ) / 2 . (I - J)``, for the point of the nearer surface.
 Shapes: b images, v vertices, f triangles, c channels, h w rows and columns, n covered pixels.
 """
 
@@ -18,24 +18,24 @@ from mosar.models.camera import Camera, to_camera
 from mosar.models.rasterizer.coverage import covered, gather, scatter
 
 _JOIN = 1.5
-"""Surfaces join where their depths differ by less than so many times what the steeper one recedes over a pixel."""
+"""Surfaces join if their depths differ by less than this many times the depth change of the steeper over a pixel."""
 
 _FLAT = 0.2
-"""Least slope that is reckoned with, for between two facets may lie a steeper one."""
+"""Slope added to that of each triangle, because a steeper facet may lie between two neighbouring pixels."""
 
 
 def edge_gradients(
     image_bchw: Tensor, fragments: Fragments, vertices_bv3: Tensor, triangles_f3: Tensor, camera: Camera
 ) -> Tensor:
-    """The picture as it is, whose gradients now also move outlines.
+    """Return the picture unchanged; its gradients then also move outlines.
 
-    To be applied once, to the whole picture with its background (B, C, H, W), before the loss and before any filter.
+    Apply it once, to the whole picture (B, C, H, W) with its background, before the loss and before any filter.
 
     Args:
         image_bchw: any channels, made from ``fragments``.
-        fragments: of :func:`mosar.models.rasterizer.rasterize`, from the arguments that follow.
+        fragments: result of :func:`mosar.models.rasterizer.rasterize` for the arguments that follow.
         vertices_bv3: head frame, mm; receive gradients.
-        triangles_f3: of the mesh.
+        triangles_f3: triangles of the mesh.
         camera: receives gradients.
     """
     batch, _, height, width = image_bchw.shape
@@ -53,10 +53,10 @@ def edge_gradients(
         corner_n3 = triangles_f3[pixels.triangle_n] + (pixels.image_n * points_bv3.shape[1])[:, None]
         a, b, c = points_bv3.reshape(-1, 3)[corner_n3].unbind(1)
         normal_n3 = torch.linalg.cross(b - a, c - a)
-        # By how much the triangle's plane recedes over a pixel, along x and y, mm.
+        # Change of the depth of the triangle's plane over a pixel, along x and y, mm.
         facing_n1 = (normal_n3 * point_n3).sum(-1, keepdim=True)
         focal_n2 = torch.stack([k_n33[:, 0, 0], k_n33[:, 1, 1]], -1)
-        side_n2 = point_n3[:, 2:] / focal_n2  # of a pixel, mm
+        side_n2 = point_n3[:, 2:] / focal_n2  # side of a pixel at the point's depth, mm
         slope_n2 = side_n2 * (_FLAT + (point_n3[:, 2:] * normal_n3[:, :2] / facing_n1).abs())
         surface = scatter(pixels, torch.cat([point_n3[:, 2:], slope_n2], -1), (batch, height, width), torch.inf)
     at_b2hw = scatter(pixels, pixel_n2, (batch, height, width))
@@ -84,7 +84,7 @@ class _Edges(torch.autograd.Function):
             depth, depth_2 = surface[:, 0], surface_2[:, 0]
             joined = _JOIN * torch.maximum(surface[:, 1 + axis], surface_2[:, 1 + axis])
             joined = torch.where(torch.isinf(joined), 0.0, joined)
-            edge = (depth - depth_2).abs() > joined  # two empty pixels: nan, no edge
+            edge = (depth - depth_2).abs() > joined  # two empty pixels give nan, hence no edge
             moved = ((gradient + gradient_2) * (value - value_2)).sum(1) / 2 * edge
             nearer = depth < depth_2
             for_at[:, axis].narrow(dimension - 1, 0, count).add_(moved * nearer)

@@ -1,4 +1,4 @@
-"""From vertices and cameras to pytorch3d's ``Fragments``, differentiable in both.
+"""Rasterises vertices with cameras to pytorch3d's ``Fragments``, differentiable in both.
 
 Shapes: b images, v vertices, f triangles, p packed vertices, h w rows and columns.
 """
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
 def rasterize(
     vertices_bv3: Tensor, triangles_f3: Tensor, camera: Camera, size: tuple[int, int], cull_backfaces: bool = True
 ) -> Fragments:
-    """Draw meshes of one topology, one to an image.
+    """Draw meshes of one topology, one per image.
 
-    A pixel sees the nearest triangle that holds its centre (integers + 0.5, origin top left) at a depth of at least
-    1 mm; back faces are not drawn. Triangles without area are never seen.
+    A pixel sees the nearest triangle that contains its centre (integers + 0.5, origin top left) at a depth of at least
+    1 mm. Back faces are not drawn by default. Triangles without area are never seen.
 
     Args:
         vertices_bv3: head frame, mm.
         triangles_f3: int64; counter-clockwise seen from outside.
         camera: B cameras.
-        size: height and width of the images, any ratio.
+        size: height and width of the images; any aspect ratio.
         cull_backfaces: False draws both sides.
 
     Returns:
-        ``Fragments`` with one face a pixel: ``pix_to_face`` (B, H, W, 1) is ``image * F + triangle``; ``bary_coords``
-        (B, H, W, 1, 3) are perspective-correct, lie in [0, 1] and have gradients for vertices and camera, as has
-        ``zbuf`` (B, H, W, 1), the depth in mm. All are -1 where nothing is seen. ``dists`` is None. The gradients are
-        those of a pixel's own triangle: of the inside of the picture, not of its outlines.
+        ``Fragments`` with one face per pixel. ``pix_to_face`` (B, H, W, 1) is ``image * F + triangle``; ``bary_coords``
+        (B, H, W, 1, 3) are perspective-correct and lie in [0, 1]; ``zbuf`` (B, H, W, 1) is the depth in mm. All are -1
+        at empty pixels. ``dists`` is None. ``bary_coords`` and ``zbuf`` have gradients for vertices and camera. These
+        are the gradients inside a pixel's own triangle; they do not move outlines.
 
     Raises:
-        ValueError: shapes that do not match, an empty mesh, indices out of range, values that are not finite.
+        ValueError: shapes do not match, a mesh is empty, indices are out of range or values are not finite.
     """
     if vertices_bv3.ndim != 3 or triangles_f3.ndim != 2 or vertices_bv3.shape[-1] != 3 or triangles_f3.shape[-1] != 3:
         raise ValueError(
@@ -52,7 +52,7 @@ def rasterize(
     if batch != len(camera):
         raise ValueError(
             f"rasterize: got vertices {tuple(vertices_bv3.shape)} and intrinsics {tuple(camera.intrinsics_b33.shape)}; "
-            "expected one B"
+            "expected the same B"
         )
     _check_indices(triangles_f3, count)
     layout = Layout(
@@ -64,9 +64,9 @@ def rasterize(
 
 
 def rasterize_meshes(meshes: "Meshes", camera: Camera, size: tuple[int, int], cull_backfaces: bool = True) -> Fragments:
-    """Draw meshes of any topologies, one to an image: as :func:`rasterize`, but faces are numbered packed."""
+    """Draw meshes of any topologies, one per image. Like :func:`rasterize`, but with packed face indices."""
     if len(meshes) != len(camera):
-        raise ValueError(f"rasterize_meshes: got {len(meshes)} meshes and {len(camera)} cameras; expected as many")
+        raise ValueError(f"rasterize_meshes: got {len(meshes)} meshes and {len(camera)} cameras; expected one per mesh")
     for vertices_v3, triangles_f3 in zip(meshes.verts_list(), meshes.faces_list(), strict=True):
         _check_indices(triangles_f3, len(vertices_v3))
     points_p3 = torch.cat([to_camera(camera[i], v[None])[0] for i, v in enumerate(meshes.verts_list())])
@@ -82,18 +82,18 @@ def _check_indices(triangles_f3: Tensor, vertices: int) -> None:
     if triangles_f3.dtype not in (torch.int64, torch.int32) or len(triangles_f3) == 0 or vertices == 0:
         raise ValueError(
             f"rasterize: got {vertices} vertices and triangles {tuple(triangles_f3.shape)} of {triangles_f3.dtype}; "
-            "expected at least one triangle of integers"
+            "expected at least one triangle of int32 or int64 indices"
         )
     lowest, highest = (int(x) for x in torch.aminmax(triangles_f3))
     if lowest < 0 or highest >= vertices:
         raise ValueError(
             f"rasterize: got triangles {tuple(triangles_f3.shape)} with indices {lowest} to {highest}; "
-            f"expected 0 to {vertices - 1}, for there are {vertices} vertices"
+            f"expected 0 to {vertices - 1}, because there are {vertices} vertices"
         )
 
 
 def _finite(value: Tensor) -> bool:
-    # Small arrays: numpy's one thread is quicker than waking torch's.
+    # The arrays are small: a single numpy thread is faster than waking torch's threads.
     return bool(torch.isfinite(value).all()) if value.is_cuda else bool(np.isfinite(value.numpy()).all())
 
 
@@ -102,7 +102,10 @@ def _fragments(points_p3: Tensor, layout: Layout, camera: Camera, size: tuple[in
         raise ValueError(f"rasterize: got size {size}; expected a height and a width of at least 1")
     for name, value in (("vertices", points_p3), ("intrinsics", camera.intrinsics_b33)):
         if not _finite(value.detach()):
-            raise ValueError(f"rasterize: got {name} {tuple(value.shape)} that are not finite after the camera")
+            raise ValueError(
+                f"rasterize: got {name} {tuple(value.shape)} that are not finite in the camera frame; "
+                "expected finite vertices and cameras"
+            )
     seen_bhw = visible(points_p3, layout, camera.intrinsics_b33, size, cull)
     weights_bhw3, depth_bhw = barycentric(points_p3, torch.linalg.inv(camera.intrinsics_b33), layout, seen_bhw)
     return Fragments(

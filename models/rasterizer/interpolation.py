@@ -1,4 +1,4 @@
-"""Values of corners mixed by barycentrics; a compiled kernel on the CPU, torch on CUDA.
+"""Barycentric interpolation of corner values: a compiled kernel on the CPU, torch on CUDA.
 
 Shapes: n points, p packed values, c channels.
 """
@@ -26,7 +26,7 @@ def interpolate(values_pc: Tensor, corner_n3: Tensor, barycentric_n3: Tensor) ->
 
 
 def plain(values_pc: Tensor, corner_n3: Tensor, barycentric_n3: Tensor) -> Tensor:
-    """As :func:`interpolate`, of torch's own operations."""
+    """Like :func:`interpolate`, from torch operations."""
     values_n3c = values_pc.index_select(0, corner_n3.flatten()).unflatten(0, (-1, 3))
     return (barycentric_n3[:, None] @ values_n3c)[:, 0]
 
@@ -55,7 +55,7 @@ class _Interpolate(torch.autograd.Function):
         for_values = np.zeros_like(values) if wanted[0] else None
 
         def run(first: int) -> None:
-            # Points of all chunks meet in the same values: these are summed by one thread, in the order of the points.
+            # Points of all chunks add to the same values: one thread sums them in the order of the points.
             if first < 0:
                 _to_values(corners, weights, gradient, for_values)
             elif for_weights is not None:

@@ -8,12 +8,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Layout:
-    """One mesh to an image, its vertices and faces numbered on through the batch.
+    """One mesh per image; vertices and faces are numbered consecutively through the batch (packed).
 
     Attributes:
-        triangles: of each image (F, 3), int64, counter-clockwise seen from outside; images may share one tensor.
-        first_vertex: of each image: what is added to its indices.
-        first_face: of each image.
+        triangles: (F, 3) of each image, int64, counter-clockwise seen from outside; images may share one tensor.
+        first_vertex: packed index of each image's first vertex.
+        first_face: packed index of each image's first face.
     """
 
     triangles: tuple[Tensor, ...]
@@ -21,5 +21,5 @@ class Layout:
     first_face: tuple[int, ...]
 
     def packed(self) -> Tensor:
-        """All triangles (Q, 3) with their packed vertices; copies."""
+        """A copy of all triangles (Q, 3), with packed vertex indices."""
         return torch.cat([t + first for t, first in zip(self.triangles, self.first_vertex, strict=True)])

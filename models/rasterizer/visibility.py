@@ -1,8 +1,8 @@
-"""Which triangle a pixel sees: scan conversion in numba on the CPU, pytorch3d's kernel on CUDA. No gradients here.
+"""The triangle that each pixel sees: scan conversion in numba on the CPU, pytorch3d's kernel on CUDA. No gradients.
 
 Homogeneous edge functions (Olano and Greer 1997): with camera-space corners a, b, c and the ray d = K^-1 (x, y, 1) of a
 pixel centre, ``d . (b x c)``, ``d . (c x a)`` and ``d . (a x b)`` are the barycentrics times a common factor. They need
-no division by depth, so triangles that cross the camera's plane are right pixel by pixel, without being cut.
+no division by depth, so triangles that cross the camera's plane are exact at every pixel without clipping.
 Shapes: p packed vertices, q packed triangles, b images, h w rows and columns.
 """
 
@@ -14,7 +14,7 @@ from mosar.models.numba_parallel import bands_of, compiled, side_by_side
 from mosar.models.rasterizer.layout import Layout
 
 NEAR = 1.0
-"""Nearest depth that is drawn, mm."""
+"""Smallest depth that is drawn, mm."""
 
 
 def visible(
@@ -24,11 +24,11 @@ def visible(
 
     Args:
         points_p3: packed corners in the camera frame of their image, mm.
-        layout: of B images.
+        layout: layout of B images.
         intrinsics_b33: pixels.
         size: height and width.
 
-    Of equally near triangles the one with the lowest index is seen; a centre on a shared edge sees one of the two.
+    Among equally near triangles a pixel sees the one with the lowest index. A centre on a shared edge sees one of both.
     """
     function = _visible_cuda if points_p3.is_cuda else _visible_cpu
     return function(points_p3.detach(), layout, intrinsics_b33.detach(), size, cull_backfaces)
@@ -64,13 +64,13 @@ def _scan(points, triangles, first_face, k, inverse, cull, near, row_first, row_
         ax, ay, az = _corner(points, a)
         bx, by, bz = _corner(points, b)
         cx, cy, cz = _corner(points, c)
-        # The edge functions of a shared edge are exact negatives in its two triangles: no pixel falls between.
+        # The edge functions of a shared edge are exact negatives in its two triangles, so no pixel falls between them.
         e00, e01, e02 = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
         volume = ax * e00 + ay * e01 + az * e02  # negative: the outside faces the camera
         if volume == 0.0 or (cull and volume > 0.0):
             continue
         x_min, x_max, y_min, y_max = _box((ax, ay, az), (bx, by, bz), (cx, cy, cz), k, near)
-        # Centres are at + 0.5. A hundredth of a pixel more, for the box is rounded otherwise than the edge functions.
+        # Centres are at + 0.5. The margin of 0.01 pixels covers the different rounding of box and edge functions.
         r0, r1 = max(y_min - 0.51, row_first - 1.0), min(y_max - 0.49, row_last - 1.0)
         c0, c1 = max(x_min - 0.51, -1.0), min(x_max - 0.49, width - 1.0)
         if not (r0 <= r1 and c0 <= c1):
@@ -82,7 +82,7 @@ def _scan(points, triangles, first_face, k, inverse, cull, near, row_first, row_
         e10, e11, e12 = cy * az - cz * ay, cz * ax - cx * az, cx * ay - cy * ax
         e20, e21, e22 = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
         sign = -1.0 if volume < 0.0 else 1.0
-        # As functions of the pixel: E = K^-T e; K is upper triangular.
+        # The edge functions in terms of the pixel are E = K^-T e; K is upper triangular.
         x0, y0, z0 = _in_pixels(e00, e01, e02, inverse)
         x1, y1, z1 = _in_pixels(e10, e11, e12, inverse)
         x2, y2, z2 = _in_pixels(e20, e21, e22, inverse)
@@ -101,7 +101,7 @@ def _scan(points, triangles, first_face, k, inverse, cull, near, row_first, row_
 
 @compiled
 def _box(a, b, c, k, near):  # type: ignore[no-untyped-def]
-    """Least and greatest column and row of what a triangle shows beyond the near plane."""
+    """Smallest and largest column and row of the part of a triangle beyond the near plane."""
     x_min, x_max, y_min, y_max = np.inf, -np.inf, np.inf, -np.inf
     for first, second in ((a, b), (b, c), (c, a)):
         x, y, z = first
@@ -139,13 +139,13 @@ def _visible_cuda(
     height, width = size
     counts = [len(t) for t in layout.triangles]
     image_q = torch.repeat_interleave(torch.tensor(counts, device=points_p3.device))
-    # Each triangle brings its own corners, so that images may share vertices.
+    # Each triangle has its own copy of its corners, so that images may share vertices.
     corners_q33 = points_p3[layout.packed()]
     homogeneous_q33 = corners_q33 @ intrinsics_b33[image_q].mT
     depth_q31 = homogeneous_q33[..., 2:]
     away_q31 = torch.where(depth_q31.abs() < 1e-6, 1e-6, depth_q31)
     pixels_q32 = homogeneous_q33[..., :2] / away_q31
-    # pytorch3d: +x left, +y up, the shorter side of the image is [-1, 1].
+    # pytorch3d: +x is left, +y is up, and the shorter side of the image is [-1, 1].
     centre = pixels_q32.new_tensor([width / 2, height / 2])
     ndc_q33 = torch.cat([(centre - pixels_q32) * (2 / min(size)), depth_q31], -1)
     meshes = Meshes(

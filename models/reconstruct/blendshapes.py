@@ -1,8 +1,8 @@
-"""Named expressions as a person's own morph targets, and their weights in a mesh.
+"""Weights of the named expressions in a person's mesh.
 
-A morph target is linear in its weight and independent of the others; a face is not (see
-``models/head/expression_model.py``).
-Targets are exact for one expression at full weight; docs/head.md says what they lose in between and together.
+A morph target is linear in its weight and independent of the others; a real face is not (see
+``models/head/expression_model.py``). Targets are exact for one expression at full weight; docs/head.md gives the
+errors at other weights and in combinations.
 """
 
 import numpy as np
@@ -14,15 +14,15 @@ from mosar.models.head import Head
 from mosar.models.head.expression_model import express
 from mosar.models.head.morph import morph_targets
 
-_RIDGE = 0.02  # of the mean squared column norm: keeps look-alike shapes from cancelling each other
+_RIDGE = 0.02  # ridge penalty, as a share of the mean squared target norm: keeps similar shapes from cancelling
 _ROUNDS = 3
 
 
 def expression_weights(head: Head, mesh_1v3: Tensor, neutral_1v3: Tensor) -> dict[str, float]:
     """Weights in [0, 1] of the head's expressions that bring ``neutral`` nearest to ``mesh`` (least squares).
 
-    Of the head's own behaviour, not of its morph targets: these are the linear part, and what they miss at the weights
-    found so far is made up for, three times over.
+    The weights refer to the head's non-linear expression model. Each of three rounds solves a linear problem on the
+    morph targets, corrected by the error that the targets make at the weights of the previous round.
     """
     if not head.expression_names:
         return {}

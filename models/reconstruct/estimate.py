@@ -1,4 +1,4 @@
-"""What is known of a photograph while it is reconstructed: each step adds to it.
+"""The state of a reconstruction: what is known of a photograph so far. Each step adds to it.
 
 Legend: s texels a side of the maps, h w pixels of the crop.
 """
@@ -46,7 +46,7 @@ class Maps:
         ao: ambient occlusion in [0, 1], 1 is open.
         translucency: in [0, 1].
         normal: unit vectors in tangent space (x along +u, y along +v, z outward).
-        confidence: 1 where the photograph showed the texel, 0.5 where its mirror image did, 0 where it was made up.
+        confidence: 1 where the photograph shows the texel, 0.5 where it shows the mirrored texel, 0 where inpainted.
     """
 
     diffuse: Tensor
@@ -59,7 +59,7 @@ class Maps:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a photograph is reconstructed: texels a side of the maps, pixels a side of the crop, steps of the fit."""
+    """Settings of a reconstruction: texels a side of the maps, pixels a side of the crop, steps of the fit."""
 
     map_size: int
     crop_size: int
@@ -67,25 +67,26 @@ class Settings:
 
 
 _LATER: Any = None
-"""Of a field that is None until the step that its description names has run."""
+"""Default of a field that stays None until the step named in its description has run."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The state that steps take and give; a step answers ``dataclasses.replace(estimate, ...)``.
+    """The state that steps receive and return; a step returns ``dataclasses.replace(estimate, ...)``.
 
     Attributes:
-        head, portrait, settings: given.
-        fit: mesh, neutral mesh and camera of the crop; by ``geometry``.
-        surface: of the mesh at every texel; by ``completion``, as the next four.
+        head, portrait, settings: the input.
+        fit: mesh, neutral mesh and camera of the crop; set by ``geometry``.
+        surface: of the mesh at every texel; set by ``completion``, like the next four.
         seen_13hw: the photograph on the chart, linear, 0 where it shows nothing.
         known_11hw: 1 where the photograph shows the texel, else 0.
         shading_13hw: irradiance / pi of the encoder's light at the mesh's normals.
         texture_13hw: the completed texture, linear.
-        light_normalized_13hw: the texture under white light of radiance one; by ``delight``.
-        maps: by ``intrinsics`` (normals flat), the normals by ``normals``.
-        light_1lc: nine SH bands, head frame, linear RGB; by :func:`~mosar.models.reconstruct.pipeline.reconstruct`,
-            as the weights of ``expression``.
+        light_normalized_13hw: the texture under white light of radiance one; set by ``delight``.
+        maps: set by ``intrinsics`` (with flat normals); ``normals`` sets the normals.
+        light_1lc: nine SH bands, head frame, linear RGB; set by
+            :func:`~mosar.models.reconstruct.pipeline.reconstruct`, like ``expression``.
+        expression: weight in [0, 1] of each named expression.
         timings_s: seconds that each step took.
     """
 

@@ -1,4 +1,4 @@
-"""The light of a photograph, given the avatar's reflectance: a small robust least-squares problem."""
+"""Estimate the light of a photograph, given the avatar's reflectance: a small robust least-squares problem."""
 
 import math
 
@@ -7,12 +7,12 @@ from torch import Tensor
 
 from mosar.models.shading import Material, irradiance, shade
 
-LOW_BANDS = 9  # coefficients of bands 0 to 2, which carry 99 % of irradiance
-_DEVIATION = (0.2, *3 * (0.15,), *5 * (0.06,))  # prior, in units of the estimate's band 0
-_NOISE = 0.08  # deviation of a texel's radiance, mostly of what the model leaves out
-_INDEPENDENT = 200.0  # texels' errors are alike over large patches: so many count
+LOW_BANDS = 9  # coefficients of bands 0 to 2, which carry 99 % of the irradiance
+_DEVIATION = (0.2, *3 * (0.15,), *5 * (0.06,))  # of the prior, in units of the estimate's band 0
+_NOISE = 0.08  # deviation of a texel's radiance from the model; most of it is model error
+_INDEPENDENT = 200.0  # effective number of independent texels: errors are correlated over large patches
 _ROUNDS = 8
-_FLOOR = 0.35  # least irradiance from any side, in shares of the estimate's: light is never negative
+_FLOOR = 0.35  # smallest irradiance on any side, as a share of the estimate's: light is never negative
 _DIRECTIONS = 128
 _LUMINANCE = (0.2126, 0.7152, 0.0722)
 
@@ -20,10 +20,11 @@ _LUMINANCE = (0.2126, 0.7152, 0.0722)
 def brightness(
     material: Material, normals_1n3: Tensor, views_1n3: Tensor, observed_1n3: Tensor, light_1lc: Tensor
 ) -> float:
-    """By how much the albedo must be brighter for a light to explain the observed colours: a median over points.
+    """Factor by which the albedo must be brighter for the light to explain the observed colours: a median over points.
 
-    One photograph fixes only the product of albedo and light. Lights in training are metered as a camera does, so their
-    estimate has a scale, and what is left over is the albedo's. Bounded: neither estimate is that wrong.
+    One photograph determines only the product of albedo and light. Training lights are exposed as a camera meters them,
+    so the estimated light has a scale, and the remaining factor belongs to the albedo. The factor is bounded, because
+    larger errors of either estimate are implausible.
     """
     explained_1n3 = shade(material, normals_1n3, views_1n3, light_1lc)
     luminance = observed_1n3.new_tensor(_LUMINANCE)
@@ -37,13 +38,14 @@ def solve_light(
 ) -> Tensor:
     """The most likely light (1, 81, 3), linear, given observed colours of points and an estimate ``prior_1lc`` of it.
 
-    The estimate is scaled in each channel; beyond that only bands 0 to 2 change, for the diffuse picture hardly depends
-    on the others. A photograph shows less than half of the normals, so the prior decides what it does not show. Points
-    that fit badly (hair, glasses, cast shadows) count less: iteratively re-weighted with Geman-McClure weights. No side
-    of the head is left darker than a share of the estimate: else dark cheeks are explained by negative light behind.
+    The estimate is scaled in each channel; beyond that only bands 0 to 2 change, because the diffuse picture hardly
+    depends on the others. A photograph shows less than half of the normals; the prior determines the rest. Points that
+    fit badly (hair, glasses, cast shadows) count less: iterative re-weighting with Geman-McClure weights. A penalty
+    keeps every side of the head above a share of the estimate's irradiance; otherwise negative light from behind would
+    explain dark cheeks.
     """
     explained_1n3 = shade(material, normals_1n3, views_1n3, prior_1lc)
-    # Albedo and light share one scale a channel, and what the albedo lacks of it the light must have.
+    # Only the product of albedo and light has a scale per channel: the light absorbs the albedo's error.
     gain_3 = (observed_1n3 / explained_1n3.clamp_min(0.02))[0].median(dim=0).values.clamp(0.2, 5.0)
     prior_1lc = gain_3 * prior_1lc
     residual_n3 = (observed_1n3 - gain_3 * explained_1n3)[0]
@@ -72,7 +74,7 @@ def solve_light(
 
 
 def _spiral(count: int) -> Tensor:
-    """Unit directions (count, 3), evenly over the sphere."""
+    """Unit directions (count, 3), evenly distributed over the sphere."""
     index = torch.arange(count, dtype=torch.float64) + 0.5
     z, angle = 1.0 - 2.0 * index / count, index * (math.pi * (3.0 - math.sqrt(5.0)))
     radius = (1.0 - z * z).sqrt()
@@ -80,7 +82,7 @@ def _spiral(count: int) -> Tensor:
 
 
 def _columns(material: Material, normals_1n3: Tensor, views_1n3: Tensor) -> Tensor:
-    """Radiance (3, n, 9) of points under each of the first nine coefficients alone: shading is linear in the light."""
+    """Radiance (3, n, 9) of points under each of the first nine coefficients alone; shading is linear in the light."""
     parts = (material.diffuse, material.specular, material.ao, material.translucency)
     material = Material(*(x.expand(LOW_BANDS, -1, -1) for x in parts))
     normals, views = (x.expand(LOW_BANDS, -1, -1) for x in (normals_1n3, views_1n3))
@@ -88,7 +90,7 @@ def _columns(material: Material, normals_1n3: Tensor, views_1n3: Tensor) -> Tens
 
 
 def _units(like: Tensor) -> Tensor:
-    """Lights (9, 81, 3), each of one coefficient alone."""
+    """Lights (9, 81, 3), each with a single coefficient set to one."""
     units = like.new_zeros(LOW_BANDS, 81, 3)
     units[torch.arange(LOW_BANDS), torch.arange(LOW_BANDS)] = 1.0
     return units

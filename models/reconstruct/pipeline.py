@@ -1,4 +1,4 @@
-"""From one photograph with its landmarks to mesh, maps, light and expression: the trained stages, one after another."""
+"""Run the trained stages in order: from a photograph with landmarks to mesh, maps, light and expression."""
 
 import time
 from collections.abc import Iterator, Mapping, MutableMapping
@@ -20,11 +20,11 @@ from mosar.models.shading import Material
 from mosar.models.texture_space.fill import pull_push
 from mosar.models.uv import chart, to_world
 
-_RIM = 0.02  # of the chart's side: how far the dark of eye sockets and mouth reaches onto the lids and lips
+_RIM = 0.02  # width of the dark rim of eye sockets and mouth on lids and lips, as a share of the chart's side
 
 
 def settings(modules: Mapping[str, Any], refine_steps: int = 80) -> Settings:
-    """Sizes that follow from the trained modules; ``refine_steps``: of the fit to the landmarks, 0 for none.
+    """Settings with the sizes of the trained modules; ``refine_steps``: steps of the landmark fit, 0 for none.
 
     Raises:
         ValueError: a step has no module.
@@ -37,11 +37,11 @@ def settings(modules: Mapping[str, Any], refine_steps: int = 80) -> Settings:
 
 
 def reconstruct(head: Head, modules: Mapping[str, Any], portrait: Portrait, settings: Settings) -> Estimate:
-    """Run every step; the photograph is not looked at outside the crop.
+    """Run every step; only the crop of the photograph is used.
 
     Args:
         head: the head that the modules were trained on.
-        modules: stage name -> module, in evaluation mode; one for each of :data:`steps.STEPS`.
+        modules: stage name -> module, in evaluation mode, for each of :data:`steps.STEPS`.
     """
     timings: dict[str, float] = {}
     estimate = Estimate(head, portrait, settings)
@@ -59,7 +59,7 @@ def reconstruct(head: Head, modules: Mapping[str, Any], portrait: Portrait, sett
 
 
 def _continued(estimate: Estimate) -> Maps:
-    """Maps continued beyond the skin that light reaches: nothing is learnt of what lies inside eyes and mouth."""
+    """Maps continued from the exposed skin into eyes and mouth, where the networks learn nothing."""
     head, size = estimate.head, estimate.settings.map_size
     triangle_hw = chart(head, size).triangle_hw.to(estimate.seen_13hw.device)
     hidden_f = torch.from_numpy(head.region("interior")[head.triangles_f3].any(axis=1))
@@ -72,7 +72,7 @@ def _continued(estimate: Estimate) -> Maps:
 
 
 def _light(estimate: Estimate) -> tuple[Maps, Tensor]:
-    """The encoder's light, brought to the one that best explains the seen texels, and the albedo to its scale."""
+    """Maps with the albedo rescaled, and the encoder's light corrected, so that both explain the seen texels."""
     maps, fit = estimate.maps, estimate.fit
     at, light = estimate.known_11hw[0, 0] > 0.5, fit.parameters.light_b81c
     if int(at.sum()) < 100:
@@ -91,7 +91,7 @@ def _light(estimate: Estimate) -> tuple[Maps, Tensor]:
 
 @contextmanager
 def timed(timings: MutableMapping[str, float], name: str) -> Iterator[None]:
-    """Put the seconds that a block took under ``name``."""
+    """Store the duration of a block in seconds under ``name``."""
     start = time.perf_counter()
     yield
     timings[name] = time.perf_counter() - start

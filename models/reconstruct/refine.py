@@ -1,9 +1,9 @@
-"""A short regularised fit to the landmarks of one photograph, from the encoder's answer.
+"""A short regularised fit to the landmarks of one photograph, starting from the encoder's prediction.
 
 Unknowns: pose, the codes of the morphable model and, as small corrections, the head's own identity modes and the morph
-targets of its expressions on the person that the encoder saw. Every unknown but the pose is a standard normal variable
-a priori; landmarks are measured with noise :data:`SIGMA`. The pose is brought near first, with the shape held, because
-it alone explains most of the error.
+targets of its expressions on the predicted person. Every unknown except the pose has a standard normal prior; landmarks
+are measured with noise :data:`SIGMA`. The pose is fitted first with the shape fixed, because it alone explains most of
+the error.
 """
 
 from collections.abc import Callable
@@ -18,17 +18,17 @@ from mosar.models.head.morph import landmarks, morph_targets
 from mosar.models.morphable.network import Morphable
 from mosar.models.stages.geometry.network import Parameters, camera_of
 
-SIGMA = 0.004  # standard deviation of a landmark, shares of the crop's side
-CORRECTION = 0.5  # prior standard deviation of the corrections, in units of the head's own
+SIGMA = 0.004  # standard deviation of a landmark, as a share of the crop's side
+CORRECTION = 0.5  # prior standard deviation of the corrections, in units of the head's own deviations
 _EXPRESSION = 0.5  # the head's own deviation of an expression's weight
 _POSE_STEPS, _POSE_RATE = 100, 0.03
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Refined parameters, the mesh (1, v, 3) in mm, its neutral (1, v, 3), and the camera in pixels of the crop.
+    """Refined parameters, the mesh and the neutral mesh (1, v, 3) in mm, and the camera in pixels of the crop.
 
-    ``start_px`` and ``end_px`` are the weighted mean landmark errors before and after, pixels of the crop.
+    ``start_px`` and ``end_px`` are the weighted mean landmark errors before and after the fit, pixels of the crop.
     """
 
     parameters: Parameters
@@ -49,14 +49,14 @@ def refine(
     steps: int = 80,
     rate: float = 0.05,
 ) -> Fit:
-    """Adam on the negative log posterior; the best step is kept, so the posterior is never worse than at the start.
+    """Minimise the negative log posterior with Adam; keep the best step, so the result is never worse than the start.
 
     Args:
-        start: the encoder's answer, batch of one.
+        start: the encoder's prediction, batch of one.
         landmarks_1n2: measured points, pixels of the crop.
         intrinsics_133: of the crop.
         steps: of the joint fit; 0 returns the start.
-        rate: learning rate of codes; a fifth of it is the pose's.
+        rate: learning rate of the codes and corrections; the pose has a fifth of it.
     """
     weight = torch.from_numpy(head.landmark_weight_l * (head.landmark_triangle_l >= 0)).to(landmarks_1n2)
     modes = CORRECTION * torch.from_numpy(head.mode_std_m[:, None, None] * head.modes_mv3).to(landmarks_1n2)
@@ -64,9 +64,7 @@ def refine(
         person = morphable.decode(start.identity_bk, morphable.neutral_code())
         expressions = CORRECTION * _EXPRESSION * morph_targets(head, person)
     offsets = torch.cat([modes, expressions])
-    landmark_offsets = landmarks(
-        head, offsets
-    )  # offsets are linear, so their landmarks are, and far fewer than vertices
+    landmark_offsets = landmarks(head, offsets)  # landmarks are linear in the offsets, and far fewer than vertices
     codes = [start.identity_bk.clone(), start.expression_bk.clone()]
     corrections, turn, place = (
         weight.new_zeros(1, len(offsets)),
@@ -78,7 +76,7 @@ def refine(
         return camera_of(_rotate(turn) @ start.rotation_b33, place, intrinsics_133, crop_size)
 
     def distance(points_1n3: Tensor) -> Tensor:
-        """Squared, in shares of the crop's side."""
+        """Squared distance of each landmark, in shares of the crop's side."""
         return ((project(camera(), points_1n3) - landmarks_1n2) / crop_size).square().sum(dim=-1)
 
     def pixels(squared_1n: Tensor) -> float:
@@ -109,7 +107,7 @@ def refine(
 
 
 def _minimise(groups: list[tuple[list[Tensor], float]], objective: Callable[[], Tensor], steps: int) -> None:
-    """Adam with a cosine schedule on the tensors of ``groups``, which end at their best values."""
+    """Run Adam with a cosine schedule on the tensors of ``groups`` and leave them at their best values."""
     unknowns = [u for tensors, _ in groups for u in tensors]
     optimiser = torch.optim.Adam([{"params": tensors, "lr": rate} for tensors, rate in groups])
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(steps, 1))

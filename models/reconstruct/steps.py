@@ -1,6 +1,6 @@
-"""The stages that inference runs, in their order.
+"""The stages that inference runs, in order.
 
-A stage takes part by its name here and a function ``infer(module, estimate) -> Estimate`` in its package
+A stage takes part if its name is in ``STEPS`` and its package defines ``infer(module, estimate) -> Estimate``
 (``models/stages/<name>/inference.py``).
 """
 
@@ -16,13 +16,13 @@ Infer = Callable[[Any, Estimate], Estimate]
 
 
 def infer_of(name: str) -> Infer:
-    """How inference uses the trained module of the stage ``name``."""
+    """The function by which inference uses the trained module of the stage ``name``."""
     infer: Infer = importlib.import_module(f"mosar.models.stages.{name}.inference").infer
     return infer
 
 
 def with_required(requires: Callable[[str], tuple[str, ...]], names: tuple[str, ...] = STEPS) -> tuple[str, ...]:
-    """``names`` and all stages that they are built on, each after those that it requires."""
+    """``names`` and all stages that they require, each after its own requirements."""
     found: dict[str, None] = {}
     for name in names:
         found |= dict.fromkeys((*with_required(requires, requires(name)), name))
@@ -35,5 +35,5 @@ def stages() -> tuple[str, ...]:
 
 
 def missing(modules: Mapping[str, Any]) -> list[str]:
-    """Steps that ``modules`` has no module for."""
+    """Steps without a module in ``modules``."""
     return [name for name in STEPS if name not in modules]

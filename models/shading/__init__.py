@@ -1,7 +1,8 @@
 """Shading in linear RGB under nine bands of spherical harmonics: diffuse, translucent, specular, occluded.
 
-Every function takes points as images or texels, (B, N, 3) under lights (B, 81, 3), and as packed covered pixels, (N, 3)
-with ``image_n`` (N), the ascending index of each point's light; a light (1, 81, 3) serves all points without it.
+Every function takes points either as pixels or texels (B, N, 3) under lights (B, 81, 3), or as packed covered pixels
+(N, 3) with ``image_n`` (N), the ascending index of each point's light. Without ``image_n`` packed points share the
+light (1, 81, 3).
 """
 
 from mosar.models.shading import sh

@@ -1,4 +1,4 @@
-"""The real spherical harmonics as polynomials of unit directions, by recurrences in torch; convention in ``sh``.
+"""Real spherical harmonics as polynomials of unit directions, by recurrences in torch; ``sh`` states the convention.
 
 ``Y_lm = q_l|m|(z) Re or Im (x + i y)^|m|``. Shapes: n points, k coefficients.
 """
@@ -26,7 +26,7 @@ def recurrence(bands: int) -> list[tuple[int, int, float, float]]:
 
 
 def _polynomials(z: Tensor, bands: int) -> dict[tuple[int, int], Tensor]:
-    """``q_lm(z) = sqrt2^(m > 0) K_lm P_l^m(z) / sin^m``, without the sectoral ones (constants) times z-free factors."""
+    """``q_lm(z) = sqrt2^(m > 0) K_lm P_l^m(z) / sin^m`` for all l and m >= 0; q_mm are constants."""
     q: dict[tuple[int, int], Tensor] = {}
     sectoral = math.sqrt(1 / (4 * math.pi))
     for m in range(bands):
@@ -50,6 +50,7 @@ def _azimuth(x: Tensor, y: Tensor, bands: int) -> tuple[list[Tensor], list[Tenso
 
 
 def basis(directions_n3: Tensor, bands: int) -> list[Tensor]:
+    """All harmonics of unit directions (..., 3), one tensor (...) each, ordered by ``l * l + l + m``."""
     x, y, z = directions_n3.unbind(-1)
     q = _polynomials(z, bands)
     cosine, sine = _azimuth(x, y, bands)

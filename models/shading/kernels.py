@@ -1,8 +1,8 @@
-"""Spherical harmonic series in compiled kernels: for each point the sum over bands, blurred band by band.
+"""Spherical harmonic series in compiled kernels: the sum over bands at each point, with one blur factor per band.
 
-``out_c = sum_l blur_lc sum_m light_lm,c Y_lm(n)`` with ``blur_lc = exp(-l (l + 1) tau_c T)``. No basis is stored:
-points go through in blocks that fit the nearest cache, and the recurrences run inside.
-Shapes: n points, k coefficients, c channels; i points of a block.
+``out_c = sum_l blur_lc sum_m light_lm,c Y_lm(n)`` with ``blur_lc = exp(-l (l + 1) tau_c T)``. No basis is stored: the
+recurrences run on blocks of points that fit the first-level cache.
+Shapes: n points, k coefficients, c channels, i points of a block.
 """
 
 import math
@@ -19,7 +19,7 @@ kernel = partial(compiled, reorder_sums=True)
 
 @kernel
 def forward(directions, light, factors, blur, scattering, out):  # type: ignore[no-untyped-def]
-    """``out`` (N, C) for ``directions`` (N, 3), ``light`` (K, C), ``factors`` (L, L, 2) and ``blur`` (N or 0)."""
+    """Write ``out`` (N, C) for ``directions`` (N, 3), ``light`` (K, C), ``factors`` (L, L, 2) and ``blur`` (N or 0)."""
     bands, channels = len(factors), light.shape[1]
     block = _block(directions, bands)
     sums = np.zeros((bands, channels, BLOCK), out.dtype)
@@ -45,7 +45,7 @@ def forward(directions, light, factors, blur, scattering, out):  # type: ignore[
 
 @kernel
 def backward(directions, light, factors, blur, scattering, gradient, for_directions, for_light, for_blur):  # type: ignore[no-untyped-def]
-    """Gradients (N, 3), (K, C), (N) from that of ``out`` (N, C). Empty arrays are left out; the light's is added to."""
+    """Gradients (N, 3), (K, C), (N) from that of ``out`` (N, C); empty ones are skipped, ``for_light`` accumulates."""
     bands, channels = len(factors), light.shape[1]
     block = _block(directions, bands)
     sums = np.zeros((bands, channels, BLOCK), directions.dtype)
@@ -56,7 +56,7 @@ def backward(directions, light, factors, blur, scattering, gradient, for_directi
             _band_sums(light, factors, block, sums)
             for i in range(count):
                 for_blur[first + i] = 0.0
-        # From here on sums hold the gradients of the band sums.
+        # From here on ``sums`` holds the gradients of the band sums.
         for c in range(channels):
             for i in range(count):
                 step = math.exp(-2.0 * scattering[c] * blur[first + i]) if len(blur) else 1.0
@@ -106,7 +106,7 @@ def _load(directions, first, count, block):  # type: ignore[no-untyped-def]
 
 @kernel
 def _start(m, block):  # type: ignore[no-untyped-def]
-    """Powers of x + i y for the next m, and empty recurrences."""
+    """Compute (x + i y) ** m for the next m and reset the recurrences."""
     for i in range(BLOCK):
         if m == 0:
             block[_COSINE, i], block[_SINE, i] = 1.0, 0.0
@@ -122,7 +122,7 @@ def _start(m, block):  # type: ignore[no-untyped-def]
 
 @kernel
 def _next(degree, m, factors, block):  # type: ignore[no-untyped-def]
-    """q_lm of z and its slope: factors[m, m, 0] starts, then a z q_{l-1} - b q_{l-2}."""
+    """Next q_lm(z) and its derivative: it starts at factors[m, m, 0], then is a z q_{l-1} - b q_{l-2}."""
     a, b = factors[degree, m, 0], factors[degree, m, 1]
     for i in range(BLOCK):
         if degree == m:
@@ -153,7 +153,7 @@ def _band_sums(light, factors, block, sums):  # type: ignore[no-untyped-def]
 
 @kernel
 def _pull(light, factors, block, sums, for_directions, for_light):  # type: ignore[no-untyped-def]
-    """Gradients of the band sums to the light, and to the directions in the block."""
+    """Propagate gradients of the band sums to the light and to the directions of the block."""
     bands, channels = len(factors), light.shape[1]
     for m in range(bands):
         _start(m, block)

@@ -1,4 +1,4 @@
-"""What light does at a surface: irradiance, blurred by translucency, and the prefiltered reflection.
+"""Light at a surface: irradiance, blurred by translucency, and prefiltered reflection.
 
 Linear RGB. Shapes as in the package: points (B, N, 3), or packed (N, 3) with ``image_n``; l coefficients, c channels.
 """
@@ -13,7 +13,7 @@ from mosar.models.shading import sh
 from mosar.models.shading.series import series
 
 SCATTERING = (0.05, 0.0125, 0.004375)
-"""tau of R, G, B: the width of the heat kernel at translucency 1; channel ratios after d'Eon 2007."""
+"""tau of R, G, B: width of the heat kernel at translucency 1; ratios of the channels after d'Eon 2007."""
 
 COSINE = (1.0, 2 / 3, 1 / 4, 0.0, -1 / 24, 0.0, 1 / 64, 0.0, -1 / 128)
 """``A_l / pi`` of the clamped cosine (Ramamoorthi and Hanrahan 2001)."""
@@ -27,11 +27,11 @@ def irradiance(
     Args:
         light_blc: (B, 81, 3), head frame.
         normals: (B, N, 3) or packed (N, 3), unit, head frame.
-        translucency: (B, N, 1) or (N, 1) in [0, 1]; 0 is Lambert. None is 0 everywhere, and cheaper.
-        image_n: each packed point's light, ascending.
+        translucency: (B, N, 1) or (N, 1) in [0, 1]; 0 is Lambert. None means 0 everywhere and is cheaper.
+        image_n: index of each packed point's light, ascending.
 
     Returns:
-        (B, N, 3) or (N, 3). It can be negative where nine bands ring.
+        (B, N, 3) or (N, 3); negative where nine bands ring.
     """
     _check_bands(light_blc)
     light_blc = light_blc * _cosine(light_blc)[:, None]
@@ -42,7 +42,7 @@ def reflection(light_blc: Tensor, directions: Tensor, sharpness: float = 32.0, i
     """Radiance filtered by the normalised Phong lobe: ``R_c(r) = sum Lam_l(s) L_lm,c Y_lm(r)``.
 
     ``directions`` (B, N, 3) or packed (N, 3) are mirror directions, unit, head frame. Nine bands cannot show a lobe
-    sharper than 40; of a light with small bright sources, give ``sh.window(light)``.
+    sharper than 40. For lights with small bright sources pass ``sh.window(light)``.
     """
     _check_bands(light_blc)
     lobe_l = sh.per_coefficient(torch.tensor(_phong(float(sharpness)), dtype=torch.float64)).to(light_blc)
@@ -50,7 +50,7 @@ def reflection(light_blc: Tensor, directions: Tensor, sharpness: float = 32.0, i
 
 
 def negative_lobes(light_blc: Tensor, sharpness: float = 32.0) -> Tensor:
-    """Mean negative part of irradiance and reflection over all directions (B): a penalty for predicted light."""
+    """Mean negative part (B) of irradiance and reflection over all directions: a penalty for predicted lights."""
     directions_n3 = sh.environment_directions(12, 24, light_blc.device)
     weight_n = torch.sin(torch.acos(directions_n3[..., 1])).flatten().to(light_blc)
     directions_bn3 = directions_n3.reshape(1, -1, 3).to(light_blc).expand(len(light_blc), -1, -1)
@@ -71,7 +71,7 @@ def _cosine(light_blc: Tensor) -> Tensor:
 
 @lru_cache
 def _phong(sharpness: float) -> tuple[float, ...]:
-    """Coefficients of ``(s + 1) / (2 pi) max(cos, 0) ** s``, exact, by band."""
+    """Exact coefficient of ``(s + 1) / (2 pi) max(cos, 0) ** s`` for each band."""
     if not sharpness > 0:
         raise ValueError(f"reflection: got sharpness {sharpness}; expected more than 0")
     lobe = [1.0, (sharpness + 1) / (sharpness + 2)]

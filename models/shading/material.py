@@ -1,4 +1,4 @@
-"""Surface reflectance and the whole of the shading. Linear RGB; shapes as in the package."""
+"""Surface reflectance and the complete shading. Linear RGB; shapes as in the package."""
 
 import math
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from mosar.models.shading import sh
 from mosar.models.shading.light import irradiance, reflection
 
 SHARPNESS = 32.0
-"""Phong sharpness of skin's specular lobe: roughness 0.35."""
+"""Phong sharpness of the specular lobe of skin; it corresponds to roughness 0.35."""
 
 _FIT_DEGREE = 7
 
 
 @dataclass(frozen=True)
 class Material:
-    """What a surface is made of, at points (B, N, .) or packed (N, .).
+    """Reflectance of a surface at points (B, N, .) or packed (N, .).
 
     Attributes:
         diffuse: (..., 3) albedo, linear, [0, 1].
-        specular: (..., 1) in [0, 1]; reflectance at normal incidence is 0.08 of it (skin: 0.35).
-        ao: (..., 1) ambient occlusion, 1 is open.
+        specular: (..., 1) in [0, 1]; the reflectance at normal incidence F0 is 0.08 times it (skin: 0.35).
+        ao: (..., 1) ambient occlusion, 1 is unoccluded.
         translucency: (..., 1) in [0, 1], 0 is Lambert.
     """
 
@@ -45,23 +45,24 @@ def shade(
     """Radiance towards the viewer: ``rho / pi AO E^T(n) + AO (F0 a + b) R(r)``, ``r = 2 (n.v) n - v``.
 
     Args:
-        material: at the points.
+        material: reflectance at the points.
         normals: (B, N, 3) or packed (N, 3), unit, head frame.
-        views: as normals; from the surface to the camera.
-        light_blc: (B, 81, 3), head frame. The specular term sees it through :func:`sh.window`, since nine bands of any
+        views: like normals; directions from the surface to the camera.
+        light_blc: (B, 81, 3), head frame. The specular term applies :func:`sh.window` to it, because nine bands of a
             small source ring under a sharp lobe.
-        image_n: each packed point's light, ascending.
-        sharpness: of the specular lobe.
+        image_n: index of each packed point's light, ascending.
+        sharpness: Phong sharpness of the specular lobe.
 
     Returns:
-        (B, N, 3) or (N, 3), linear, not clamped: it may be negative where nine bands ring.
+        (B, N, 3) or (N, 3), linear, not clamped: negative where nine bands ring.
     """
     shapes = [tuple(x.shape) for x in (material.diffuse, material.specular, material.ao, material.translucency)]
     lead = tuple(normals.shape[:-1])
     if shapes != [(*lead, 3), (*lead, 1), (*lead, 1), (*lead, 1)] or views.shape != normals.shape:
         raise ValueError(
             f"shade: got diffuse {shapes[0]}, specular {shapes[1]}, ao {shapes[2]}, translucency {shapes[3]}, normals "
-            f"{tuple(normals.shape)}, views {tuple(views.shape)}; expected (..., 3), thrice (..., 1), twice (..., 3)"
+            f"{tuple(normals.shape)}, views {tuple(views.shape)}; expected (..., 3) for diffuse, normals "
+            "and views, (..., 1) for the others"
         )
     facing = (normals * views).sum(-1, keepdim=True)
     mirror = 2 * facing * normals - views
@@ -72,9 +73,9 @@ def shade(
 
 
 def environment_brdf(cosine: Tensor, sharpness: float = SHARPNESS) -> tuple[Tensor, Tensor]:
-    """a and b of the split sum (Karis 2013), at n.v in [0, 1]: a lobe under unit light reflects ``F0 a + b``."""
+    """a and b of the split sum (Karis 2013) at n.v in [0, 1]: under unit light a lobe reflects ``F0 a + b``."""
     coefficients = _environment_brdf(float(sharpness))
-    # Horner, in both at once.
+    # Horner's scheme, for both polynomials at once.
     values = [cosine.new_full((1,), x) for x in coefficients[-1]]
     for pair in reversed(coefficients[:-1]):
         values = [value * cosine + x for value, x in zip(values, pair, strict=True)]
@@ -83,15 +84,15 @@ def environment_brdf(cosine: Tensor, sharpness: float = SHARPNESS) -> tuple[Tens
 
 @lru_cache
 def _environment_brdf(sharpness: float) -> list[tuple[float, float]]:
-    """Polynomials in n.v of the GGX lobe with separable Smith masking and Schlick's Fresnel, integrated numerically.
+    """Polynomials in n.v of the numerically integrated GGX lobe, with separable Smith masking and Schlick's Fresnel.
 
-    A reflected Phong lobe of sharpness s is about as wide as GGX of roughness r: ``4 s + 2 = 2 / r ** 4``.
+    A reflected Phong lobe of sharpness s is about as wide as a GGX lobe of roughness r: ``4 s + 2 = 2 / r ** 4``.
     """
     alpha2 = 2 / (4 * sharpness + 2)
     view_cosine = np.linspace(0.01, 1, 60)[:, None, None]
     u = ((np.arange(256) + 0.5) / 256)[None, :, None]
     phi = (2 * np.pi * (np.arange(16) + 0.5) / 16)[None, None]
-    half_cosine = np.sqrt((1 - u) / (1 + (alpha2 - 1) * u))  # half vectors in proportion to D (n.h)
+    half_cosine = np.sqrt((1 - u) / (1 + (alpha2 - 1) * u))  # samples half vectors in proportion to D (n.h)
     half_view = np.sqrt(1 - view_cosine**2) * np.sqrt(1 - half_cosine**2) * np.cos(phi) + view_cosine * half_cosine
     light_cosine = 2 * half_view * half_cosine - view_cosine
 

@@ -1,4 +1,4 @@
-"""A light as a module: for fits and networks that learn one. The maths is in the package's functions."""
+"""A light as a module, for fits and networks that learn one. The package's functions do the computation."""
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +9,9 @@ from mosar.models.shading.material import SHARPNESS, Material, shade
 
 
 class Light(nn.Module):
-    """Lights whose coefficients (B, 81, 3), linear, head frame, are learnt.
+    """Lights with learnt coefficients (B, 81, 3), linear, head frame.
 
-    Environment maps and directional lights enter alike: ``Light(sh.from_environment(map_hw3)[None])``,
+    Environment maps and directional lights are used in the same way: ``Light(sh.from_environment(map_hw3)[None])``,
     ``Light(sh.directional(direction_b3, colour_b3))``, or their sum.
 
     Raises:
@@ -30,10 +30,10 @@ class Light(nn.Module):
         return shade(material, normals, views, self.coefficients_blc, image_n, self.sharpness)
 
     def negative(self) -> Tensor:
-        """What of it is negative, as a loss: :func:`mosar.models.shading.negative_lobes`."""
+        """The negative part of the light as a loss: :func:`mosar.models.shading.negative_lobes`."""
         return negative_lobes(self.coefficients_blc, self.sharpness)
 
     @torch.no_grad()
     def turned(self, rotation_b33: Tensor) -> "Light":
-        """The same lights after the world around the head was turned."""
+        """The same lights after a rotation of the world around the head."""
         return Light(sh.rotate(self.coefficients_blc, rotation_b33), self.sharpness)

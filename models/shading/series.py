@@ -1,6 +1,6 @@
 """Sums of spherical harmonics at many directions, with analytic gradients; compiled kernels on the CPU, torch on CUDA.
 
-Shapes: b lights, n points, l coefficients, k the same inside, c channels.
+Shapes: b lights, n points, l or k coefficients, c channels.
 """
 
 import math
@@ -31,23 +31,23 @@ def series(
     """Radiance of lights in unit directions: ``sum_lm exp(-l (l + 1) tau_c T) L_lm,c Y_lm``.
 
     Args:
-        light_blc: bands squared coefficients.
+        light_blc: coefficients; their number is the square of the number of bands.
         directions: (B, N, 3), or packed (N, 3) with ``image_n``.
-        image_n: each packed direction's light, ascending; without it there must be one light.
-        blur: T, (B, N, 1) or (N, 1): the width of a heat kernel on the sphere. None is 0.
+        image_n: index of each packed direction's light, ascending; without it there must be one light.
+        blur: T, (B, N, 1) or (N, 1): the width of a heat kernel on the sphere. None means 0.
         scattering: tau of each channel.
 
     Returns:
-        (B, N, C) or (N, C) in at least single precision. The basis is never held for more points than fit a cache. The
-        gradients, for light, directions and blur, are analytic; there are no second derivatives.
+        (B, N, C) or (N, C) in at least single precision. On the CPU the basis is computed in blocks that fit a cache.
+        Light, directions and blur receive analytic gradients; there are no second derivatives.
     """
     check_light(light_blc)
     if directions.ndim < 1 or directions.shape[-1] != 3:
         raise ValueError(f"series: got directions {tuple(directions.shape)}; expected (..., 3)")
     if blur is not None and (blur.shape != (*directions.shape[:-1], 1) or len(scattering) != light_blc.shape[-1]):
         raise ValueError(
-            f"got light {tuple(light_blc.shape)}, directions {tuple(directions.shape)}, blur {tuple(blur.shape)} "
-            f"and {len(scattering)} values of scattering; expected (B, L, C), (..., 3), (..., 1) and C"
+            f"series: got light {tuple(light_blc.shape)}, directions {tuple(directions.shape)}, blur "
+            f"{tuple(blur.shape)} and {len(scattering)} scattering values; expected (B, L, C), (..., 3), (..., 1) and C"
         )
     counts = _counts(light_blc, directions, image_n)
     dtype = torch.promote_types(torch.float32, torch.promote_types(light_blc.dtype, directions.dtype))
@@ -60,12 +60,12 @@ def series(
 def plain(
     light_blc: Tensor, directions_n3: Tensor, counts: list[int], blur_n: Tensor | None, scattering: Scattering
 ) -> Tensor:
-    """The series (N, C) of ``counts[b]`` directions for light b after another, of torch's own operations."""
+    """The series (N, C) from torch operations; each light b in turn has the next ``counts[b]`` directions."""
     if blur_n is None:
         flat: Tensor = _Plain.apply(directions_n3, light_blc, counts)
         return flat
     bands, channels = math.isqrt(light_blc.shape[1]), light_blc.shape[2]
-    # One channel for each band and colour: the sum over m first, then the band's own blur.
+    # One channel for each band and colour: sum over m first, then apply the band's blur.
     apart = light_blc.new_zeros(*light_blc.shape[:2], bands, channels)
     for degree in range(bands):
         rows = slice(degree * degree, (degree + 1) ** 2)
@@ -78,7 +78,7 @@ def plain(
 
 
 def check_light(light_blc: Tensor) -> None:
-    """Raise ValueError for what is not (B, bands squared, channels)."""
+    """Raise ValueError unless the shape is (B, bands squared, channels)."""
     if light_blc.ndim != 3 or math.isqrt(light_blc.shape[1]) ** 2 != light_blc.shape[1] or light_blc.shape[1] == 0:
         raise ValueError(f"light: got {tuple(light_blc.shape)}; expected (B, bands squared, channels)")
 
@@ -91,7 +91,7 @@ def _counts(light_blc: Tensor, directions: Tensor, image_n: Tensor | None) -> li
         return [len(directions)]
     if directions.ndim == 2 and image_n is not None and image_n.shape == directions.shape[:1]:
         if len(image_n) and (int(image_n[-1]) >= batch or bool((image_n.diff() < 0).any())):
-            raise ValueError(f"series: got image_n that does not ascend from 0 to at most {batch - 1}")
+            raise ValueError(f"series: image_n must ascend within 0 to {batch - 1}, one index of a light per direction")
         counts: list[int] = torch.bincount(image_n, minlength=batch).tolist()
         return counts
     raise ValueError(
@@ -101,7 +101,7 @@ def _counts(light_blc: Tensor, directions: Tensor, image_n: Tensor | None) -> li
 
 
 def _chunks(counts: list[int], step: int) -> list[tuple[int, int, int]]:
-    """(image, first, last): points of one light."""
+    """Chunks (image, first, last) of at most ``step`` points of one light."""
     chunks, start = [], 0
     for image, count in enumerate(counts):
         chunks += [(image, i, min(i + step, start + count)) for i in range(start, start + count, max(step, 1))]
@@ -111,7 +111,7 @@ def _chunks(counts: list[int], step: int) -> list[tuple[int, int, int]]:
 
 @lru_cache
 def _factors(bands: int, single: bool) -> Any:
-    """a and b of the kernels' recurrence; on the diagonal its start."""
+    """a and b of the kernels' recurrence (bands, bands, 2); the diagonal holds its start values."""
     factors = np.zeros((bands, bands, 2), np.float32 if single else np.float64)
     sectoral = math.sqrt(1 / (4 * math.pi))
     for m in range(bands):
@@ -186,7 +186,7 @@ def _arrays(saved: tuple[Tensor, ...], scattering: Scattering) -> tuple[Any, ...
 
 
 class _Plain(torch.autograd.Function):
-    """``sum_k Y_k(directions) light_k`` for ``counts[b]`` directions of light b after another."""
+    """``sum_k Y_k(directions) light_k``; each light b in turn has the next ``counts[b]`` directions."""
 
     @staticmethod
     def forward(ctx: Any, directions_n3: Tensor, light_blc: Tensor, counts: list[int]) -> Tensor:
@@ -217,5 +217,5 @@ class _Plain(torch.autograd.Function):
 
 
 def _step(directions_n3: Tensor) -> int:
-    """As many points as keep the basis in a CPU's cache; on a GPU there is nothing to gain by parts."""
+    """Points per chunk, so that the basis fits a CPU's cache. A GPU gains nothing from chunks."""
     return len(directions_n3) if directions_n3.is_cuda else 8192

@@ -1,10 +1,10 @@
 """Real spherical harmonics: evaluation, series, rotation, environment maps and directional lights.
 
-Index ``l * l + l + m``; theta from +z; Cartesian (x, y, z) of the head frame; no Condon-Shortley sign:
+The index is ``l * l + l + m``; theta is measured from +z of the head frame; there is no Condon-Shortley sign:
 ``Y_lm = K_l|m| P_l^|m|(cos theta) {sqrt2 cos(m phi), 1, sqrt2 sin(|m| phi)}`` for m > 0, m = 0, m < 0.
-Environment map pixel (u, v), v from the top: phi = 2 pi u, theta = pi v, direction (sin th sin ph, cos th,
--sin th cos ph): the centre of the image is +z and u = 1/4 is +x. Colours are linear radiance.
-Shapes: b batch, n points, l coefficients (bands ** 2), k the same inside, c channels, h w rows and columns.
+The pixel (u, v) of an environment map, v from the top, has phi = 2 pi u, theta = pi v and the direction (sin th sin ph,
+cos th, -sin th cos ph): the centre of the image is +z and u = 1/4 is +x. Colours are linear radiance.
+Shapes: b batch, n points, l coefficients (bands ** 2), c channels, h w rows and columns.
 """
 
 import math
@@ -27,20 +27,20 @@ BANDS = 9
 
 
 def evaluate(directions_n3: Tensor, bands: int = BANDS) -> Tensor:
-    """All harmonics of unit directions (..., 3): (..., bands ** 2)."""
+    """All harmonics (..., bands ** 2) of unit directions (..., 3)."""
     if directions_n3.ndim < 1 or directions_n3.shape[-1] != 3:
         raise ValueError(f"evaluate: got directions {tuple(directions_n3.shape)}; expected (..., 3)")
     return torch.stack(basis(directions_n3, bands), -1)
 
 
 def rotate(light_blc: Tensor, rotation_b33: Tensor) -> Tensor:
-    """The lights after ``rotation_b33`` was applied to the world around the head: ``L'(R w) = L(w)``."""
+    """Lights after ``rotation_b33`` is applied to the world around the head: ``L'(R w) = L(w)``."""
     check_light(light_blc)
     if rotation_b33.ndim != 3 or rotation_b33.shape[1:] != (3, 3):
         raise ValueError(f"rotate: got rotation {tuple(rotation_b33.shape)}; expected (B, 3, 3)")
     bands = math.isqrt(light_blc.shape[1])
     nodes, weights = (x.to(light_blc) for x in _quadrature(bands))
-    turned_bnl = evaluate(nodes @ rotation_b33, bands)  # nodes seen from the unturned world: R^T w
+    turned_bnl = evaluate(nodes @ rotation_b33, bands)  # nodes in the unrotated world: R^T w
     return evaluate(nodes, bands).mT @ (weights[:, None] * (turned_bnl @ light_blc))
 
 
@@ -53,10 +53,10 @@ def directional(direction_b3: Tensor, colour_b3: Tensor, bands: int = BANDS) -> 
 
 
 def window(light_blc: Tensor) -> Tensor:
-    """Lights with their high bands lowered, so that sharp lobes of small bright sources do not ring.
+    """Lights with attenuated high bands, so that sharp lobes of small bright sources do not ring.
 
-    The Hann window that ends at band 12, ``(1 + cos(pi l / 12)) / 2``: of common windows the one that comes nearest to
-    path tracing of glossy spheres under photographed lights, and that leaves lobes of a low sun hardly negative.
+    It is the Hann window that ends at band 12, ``(1 + cos(pi l / 12)) / 2``. Among common windows it comes closest to
+    path tracing of glossy spheres under photographed lights, and it leaves lobes of a low sun hardly negative.
     """
     check_light(light_blc)
     weight_l = 0.5 + 0.5 * torch.cos(math.pi / 12 * torch.arange(math.isqrt(light_blc.shape[1]), dtype=torch.float64))
@@ -64,7 +64,7 @@ def window(light_blc: Tensor) -> Tensor:
 
 
 def from_environment(image_hw3: Tensor, bands: int = BANDS) -> Tensor:
-    """The coefficients (bands ** 2, 3) of an environment map (H, W, 3) of linear radiance."""
+    """Coefficients (bands ** 2, 3) of an environment map (H, W, 3) of linear radiance."""
     if image_hw3.ndim != 3 or image_hw3.shape[-1] != 3:
         raise ValueError(f"from_environment: got {tuple(image_hw3.shape)}; expected (H, W, 3)")
     height, width, _ = image_hw3.shape
@@ -77,7 +77,7 @@ def from_environment(image_hw3: Tensor, bands: int = BANDS) -> Tensor:
 
 
 def to_environment(light_l3: Tensor, height: int) -> Tensor:
-    """The environment map (height, 2 height, 3) of coefficients (L, 3), linear radiance; lobes may be negative."""
+    """Environment map (height, 2 height, 3) of coefficients (L, 3): linear radiance, which may be negative."""
     directions_hw3 = environment_directions(height, 2 * height, light_l3.device).to(light_l3.dtype)
     return series(light_l3[None], directions_hw3.reshape(1, -1, 3)).view(height, 2 * height, -1)
 
@@ -90,9 +90,9 @@ def environment_directions(height: int, width: int, device: torch.device | None 
 
 
 def row_solid_angles(height: int, width: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """The solid angle (H) of one pixel of each row of an environment map, steradian.
+    """Solid angle (H) of one pixel in each row of an environment map, steradian.
 
-    The weights of Fejer's first rule: sums over pixels are exact integrals of series of up to ``height / 2`` bands.
+    The weights follow Fejer's first rule: sums over pixels integrate series of up to ``height / 2`` bands exactly.
     """
     theta = np.pi * (np.arange(height) + 0.5) / height
     k = np.arange(1, height // 2 + 1)[:, None]
@@ -101,14 +101,14 @@ def row_solid_angles(height: int, width: int) -> np.ndarray[Any, np.dtype[np.flo
 
 
 def per_coefficient(values_bands: Tensor) -> Tensor:
-    """One value a band, repeated for each of the band's coefficients."""
+    """Repeat each band's value for all coefficients of the band."""
     counts = 2 * torch.arange(len(values_bands), device=values_bands.device) + 1
     return values_bands.repeat_interleave(counts)
 
 
 @lru_cache
 def _quadrature(bands: int) -> tuple[Tensor, Tensor]:
-    """Nodes (N, 3) and weights (N) on the sphere, exact for products of two series of ``bands`` bands."""
+    """Nodes (N, 3) and weights (N) on the sphere that integrate products of two series of ``bands`` bands exactly."""
     cosine, weight = np.polynomial.legendre.leggauss(bands)
     phi = 2 * np.pi * np.arange(2 * bands - 1) / (2 * bands - 1)
     sine = np.sqrt(1 - cosine**2)[:, None]

@@ -7,9 +7,9 @@ _ACROSS, _SIDE = 4, 160
 
 
 def rows(*maps_bchw: Tensor) -> Tensor:
-    """The first four of each batch side by side, one batch below the other: (3, h, w), clipped to [0, 1].
+    """Draw the first four maps of each batch side by side, one batch per row: (3, h, w), clipped to [0, 1].
 
-    Maps with one channel are drawn grey. Every map is drawn 160 texels a side.
+    Maps with one channel are drawn grey. Every map is resized to 160 x 160 texels.
     """
     drawn = []
     for maps in maps_bchw:

@@ -1,4 +1,4 @@
-"""What a stage asks of a stream of samples."""
+"""What a stage requests from a stream of samples."""
 
 from dataclasses import dataclass
 

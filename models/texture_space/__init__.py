@@ -1,4 +1,4 @@
-"""What the stages that work on the chart share: captures as texels, their radiance, views, holes."""
+"""Shared by the stages that work in texture space: captures as texels, radiance, visibility and hole filling."""
 
 from mosar.models.texture_space.average_skin import AverageSkin
 from mosar.models.texture_space.camera_degradation import degrade

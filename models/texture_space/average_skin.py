@@ -1,4 +1,4 @@
-"""The average skin on the average head, and the light that a texture would need to be it.
+"""The average skin on the average head, and a fit of the light under which it resembles a given texture.
 
 Shapes: b batch, h w the map.
 """
@@ -13,17 +13,17 @@ from mosar.models.shading import sh
 from mosar.models.texture_space.captured_skin import CapturedSkin, light_normalized
 from mosar.models.vectors import unit
 
-_BANDS = 3  # they carry 99 % of irradiance
-_STRIDE = 4  # texels: shading is smooth
-_RIDGE = 0.1  # pull of the directional bands to zero, as a share of the mean power of the equations
-_DARK = 0.02  # least shading
+_BANDS = 3  # SH bands of the fit; they carry 99 % of the irradiance
+_STRIDE = 4  # the fit uses every fourth row and column of texels, because shading is smooth
+_RIDGE = 0.1  # ridge penalty on the directional bands, relative to the constant band's entry of the Gram matrix
+_DARK = 0.02  # lower bound of the shading
 
 
 class AverageSkin(nn.Module):
     """Statistics of the training captures.
 
     Attributes:
-        even_13hw: the mean evenly lit texture, linear.
+        even_13hw: the mean light-normalised texture, linear.
         normal_13hw: the mean of the meshes' normals, unit, head frame.
         inside_11hw: 1 where the chart has skin.
     """
@@ -42,7 +42,7 @@ class AverageSkin(nn.Module):
 
     @torch.no_grad()
     def fit(self, skins: Iterable[CapturedSkin]) -> None:
-        """Means over batches of captures."""
+        """Set the attributes to the means over batches of captures."""
         even, normal, count = torch.zeros_like(self.even_13hw), torch.zeros_like(self.normal_13hw), 0
         for skin in skins:
             even += light_normalized(skin).sum(dim=0, keepdim=True)
@@ -53,20 +53,20 @@ class AverageSkin(nn.Module):
         self.normal_13hw.copy_(unit(normal))
 
     def fit_lighting(self, texture_b3hw: Tensor, weight_b1hw: Tensor) -> tuple[Tensor, Tensor]:
-        """The average skin lit as the texture is (b, 3, h, w), and its shading: irradiance / pi (b, 3, h, w).
+        """Return the average skin lit like the texture, and its shading (irradiance / pi), both (b, 3, h, w).
 
-        Bands 0 to 2 of the light that minimises ``|even * shading - texture|^2`` (ridge regression). How bright and of
-        what colour the skin is cannot be told from its light: both are in the shading.
+        Ridge regression finds bands 0 to 2 of the light that minimises ``|even * shading - texture|^2``. One texture
+        does not separate the skin's brightness and colour from those of the light, so the shading contains both.
 
         Args:
             texture_b3hw: linear, of any size.
-            weight_b1hw: how far each texel counts; what is outside the chart never does.
+            weight_b1hw: weight of each texel; texels outside the chart have weight zero.
         """
         size = texture_b3hw.shape[-2:]
         even, normal, inside = (_resized(m, size) for m in (self.even_13hw, self.normal_13hw, self.inside_11hw))
         few = (..., slice(None, None, _STRIDE), slice(None, None, _STRIDE))
         weight = (weight_b1hw * inside)[few].flatten(2)[..., None]
-        # Columns (1, 3, n, 9): what each coefficient adds to each channel of each texel.
+        # Columns (1, 3, n, 9): contribution of each coefficient to each channel of each texel.
         columns = even[few].flatten(2)[..., None] * _basis(normal[few])[:, None]
         weighted = (columns * weight / weight.sum(dim=2, keepdim=True).clamp_min(1e-6)).mT
         gram, right = weighted @ columns, weighted @ texture_b3hw[few].flatten(2)[..., None]
@@ -77,8 +77,9 @@ class AverageSkin(nn.Module):
         return even * lit, lit
 
     def shade_with(self, texture_b3hw: Tensor, weight_b1hw: Tensor, shading_b3hw: Tensor) -> Tensor:
-        """The average skin (b, 3, h, w) under a given shading, with the one gain a channel that makes it most like
-        the texture where ``weight_b1hw`` counts.
+        """Return the average skin (b, 3, h, w) under a given shading, scaled by one gain per channel.
+
+        The gain is the weighted least-squares fit to the texture, with weights ``weight_b1hw``.
         """
         size = texture_b3hw.shape[-2:]
         even, inside = (_resized(m, size) for m in (self.even_13hw, self.inside_11hw))
@@ -88,7 +89,7 @@ class AverageSkin(nn.Module):
 
 
 def _basis(normal_b3hw: Tensor) -> Tensor:
-    """Harmonics (b, n, 9) of unit normals, such that the first is one."""
+    """Spherical harmonics (b, n, 9) of unit normals, scaled so that the first is one."""
     return sh.evaluate(normal_b3hw.flatten(2).mT, _BANDS) / 0.28209479177387814
 
 

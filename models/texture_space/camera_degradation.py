@@ -1,4 +1,4 @@
-"""What a camera does to a texture on its way into a photograph and out of it again."""
+"""Camera effects on a texture that is unwrapped from a photograph."""
 
 import torch
 from torch import Tensor
@@ -8,9 +8,9 @@ from mosar.models.colour import to_linear, to_srgb
 
 
 def degrade(texture_b3hw: Tensor, generator: torch.Generator) -> Tensor:
-    """Textures (b, 3, h, w), linear, as they come out of photographs: clipped at 1, with blur, tone curve and noise.
+    """Degrade textures (b, 3, h, w), linear, as a camera does: clip at 1, blur, apply a tone curve and add noise.
 
-    Strengths are drawn for each texture. Nothing is rounded, so it stays differentiable.
+    Each texture has its own random strengths. Nothing is rounded, so the result stays differentiable.
     """
     batch = len(texture_b3hw)
 

@@ -1,4 +1,4 @@
-"""A light-stage capture on the chart, and its radiance under a light: shading on texels, with no rasteriser.
+"""A light-stage capture on the chart, and its radiance under a light. Texels are shaded without a rasteriser.
 
 Shapes: b batch, l coefficients, h w rows and columns. Linear RGB.
 """
@@ -18,7 +18,7 @@ from mosar.models.shading.material import environment_brdf
 from mosar.models.uv import Surface, chart, surface, to_world
 from mosar.models.vectors import unit
 
-_SEEN = 0.35  # cosine between normal and view from which on a texel is seen well
+_SEEN = 0.35  # cosine between normal and view above which the view direction is never tilted
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,17 +68,18 @@ def read_maps(sample: Mapping[str, Tensor], head: Head) -> CapturedMaps:
 
 
 def read_skin(sample: Mapping[str, Tensor], head: Head) -> CapturedSkin:
-    """The captures of a decoded light-stage batch with its mesh and all five maps."""
+    """The captures of a decoded light-stage batch that has its mesh and all five maps."""
     maps = read_maps(sample, head)
     points = surface(chart(head, maps.diffuse_b3hw.shape[-1]), head, sample["mesh"])
     return CapturedSkin(**vars(maps), world_normal_b3hw=to_world(points, maps.tangent_normal_b3hw), surface=points)
 
 
 def radiance(skin: CapturedSkin, light_blc: Tensor, eye_b3: Tensor) -> Tensor:
-    """What a camera at ``eye_b3`` (mm, head frame) would see of every texel (b, 3, h, w): at least 0; 0 off the chart.
+    """Radiance (b, 3, h, w) of every texel towards a camera at ``eye_b3`` (mm, head frame): >= 0, and 0 off the chart.
 
-    A texel that the camera sees at grazing angle, or cannot see, is shown as if the camera had gone round until it saw
-    it well, the farther the less it was seen: the rim of light that it would reflect is in no photograph.
+    At texels that the camera sees at a grazing angle, or not at all, the view direction is tilted towards the normal;
+    the less visible the texel, the stronger the tilt. Without it these texels would have a bright specular rim, which
+    no photograph shows.
     """
     normal = skin.world_normal_b3hw
     views = unit(eye_b3[:, :, None, None] - skin.surface.position_b3hw)
@@ -94,7 +95,7 @@ def light_normalized(maps: CapturedMaps) -> Tensor:
     """The light-normalised texture (b, 3, h, w), linear: white light of radiance one from everywhere, no camera.
 
     ``AO (rho + F0 a(1) + b(1))``: the shading's closed form under uniform light, each texel seen along its normal.
-    This, and not the albedo, is what a photograph can be turned into without knowing the occlusion.
+    It is the target of ``delight``: unlike the albedo, it does not require the ambient occlusion to be known.
     """
     a, b = environment_brdf(torch.ones(1, device=maps.diffuse_b3hw.device))
     specular = 0.08 * maps.specular_b1hw * a + b
@@ -102,7 +103,7 @@ def light_normalized(maps: CapturedMaps) -> Tensor:
 
 
 def subsample(skin: CapturedSkin, stride: int) -> CapturedSkin:
-    """One texel of ``stride`` in rows and in columns: what is dear to compute everywhere, and smooth, is sampled."""
+    """Every ``stride``-th texel of rows and columns: an expensive but smooth quantity is not needed everywhere."""
 
     def thin(value: Tensor | Surface) -> Any:
         if isinstance(value, Tensor):
@@ -113,13 +114,13 @@ def subsample(skin: CapturedSkin, stride: int) -> CapturedSkin:
 
 
 def shading(light_blc: Tensor, world_normal_b3hw: Tensor) -> Tensor:
-    """Irradiance / pi (b, 3, h, w) at normals of the head frame, at least 0: 1 under white light of radiance one."""
+    """Irradiance / pi (b, 3, h, w) at normals in the head frame, at least 0; 1 under white light of radiance one."""
     lit = irradiance(light_blc, _points(world_normal_b3hw)) / math.pi
     return lit.mT.unflatten(-1, world_normal_b3hw.shape[-2:]).clamp_min(0.0)
 
 
 def _tilt(views_b3hw: Tensor, normal_b3hw: Tensor, facing_b1hw: Tensor, cosine_b1hw: Tensor) -> Tensor:
-    """Views turned towards the normal until their cosine with it is ``cosine_b1hw``."""
+    """Tilt the view directions towards the normal until their cosine with it is ``cosine_b1hw``."""
     across = unit(views_b3hw - facing_b1hw * normal_b3hw)
     return cosine_b1hw * normal_b3hw + (1.0 - cosine_b1hw.square()).sqrt() * across
 

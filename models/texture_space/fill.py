@@ -1,4 +1,4 @@
-"""Holes of a texture filled without learning: from the mirrored side, then smoothly from what surrounds them.
+"""Fill the holes of a texture without learning: from the mirrored side, then smoothly from the surroundings.
 
 Shapes: b batch, c channels, h w rows and columns. The chart is mirror-symmetric about u = 0.5.
 """
@@ -9,19 +9,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-_FEATHER = 1 / 48  # of the chart's side: width of the seam between what is seen and what is filled in
+_FEATHER = 1 / 48  # width of the seam between seen and filled texels, as a share of the chart's side
 
-_COARSE = 8  # texels over which light, unlike skin, hardly changes
+_COARSE = 8  # texels of a coarse cell; over such a cell light hardly changes, but skin does
 
 
 @dataclass(frozen=True, eq=False)
 class Filled:
-    """A texture without holes, and where its texels come from.
+    """A texture without holes, and the source of each texel.
 
     Attributes:
         texture_bchw: the filled texture.
-        known_b1hw: in [0, 1], how far a texel is what was seen; feathered inwards, so it is 0 in every hole.
-        mirrored_b1hw: in [0, 1], how far it is its mirror; the rest up to one was filled in smoothly.
+        known_b1hw: in [0, 1], weight of the seen texel; feathered inwards, so it is 0 in every hole.
+        mirrored_b1hw: in [0, 1], weight of the mirrored texel; the rest up to one was filled in smoothly.
     """
 
     texture_bchw: Tensor
@@ -30,7 +30,7 @@ class Filled:
 
 
 def fill(texture_bchw: Tensor, known_b1hw: Tensor) -> Filled:
-    """Fill a texture in [0, 1] where ``known_b1hw`` (bool or 0 / 1) is not set; its values there are not looked at."""
+    """Fill a texture in [0, 1] where ``known_b1hw`` (bool or 0 / 1) is not set; its values there are ignored."""
     if known_b1hw.shape != (len(texture_bchw), 1, *texture_bchw.shape[-2:]):
         raise ValueError(
             f"fill: got texture {tuple(texture_bchw.shape)} and known {tuple(known_b1hw.shape)}; "
@@ -44,9 +44,9 @@ def fill(texture_bchw: Tensor, known_b1hw: Tensor) -> Filled:
 
 
 def _difference(texture_bchw: Tensor, known_b1hw: Tensor) -> Tensor:
-    """By how much a side differs from its mirror, smoothly continued from where both are known.
+    """Difference between each side and its mirror image, smoothly continued from the texels where both are known.
 
-    Light comes from one side: the mirrored side must join the other without a seam.
+    With light from one side the two sides differ; adding the difference joins the mirrored side without a seam.
     """
     size = texture_bchw.shape[-2:]
     coarse = [max(1, n // _COARSE) for n in size]
@@ -57,23 +57,23 @@ def _difference(texture_bchw: Tensor, known_b1hw: Tensor) -> Tensor:
 
 
 def _feather(known_b1hw: Tensor) -> Tensor:
-    """Falls from 1 to 0 towards the holes, within the known texels."""
+    """A weight that falls from 1 to 0 towards the holes, within the known texels."""
     radius = max(1, round(_FEATHER * known_b1hw.shape[-1]))
     box = avg_pool2d(known_b1hw, 2 * radius + 1, stride=1, padding=radius, count_include_pad=False)
     return (2.0 * box - 1.0).clamp(0.0, 1.0) * known_b1hw
 
 
 def pull_push(weighted_bchw: Tensor, weight_b1hw: Tensor) -> Tensor:
-    """Pull-push (Gortler et al. 1996): maps times their weights, as full maps.
+    """Pull-push (Gortler et al. 1996): fill the holes of maps that are given multiplied by their weights.
 
-    Each hole takes the finest of coarser and coarser means that has a value; elsewhere values stay.
+    Each hole takes its value from the finest level of a mean pyramid that has one; texels of weight one keep theirs.
     """
     if max(weight_b1hw.shape[-2:]) == 1:
         return weighted_bchw / weight_b1hw.clamp_min(1e-4)
     size = weighted_bchw.shape[-2:]
     half = [(n + 1) // 2 for n in size]
     coarse_weight = interpolate(weight_b1hw, size=half, mode="area")
-    # More than a quarter of a texel's weight is as good as all of it: holes are filled by what is nearest.
+    # A coarse texel of weight 1/4 or more counts as fully known, so that the nearest texels fill a hole.
     gain = (4.0 * coarse_weight).clamp_max(1.0) / coarse_weight.clamp_min(1e-8)
     coarse = pull_push(interpolate(weighted_bchw, size=half, mode="area") * gain, coarse_weight * gain)
     smooth = interpolate(coarse, size=size, mode="bilinear", align_corners=False)

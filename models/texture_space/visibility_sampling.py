@@ -1,4 +1,4 @@
-"""What of the skin one photograph shows: random cameras, occluders and hair. Shapes: b batch, h w rows and columns."""
+"""Random visibility of the skin in one photograph: cameras, occluders, hair. Shapes: b batch, h w rows and columns."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from mosar.models.uv import Surface
 from mosar.models.vectors import unit
 
 FACING = 0.2
-"""Least cosine between normal and view of a texel that counts as seen, as in :func:`mosar.models.uv.unwrap`."""
+"""Cosine between normal and view above which a texel counts as seen, as in :func:`mosar.models.uv.unwrap`."""
 
 
 def random_eyes(count: int, generator: torch.Generator, device: torch.device | None = None) -> Tensor:
@@ -21,7 +21,7 @@ def random_eyes(count: int, generator: torch.Generator, device: torch.device | N
 
 
 def random_known(surface: Surface, inside_11hw: Tensor, eye_b3: Tensor, generator: torch.Generator) -> Tensor:
-    """Which texels (b, 1, h, w) a photograph from ``eye_b3`` (mm, head frame) shows: 1 or 0.
+    """Mask (b, 1, h, w), 1 or 0, of the texels that a photograph from ``eye_b3`` (mm, head frame) shows.
 
     A texel is known where it faces the camera, unless a random occluder or random hair from the top of the chart
     hides it.
@@ -44,6 +44,6 @@ def random_known(surface: Surface, inside_11hw: Tensor, eye_b3: Tensor, generato
 
 
 def _noise(count: int, size: tuple[int, int], cells: int, generator: torch.Generator) -> Tensor:
-    """Smooth noise (b, 1, h, w) of about unit deviation, ``cells`` bumps a side."""
+    """Smooth noise (b, 1, h, w) with a standard deviation of about one and ``cells`` grid cells a side."""
     coarse = torch.randn(count, 1, cells, cells, generator=generator, device=generator.device)
     return interpolate(coarse, size=size, mode="bicubic", align_corners=False)

@@ -1,4 +1,4 @@
-"""The chart of the skin: surface points of texels, photographs unwrapped onto it, maps sampled from it."""
+"""The chart of the skin: surface points of its texels, photographs unwrapped onto it, and samples of its maps."""
 
 from mosar.models.uv.chart import Chart, chart, interpolate
 from mosar.models.uv.sample import footprint, sample

@@ -1,6 +1,6 @@
-"""Which point of the head a texel is: the skin's chart, rasterised once.
+"""The point of the head at each texel: the skin's chart, rasterised once.
 
-UV: u right, v up; row 0 of a map is v = 1; texel centres at half-integers.
+UV: u is right, v is up; row 0 of a map is at v = 1; texel centres are at half-integers.
 Shapes: b batch, v vertices, w chart vertices, f triangles, h w rows and columns, c channels.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Chart:
-    """The triangle of each texel (H, W) int64, -1 outside the chart, and barycentrics (H, W, 3) float32, 0 outside."""
+    """Triangle of each texel (H, W), int64, -1 outside the chart; barycentrics (H, W, 3), float32, 0 outside."""
 
     triangle_hw: Tensor
     barycentric_hw3: Tensor
@@ -41,7 +41,7 @@ def chart(head: "Head", size: int) -> Chart:
 def _chart(head: "Head", size: int) -> Chart:
     skin_s = torch.tensor(np.flatnonzero(head.material_f == 0))
     uv_w2 = torch.tensor(head.uv_w2, dtype=torch.float64)
-    # The chart in a plane at depth z, seen by a camera for which u is right and v is up.
+    # The chart lies in a plane that a camera sees with u to the right and v up.
     depth = 2.0
     plane_1w3 = torch.cat([uv_w2, torch.zeros(len(uv_w2), 1)], -1)[None]
     flat = Camera(
@@ -58,7 +58,7 @@ def _chart(head: "Head", size: int) -> Chart:
 
 
 def interpolate(chart: Chart, triangles_f3: Tensor, values_bvc: Tensor) -> Tensor:
-    """Values of vertices (B, V, C) at the texels (B, C, H, W), 0 outside the chart."""
+    """Interpolate vertex values (B, V, C) at the texels (B, C, H, W); 0 outside the chart."""
     if values_bvc.ndim != 3 or triangles_f3.ndim != 2 or triangles_f3.shape[-1] != 3:
         raise ValueError(
             f"interpolate: got triangles {tuple(triangles_f3.shape)} and values {tuple(values_bvc.shape)}; "

@@ -1,4 +1,4 @@
-"""Maps sampled at points of the chart, and how much of the chart a pixel covers.
+"""Samples maps at points of the chart, and computes how much of the chart a pixel covers.
 
 Shapes: b batch, c channels, h w rows and columns, n points (of one image, or packed covered pixels), v vertices,
 w chart vertices, f triangles.
@@ -12,18 +12,18 @@ from mosar.models.camera import Camera, to_camera
 from mosar.models.rasterizer import Covered
 
 PROBES = 4
-"""Samples along the longer side of a footprint; longer ones are blurred across too."""
+"""Samples along the longer side of a footprint. Footprints longer than this many widths are also blurred across."""
 
 
 def sample(map_bchw: Tensor, uv: Tensor, footprint: Tensor | None = None, image_n: Tensor | None = None) -> Tensor:
-    """Maps at chart coordinates; u right, v up, row 0 is v = 1, texel centres at half-integers, clamped at the border.
+    """Sample maps at chart coordinates (convention of :mod:`mosar.models.uv.chart`), clamped at the border.
 
     Args:
         map_bchw: any channels; linear values.
         uv: (B, N, 2), or packed (N, 2) with ``image_n``.
-        footprint: (..., 2, 2) as :func:`footprint` gives it. With it the map is filtered over the pixel: mip levels,
-            and several samples along the longer side, so that large maps do not alias. None is bilinear.
-        image_n: each packed point's map, ascending. A single map (1, C, H, W) serves all packed points without it.
+        footprint: (..., 2, 2), the result of :func:`footprint`. It filters the map over the pixel, with mip levels and
+            several samples along the longer side, so that large maps do not alias. None samples bilinearly.
+        image_n: index of each packed point's map, ascending. Without it all packed points share the map (1, C, H, W).
 
     Returns:
         (B, N, C) or (N, C), differentiable in the map and in ``uv``.
@@ -63,10 +63,10 @@ def sample(map_bchw: Tensor, uv: Tensor, footprint: Tensor | None = None, image_
 def footprint(
     covered: Covered, triangles_f3: Tensor, vertices_bv3: Tensor, uv_triangles_f3: Tensor, uv_w2: Tensor, camera: Camera
 ) -> Tensor:
-    """How chart coordinates change over a covered pixel: d(u, v) / d(x, y), (N, 2, 2), exact; no gradients.
+    """Exact derivatives of chart coordinates at covered pixels: d(u, v) / d(x, y), (N, 2, 2); no gradients.
 
     Barycentrics are ratios of functions that are linear in the pixel, so their derivatives follow from the triangle
-    alone; neighbouring pixels, which may lie across a seam, are not looked at.
+    alone. Neighbouring pixels are not used, because they may lie across a seam.
     """
     with torch.no_grad():
         points_bv3 = to_camera(camera, vertices_bv3)
@@ -90,7 +90,7 @@ def _bilinear(map_1chw: Tensor, uv_n2: Tensor) -> Tensor:
 
 
 def _filtered(levels_1chw: list[Tensor], uv_n2: Tensor, footprint_n22: Tensor) -> Tensor:
-    """Trilinear samples along the longer axis of the ellipse that a pixel's circle becomes on the map."""
+    """Mean of trilinear samples along the longer axis of the ellipse to which a circular pixel maps."""
     height, width = levels_1chw[0].shape[-2:]
     texels_n22 = footprint_n22.detach() * footprint_n22.new_tensor([width, height])[:, None]
     axes_n22, lengths_n2, _ = torch.linalg.svd(texels_n22)

@@ -1,4 +1,4 @@
-"""The surface that a chart's texels lie on, and tangent-space normals in the head frame.
+"""Surface points and frames of a chart's texels, and tangent-space normals in the head frame.
 
 Shapes: b batch, v vertices, w chart vertices, f triangles, h w rows and columns.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """Points of texels in the head frame (B, 3, H, W): position in mm; unit normal, tangent (+u) and bitangent (+v).
+    """Texels in the head frame (B, 3, H, W): position in mm; unit normal, tangent (+u) and bitangent (+v).
 
     Tangent, bitangent and normal are orthonormal and right-handed. All are 0 outside the chart.
     """
@@ -32,13 +32,13 @@ class Surface:
 
 
 def surface(chart: Chart, head: "Head", vertices_bv3: Tensor) -> Surface:
-    """The surface of the chart on the given vertices (B, V, 3), mm, head frame; differentiable in them.
+    """The chart's surface for the given vertices (B, V, 3), mm, head frame; differentiable in them.
 
-    Normals and tangents are averaged at vertices, by area, and interpolated: smooth across triangles.
+    Normals and tangents are area-weighted means at vertices, interpolated, so they are smooth across triangles.
     """
     if vertices_bv3.ndim != 3 or vertices_bv3.shape[1:] != head.template_v3.shape:
         raise ValueError(
-            f"surface: got vertices {tuple(vertices_bv3.shape)}; expected (B, {len(head.template_v3)}, 3), the head's"
+            f"surface: got vertices {tuple(vertices_bv3.shape)}; expected (B, {len(head.template_v3)}, 3) of the head"
         )
     triangles_f3, uv_triangles_f3, uv_w2 = _topology(head, vertices_bv3.device)
     chart = chart.to(vertices_bv3.device)
@@ -57,7 +57,7 @@ def surface(chart: Chart, head: "Head", vertices_bv3: Tensor) -> Surface:
 
 
 def to_world(surface: Surface, tangent_normal_b3hw: Tensor) -> Tensor:
-    """Tangent-space normals (B, 3, H, W), x along +u, y along +v, as unit normals of the head frame (B, 3, H, W)."""
+    """Transform tangent-space normals (B, 3, H, W), x along +u, y along +v, to unit normals of the head frame."""
     if tangent_normal_b3hw.shape[1:] != surface.normal_b3hw.shape[1:]:
         raise ValueError(
             f"to_world: got normals {tuple(tangent_normal_b3hw.shape)} for a surface "
@@ -68,12 +68,12 @@ def to_world(surface: Surface, tangent_normal_b3hw: Tensor) -> Tensor:
 
 
 def _tangents(vertices_bv3: Tensor, triangles_f3: Tensor, uv_triangles_f3: Tensor, uv_w2: Tensor) -> Tensor:
-    """``dP/du`` at chart vertices (B, W, 3), of any length: the sum over triangles, by area in the chart."""
+    """Directions of ``dP/du`` at chart vertices (B, W, 3): sums over triangles, weighted by area in the chart."""
     corners_bf33 = vertices_bv3[:, triangles_f3]
     edge_bf23 = corners_bf33[:, :, 1:] - corners_bf33[:, :, :1]
     uv_f32 = uv_w2[uv_triangles_f3]
     edge_f22 = uv_f32[:, 1:] - uv_f32[:, :1]
-    # Twice the area times dP/du: the determinant is left out, for only the direction is wanted.
+    # Twice the chart area times dP/du. It is not divided by that determinant, because only the direction is needed.
     along_bf3 = edge_f22[:, 1, 1:] * edge_bf23[:, :, 0] - edge_f22[:, 0, 1:] * edge_bf23[:, :, 1]
     tangent_bw3 = vertices_bv3.new_zeros(len(vertices_bv3), len(uv_w2), 3)
     for corner in range(3):

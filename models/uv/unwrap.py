@@ -1,4 +1,4 @@
-"""A photograph unwrapped onto the chart. Shapes: b batch, v vertices, c channels, h w rows and columns."""
+"""Unwraps a photograph onto the chart. Shapes: b batch, v vertices, c channels, h w rows and columns."""
 
 from typing import TYPE_CHECKING
 
@@ -15,30 +15,29 @@ if TYPE_CHECKING:
     from mosar.models.head import Head
 
 FACING = 0.2
-"""Least cosine between normal and view of a texel that counts as seen."""
+"""A texel counts as seen only if the cosine between its normal and view direction exceeds this."""
 
 _SLACK_MM = 0.5
 
 
 def unwrap(image_bchw: Tensor, head: "Head", vertices_bv3: Tensor, camera: Camera, size: int) -> tuple[Tensor, Tensor]:
-    """The colours that an image shows on the head's skin.
+    """Unwrap the colours of the head's skin in an image.
 
     Args:
         image_bchw: any channels; linear colour.
         vertices_bv3: head frame, mm.
-        camera: of the images.
-        size: of the chart, texels.
+        camera: cameras of the images.
+        size: texels along a side of the chart.
 
     Returns:
-        The texture (B, C, size, size), bilinear, 0 where not known, differentiable in image, vertices and camera; and
-        ``known`` (B, 1, size, size) bool: the point lies in the image, faces the camera (n.v > 0.2) and is not hidden
-        by the head. Skin, hair or glasses over it are the caller's mask.
+        The texture (B, C, size, size), sampled bilinearly, 0 at unknown texels, differentiable in image, vertices and
+        camera; and ``known`` (B, 1, size, size), bool: the point lies in the image, faces the camera (n.v > 0.2) and is
+        not hidden by the head. The caller has to mask hair or glasses in front of the skin.
     """
     if image_bchw.ndim != 4 or len(image_bchw) != len(camera) or len(vertices_bv3) != len(camera):
         raise ValueError(
             f"unwrap: got image {tuple(image_bchw.shape)}, vertices {tuple(vertices_bv3.shape)} and {len(camera)} "
-            f"cameras; "
-            "expected (B, C, H, W), (B, V, 3) and B"
+            f"cameras; expected (B, C, H, W), (B, V, 3) and B"
         )
     height, width = image_bchw.shape[-2:]
     texels = chart(head, size)
@@ -58,7 +57,7 @@ def unwrap(image_bchw: Tensor, head: "Head", vertices_bv3: Tensor, camera: Camer
             :, 0, :, 0
         ]
         depth_bn = to_camera(camera, position_bn3)[..., 2]
-        # The pixel's centre is up to a pixel from the texel, and the surface is steeper the less it faces the camera.
+        # The depth is sampled at a pixel centre up to a pixel away, so oblique surfaces need a larger tolerance.
         pixel_mm_bn = depth_bn / camera.intrinsics_b33[:, None, 0, 0]
         slope_bn = torch.sqrt(1 / facing_bn.clamp_min(FACING) ** 2 - 1)
         open_bn = (nearest_bn > 0) & (depth_bn <= nearest_bn + pixel_mm_bn * slope_bn + _SLACK_MM)

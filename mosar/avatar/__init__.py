@@ -1,4 +1,4 @@
-"""Avatars: what a reconstruction gives, its pictures and its files."""
+"""Avatars: the result of a reconstruction, its pictures and its files."""
 
 from mosar.avatar.avatar import Avatar
 

@@ -1,4 +1,4 @@
-"""The result of a reconstruction: a head that can be relit, turned, saved and opened again."""
+"""The result of a reconstruction: a head that can be relit, rendered from any view, saved and opened again."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,20 +20,20 @@ from mosar.models.reconstruct.estimate import Estimate, Maps
 
 @dataclass(frozen=True, eq=False)
 class Avatar:
-    """A relightable head. Batches are of one; lengths are mm, colours linear RGB, in the head frame.
+    """A relightable head in the head frame. Batches have size one, lengths are in mm, colours are linear RGB.
 
     Attributes:
         head: topology, chart, expressions and fixed maps of eyes and mouth.
-        vertices_1v3: the photograph's expression included, in the head file's vertex order.
-        neutral_1v3: the same person without the expression, likewise.
-        maps: texture maps of the skin; their values are those that files hold (8 and 16 bits).
+        vertices_1v3: with the photograph's expression, in the head file's vertex order.
+        neutral_1v3: the same person without the expression, in the same order.
+        maps: texture maps of the skin, quantised to the 8 and 16 bits of their files.
         camera: of the whole photograph, OpenCV, pixels.
-        light_1lc: nine SH bands of the light that it is shown under; at first the photograph's.
+        light_1lc: nine SH bands of the light for rendering; initially the photograph's.
         expression: weight of each named blendshape, in [0, 1].
         width, height: of the photograph, pixels.
         photograph_hw3: the photograph, sRGB; None in an opened avatar, whose files do not hold it.
-        bundle_digest: of the bundle that made it.
-        timings_s: seconds that each step took; empty in an opened one.
+        bundle_digest: of the bundle that reconstructed it.
+        timings_s: seconds that each step took; empty in an opened avatar.
     """
 
     head: Head
@@ -69,7 +69,7 @@ class Avatar:
         )
 
     def landmarks_px(self) -> Tensor:
-        """The detector's points on the mesh in pixels of the photograph (478, 2); NaN where the head has none."""
+        """The detector's points on the mesh, pixels of the photograph (478, 2); NaN where the head lacks the point."""
         points = project(self.camera, landmarks(self.head, self.vertices_1v3))[0]
         embedded = torch.from_numpy(self.head.landmark_triangle_l >= 0).to(points.device)[:, None]
         return torch.where(embedded, points, torch.full_like(points, torch.nan))
@@ -82,12 +82,13 @@ class Avatar:
                 file, azimuth (to the subject's left) and elevation of a lamp in degrees, or 81 x 3 SH coefficients.
 
         Raises:
-            ConfigError: no such light.
+            ConfigError: the light does not exist, or coefficients have another shape or are not finite.
+            DataError: the file is not an environment map.
         """
         return replace(self, light_1lc=torch.as_tensor(light_sh(light)).to(self.light_1lc)[None])
 
     def render(self, camera: Camera | None = None, size: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
-        """A picture (height, width, 4): sRGB, not premultiplied, and coverage.
+        """Render a picture (height, width, 4), uint8: sRGB, not premultiplied, and coverage.
 
         Args:
             camera: OpenCV, pixels and mm; by default the photograph's.
@@ -106,17 +107,17 @@ class Avatar:
         return encode_files(self)
 
     def save(self, folder: str | Path) -> None:
-        """Write :meth:`files` into a folder, which is made if needed.
+        """Write :meth:`files` into a folder, which is created if needed.
 
         Raises:
-            ConfigError: it cannot be written to.
+            ConfigError: the folder cannot be written to.
         """
         from mosar.avatar.files import write_files
 
         write_files(Path(folder), self.files())
 
     def facts(self) -> dict[str, Any]:
-        """What ``avatar.json`` holds."""
+        """The content of ``avatar.json``."""
         from mosar.avatar.files import describe
 
         return describe(self)

@@ -1,4 +1,4 @@
-"""Maps and pictures to the 8- and 16-bit arrays that files hold, and the files themselves.
+"""Encode maps and pictures as the 8- and 16-bit arrays of their files, and as PNG files.
 
 Encodings: diffuse and pictures sRGB 8-bit, specular, occlusion, translucency and masks linear 8-bit, normals 16-bit.
 """
@@ -46,27 +46,27 @@ def normal16(normal_13hw: Tensor) -> Words:
 
 
 def png(array: Bytes | Words) -> bytes:
-    """A PNG file of an (h, w), or RGB (h, w, 3), array of 8 or 16 bits."""
+    """A PNG file of an array (h, w), or RGB (h, w, 3), of 8 or 16 bits."""
     done, data = cv2.imencode(".png", array[..., ::-1] if array.ndim == 3 else array)
     if not done:
-        raise ValueError(f"array of shape {array.shape} and type {array.dtype} cannot be a PNG")
+        raise ValueError(f"png: got {array.dtype} {array.shape}, expected uint8 or uint16, (h, w) or (h, w, 3)")
     return data.tobytes()
 
 
 def read_png(content: bytes) -> Bytes | Words:
-    """The array that :func:`png` was given.
+    """The inverse of :func:`png`.
 
     Raises:
-        DataError: no PNG file.
+        DataError: the content is not a PNG file.
     """
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
     if pixels is None:
-        raise DataError("not a PNG file, or cut short")
+        raise DataError("not a PNG file, or truncated")
     return np.ascontiguousarray(pixels[..., ::-1]) if pixels.ndim == 3 else pixels
 
 
 def map_arrays(maps: Maps) -> dict[str, Bytes | Words]:
-    """Arrays of the maps by name."""
+    """The arrays of the maps' files, by name."""
     return {
         "diffuse": srgb8(maps.diffuse),
         "specular": unit8(maps.specular),
@@ -78,10 +78,10 @@ def map_arrays(maps: Maps) -> dict[str, Bytes | Words]:
 
 
 def maps_of(arrays: Mapping[str, Bytes | Words], device: torch.device | str = "cpu") -> Maps:
-    """The inverse of :func:`map_arrays`: encoding what it gives gives the same arrays.
+    """The inverse of :func:`map_arrays`; encoding the result gives the same arrays again.
 
     Raises:
-        DataError: a map is missing, or of another type or size than it should be.
+        DataError: a map is missing or has a wrong type or size.
     """
     size = arrays["diffuse"].shape[0] if "diffuse" in arrays else 0
     found = {}
@@ -99,5 +99,5 @@ def maps_of(arrays: Mapping[str, Bytes | Words], device: torch.device | str = "c
 
 
 def quantized(maps: Maps) -> Maps:
-    """The maps as their files hold them."""
+    """The maps rounded to the precision of their files."""
     return maps_of(map_arrays(maps), maps.diffuse.device)

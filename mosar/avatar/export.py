@@ -14,16 +14,16 @@ from mosar.avatar.render_mesh import LASHES, RenderMesh, render_mesh, render_ver
 from mosar.models.head import Head, lashes
 from mosar.models.head.morph import morph_targets, vertex_normals
 
-_METRES = 1e-3  # glTF's unit; its axes (+y up, +z towards the viewer) are the head frame's
+_METRES = 1e-3  # glTF's unit in mm; glTF's axes (+y up, +z towards the viewer) are those of the head frame
 _SKIN_ROUGHNESS = 0.35
-_UNSEEN_MM = 0.01  # what moves less does not move
+_UNSEEN_MM = 0.01  # smaller offsets of morph targets are set to zero
 
 
 def glb(avatar: Avatar) -> bytes:
-    """One mesh a material; the skin with base-colour, normal and occlusion textures. Metres.
+    """A GLB file in metres: one mesh per material; the skin has base-colour, normal and occlusion textures.
 
-    Every mesh has the person's own morph targets, one an expression. At the weights that the file starts with, the
-    avatar's, its vertices are the avatar's.
+    Every mesh has the person's own morph targets, one per expression. The file's initial weights are the avatar's; with
+    them the vertices are the avatar's.
     """
     head = avatar.head
     shape, whole = render_mesh(head), render_vertices(head, avatar.vertices_1v3.cpu())
@@ -48,7 +48,7 @@ def glb(avatar: Avatar) -> bytes:
 
 
 def _targets(avatar: Avatar) -> npt.NDArray[np.float32]:
-    """Offsets (e, n, 3) of each expression at weight one on the avatar's neutral face, metres; least ones left out."""
+    """Offsets (e, n, 3) of each expression at weight one on the neutral face, metres; those below 0.01 mm are zero."""
     head, neutral = avatar.head, avatar.neutral_1v3.cpu()
     offsets = (render_vertices(head, neutral + morph_targets(head, neutral)) - render_vertices(head, neutral)).numpy()
     offsets[np.abs(offsets).max(axis=2) < _UNSEEN_MM] = 0.0
@@ -74,7 +74,7 @@ def _material(avatar: Avatar, name: str) -> PBRMaterial:
 
 
 def obj(avatar: Avatar, library: str = "mesh.mtl") -> str:
-    """Vertices in the head file's order, millimetres, head frame; one group a material."""
+    """An OBJ file: vertices in the head file's order, millimetres, head frame; one group per material."""
     head = avatar.head
     lines = [f"mtllib {library}"]
     lines += [f"v {x:.5f} {y:.5f} {z:.5f}" for x, y, z in avatar.vertices_1v3[0].cpu().tolist()]
@@ -88,7 +88,7 @@ def obj(avatar: Avatar, library: str = "mesh.mtl") -> str:
 
 
 def mtl(head: Head) -> str:
-    """The materials of :func:`obj`, textures in ``maps/`` beside it."""
+    """The MTL file of :func:`obj`; textures lie in ``maps/`` beside it."""
     textures = {name: name for name in head.material_names} | {"skin": "diffuse"}
     blocks = [f"newmtl {m}\nKd 1 1 1\nillum 1\nmap_Kd maps/{textures[m]}.png" for m in head.material_names]
     blocks[0] += "\nmap_Ks maps/specular.png\nnorm maps/normal.png"
@@ -96,7 +96,7 @@ def mtl(head: Head) -> str:
 
 
 def _split_seams(shape: RenderMesh, material: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Distinct (vertex, uv) pairs (n, 2) of one material and its triangles (f, 3) in terms of them."""
+    """Distinct (vertex, uv) pairs (n, 2) of one material, and its triangles (f, 3) as indices into them."""
     own = shape.material_f == material
     pairs = np.stack([shape.triangles_f3[own], shape.uv_triangles_f3[own]], axis=-1).reshape(-1, 2)
     corners, inverse = np.unique(pairs, axis=0, return_inverse=True)

@@ -1,4 +1,4 @@
-"""The files of an avatar (docs/avatar.md): written, and opened again without loss."""
+"""Write the files of an avatar (docs/avatar.md) and open them again without loss."""
 
 import io
 import json
@@ -21,7 +21,7 @@ from mosar.models.uv import chart
 from mosar.platform import storage
 
 FORMAT = 1
-"""Version of the files; :func:`open_avatar` refuses others."""
+"""Version of the file format; :func:`open_avatar` refuses others."""
 _TENSORS = ("vertices_1v3", "neutral_1v3", "light_1lc")
 _CAMERA = ("intrinsics_b33", "rotation_b33", "translation_b3")
 
@@ -47,10 +47,10 @@ def encode_files(avatar: Avatar) -> dict[str, bytes]:
 
 
 def open_avatar(folder: str | Path, head: str | None = None) -> Avatar:
-    """The avatar that was saved into a folder: equal to the last bit, but for timings and photograph, which it lacks.
+    """Open the avatar that was saved into a folder: bit-identical, but without the photograph and the timings.
 
     Args:
-        folder: of :meth:`Avatar.save`.
+        folder: written by :meth:`Avatar.save`.
         head: the head file, if it is not the default one.
 
     Raises:
@@ -59,10 +59,11 @@ def open_avatar(folder: str | Path, head: str | None = None) -> Avatar:
     place = Path(folder)
     facts = _json(place)
     if facts.get("format") != FORMAT:
-        raise DataError(f"{place}: got an avatar of format {facts.get('format')}, expected {FORMAT}; make it anew")
+        got = facts.get("format")
+        raise DataError(f"{place}: got an avatar of format {got}, expected {FORMAT}; reconstruct the avatar again")
     found = load_head(head)
     if facts["head_digest"] != found.digest:
-        raise DataError(f"{place} belongs to another head than {found.name}; give its head file (head=...)")
+        raise DataError(f"{place}: made with another head than {found.name}; give that head's file (head=...)")
     names = [name for name, *_ in encode.LAYOUT]
     arrays = {name: _png(place, f"maps/{name}.png") for name in names}
     tensors = _npz(place)
@@ -82,7 +83,7 @@ def open_avatar(folder: str | Path, head: str | None = None) -> Avatar:
 
 
 def describe(avatar: Avatar) -> dict[str, Any]:
-    """What ``avatar.json`` holds."""
+    """The content of ``avatar.json``."""
 
     def numbers(values: torch.Tensor, digits: int) -> Any:
         return np.round(values.double().cpu().numpy(), digits).tolist()
@@ -110,20 +111,20 @@ def describe(avatar: Avatar) -> dict[str, Any]:
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files into a folder, each whole or not at all.
+    """Write files into a folder, each atomically.
 
     Raises:
-        ConfigError: it cannot be written to.
+        ConfigError: the folder cannot be written to.
     """
     try:
         for name, content in files.items():
             storage.write_bytes(str(folder.absolute() / name), content)
     except OSError as error:
-        raise ConfigError(f"{folder}: {error.strerror}; give a folder that can be written") from error
+        raise ConfigError(f"{folder}: {error.strerror}; give a writable folder") from error
 
 
 def zipped(files: Mapping[str, bytes]) -> bytes:
-    """A zip with the files uncompressed: their parts are compressed."""
+    """A zip archive that stores the files uncompressed, because most of them already are compressed."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, content in files.items():
@@ -132,7 +133,7 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
 
 
 def _tensors(avatar: Avatar) -> bytes:
-    """What the other files hold rounded, or for other programs: exact, without pickle."""
+    """``avatar.npz``: exact values that the other files round or convert for other programs; no pickle."""
     values = {name: getattr(avatar, name) for name in _TENSORS} | {n: getattr(avatar.camera, n) for n in _CAMERA}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -147,9 +148,9 @@ def _json(place: Path) -> dict[str, Any]:
     try:
         facts = json.loads((place / "avatar.json").read_bytes())
     except (OSError, ValueError) as error:
-        raise DataError(f"{place}: no avatar here ({error}); make one with `mosar reconstruct`") from error
+        raise DataError(f"{place}: no avatar here ({error}); create one with `mosar reconstruct`") from error
     if not isinstance(facts, dict):
-        raise DataError(f"{place}: avatar.json holds no object")
+        raise DataError(f"{place}: avatar.json is not a JSON object; reconstruct the avatar again")
     return facts
 
 
@@ -157,7 +158,7 @@ def _png(place: Path, name: str) -> Any:
     try:
         return encode.read_png((place / name).read_bytes())
     except (OSError, DataError) as error:
-        raise DataError(f"{place / name}: {error}") from error
+        raise DataError(f"{place / name}: cannot be read ({error}); reconstruct the avatar again") from error
 
 
 def _npz(place: Path) -> dict[str, torch.Tensor]:
@@ -165,4 +166,4 @@ def _npz(place: Path) -> dict[str, torch.Tensor]:
         with np.load(place / "avatar.npz", allow_pickle=False) as file:
             return {name: torch.from_numpy(file[name]) for name in (*_TENSORS, *_CAMERA)}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{place / 'avatar.npz'}: cannot be read ({error})") from error
+        raise DataError(f"{place / 'avatar.npz'}: cannot be read ({error}); reconstruct the avatar again") from error

@@ -1,4 +1,4 @@
-"""Morph targets in a GLB file that trimesh writes, which knows none: sparse accessors, named as glTF viewers expect."""
+"""Add morph targets, which trimesh cannot write, to its GLB files: sparse accessors, with names for glTF viewers."""
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
@@ -13,12 +13,12 @@ _FLOAT, _UINT = 5126, 5125  # glTF's codes of component types
 
 
 def adder(offsets: Mapping[str, Floats], names: Sequence[str], weights: Sequence[float]) -> Postprocessor:
-    """What ``trimesh`` calls with buffers and the JSON tree before it writes a file.
+    """A postprocessor that ``trimesh`` calls with buffers and the JSON tree before it writes a file.
 
     Args:
-        offsets: of each mesh's vertices at weight one (E N 3), by the mesh's name, in the file's unit.
+        offsets: mesh name -> offsets of its vertices at weight one (E N 3), in the file's unit.
         names: of the E targets.
-        weights: that a viewer shows at first.
+        weights: initial weights of the E targets in a viewer.
     """
 
     def add(buffers: MutableMapping[str, bytes], tree: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Lights as people name them, as spherical-harmonic coefficients."""
+"""Convert every form in which a user may give a light to spherical-harmonic coefficients."""
 
 from pathlib import Path
 
@@ -13,16 +13,17 @@ from mosar.models.shading import sh
 
 LightLike = str | Path | tuple[float, float] | npt.NDArray[np.floating]
 _AMBIENT, _LAMP = 0.15, 2.5
-"""Radiance from everywhere, and irradiance of a surface that faces the lamp, of a light given by two angles."""
+"""A light given by two angles has this radiance from everywhere; its lamp gives a facing surface this irradiance."""
 
 
 def light_sh(light: LightLike) -> npt.NDArray[np.float32]:
-    """Nine SH bands (81, 3) in the head frame, linear RGB; forms as :meth:`mosar.Avatar.relight` lists them.
+    """Nine SH bands (81, 3) in the head frame, linear RGB; :meth:`mosar.Avatar.relight` lists the forms.
 
-    Environments, built in or from a file, are scaled to a mean luminance of one.
+    Environments, built-in or from a file, are scaled to a mean luminance of one.
 
     Raises:
-        ConfigError: no such light, or coefficients of another shape.
+        ConfigError: the light does not exist, or coefficients have another shape or are not finite.
+        DataError: the file is not an environment map.
     """
     if isinstance(light, str | Path):
         if str(light) in lights.load_lights():

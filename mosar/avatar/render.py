@@ -1,4 +1,4 @@
-"""A picture of an avatar under any light and camera.
+"""Render an avatar under any light and camera.
 
 Legend: n covered pixels, h w rows and columns.
 """
@@ -19,7 +19,7 @@ from mosar.models.rasterizer import Covered, covered, gather, rasterize, scatter
 from mosar.models.shading import Material, shade
 from mosar.models.uv import chart, sample, surface, to_world
 
-_CHUNK = 1 << 17  # pixels shaded at a time: bounds memory for large photographs
+_CHUNK = 1 << 17  # pixels shaded at a time, to bound the memory for large photographs
 _OTHER_SPECULAR = {"eyes": 0.5, "mouth": 0.35, LASHES: 0.0}
 
 
@@ -40,7 +40,7 @@ class Picture:
 
 @torch.no_grad()
 def render(avatar: Avatar, camera: Camera, size: tuple[int, int], supersample: int = 2) -> Picture:
-    """Under its light at ``size`` = (height, width) pixels, each the mean of ``supersample`` squared samples."""
+    """Render under the avatar's light at ``size`` = (height, width), with ``supersample`` squared samples per pixel."""
     head, light_1lc = avatar.head, avatar.light_1lc
     height, width = size[0] * supersample, size[1] * supersample
     scale = torch.diag(torch.tensor([supersample, supersample, 1.0], device=light_1lc.device))
@@ -61,7 +61,7 @@ def render(avatar: Avatar, camera: Camera, size: tuple[int, int], supersample: i
 def _shade(
     head: Head, whole_1v3: Tensor, camera: Camera, light_1lc: Tensor, texels_1chw: Tensor, visible: Covered
 ) -> Tensor:
-    """Colour, one, and whether it is facial skin, of each covered pixel (n, 5)."""
+    """Colour, one, and 1 where it is facial skin, of each covered pixel (n, 5)."""
     shape, device = render_mesh(head), light_1lc.device
     arrays = (shape.triangles_f3, shape.uv_triangles_f3, shape.material_f)
     triangles, uv_triangles, material_f = (torch.from_numpy(array).to(device) for array in arrays)
@@ -77,7 +77,7 @@ def _shade(
         specular = torch.where(here, torch.full_like(specular, _OTHER_SPECULAR[name]), specular)
         ao = torch.where(here, torch.ones_like(ao), ao)
         translucency = torch.where(here, torch.zeros_like(ao), translucency)
-        # Lashes are too thin for a lobe: a surface without specularity that faces the viewer mirrors nothing.
+        # Lashes are too thin for a specular lobe: with specular 0, a normal towards the viewer reflects almost nothing.
         normal = torch.where(here, view if name == LASHES else geometric, normal)
     colour = shade(Material(diffuse, specular, ao, translucency), normalize(normal, dim=-1), view, light_1lc)
     face_v = torch.zeros(whole_1v3.shape[1], device=device)
@@ -87,7 +87,7 @@ def _shade(
 
 
 def _albedo(head: Head, name: str, uv_n2: Tensor) -> Tensor:
-    """Linear albedo (n, 3), or one for all, of a material other than skin."""
+    """Linear albedo of a material other than skin: (n, 3), or (3,) if it is constant."""
     if name == LASHES:
         return uv_n2.new_tensor(lashes.ALBEDO)
     own = torch.tensor(getattr(head, f"{name}_albedo_hw3")).to(uv_n2.device).permute(2, 0, 1)[None] / 255.0

@@ -1,4 +1,4 @@
-"""All that is drawn of a head: its own surface, and behind it in every array its lashes, as one more material."""
+"""The rendered mesh of a head: every array holds the head's own surface, then its lashes as one more material."""
 
 import functools
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Index = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class RenderMesh:
-    """Triangles (f, 3) into :func:`render_vertices` and into the head's UV (lashes have its first); materials."""
+    """Triangles (f, 3) as indices into :func:`render_vertices` and the head's UVs (0 for lashes), and materials."""
 
     triangles_f3: Index
     uv_triangles_f3: Index
@@ -26,7 +26,7 @@ class RenderMesh:
 
 @functools.lru_cache(maxsize=8)
 def render_mesh(head: Head) -> RenderMesh:
-    """What is the same for all people on a head."""
+    """The part of the mesh that is the same for all people on a head."""
     bars_g3 = lashes.bar_triangles(head)
     return RenderMesh(
         np.concatenate([head.triangles_f3, bars_g3 + len(head.template_v3)]),
@@ -37,5 +37,5 @@ def render_mesh(head: Head) -> RenderMesh:
 
 
 def render_vertices(head: Head, vertices_bv3: Tensor) -> Tensor:
-    """The head's vertices (b, v, 3), mm, followed by those of the lashes that grow on them."""
+    """The head's vertices (b, v, 3), mm, followed by the vertices of the lashes rooted in them."""
     return torch.cat([vertices_bv3, lashes.bars(head, vertices_bv3)], dim=1)

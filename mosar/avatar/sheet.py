@@ -1,4 +1,4 @@
-"""One picture that says it all: photograph, overlay, albedo, normals, the avatar under other lights, its bare shape."""
+"""An overview picture: photograph, overlay, albedo, normals, the avatar under other lights, its untextured shape."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -41,7 +41,7 @@ def avatar_sheet(avatar: Avatar, picture: Picture, lights: Mapping[str, Tensor])
     first = next(iter(lights.values()))
     for name, subject, light in [*((n, avatar, li) for n, li in lights.items()), ("shape", shapes, first)]:
         relit = render(replace(subject, light_1lc=light[None].to(avatar.vertices_1v3)), camera, (TILE, TILE))
-        # Exposed as the photographer did: a face of the same brightness.
+        # Exposed such that the face is as bright as under the avatar's own light.
         exposure = _brightness(picture) / _brightness(relit) if subject is avatar else 1.0
         shown[name] = srgb8(exposure * relit.colour_13hw + (1.0 - relit.alpha_11hw) * _BACKGROUND)
     row = np.concatenate([_label(tile, name) for name, tile in shown.items()], axis=1)
@@ -51,14 +51,14 @@ def avatar_sheet(avatar: Avatar, picture: Picture, lights: Mapping[str, Tensor])
 
 
 def _brightness(picture: Picture) -> float:
-    """Mean linear luminance of what is seen of the face's skin; 1 where none is."""
+    """Mean linear luminance of the visible facial skin; 1 if none is visible."""
     weight = picture.face_11hw
     luminance = (picture.colour_13hw * weight.new_tensor(_LUMINANCE)[:, None, None]).sum(dim=1, keepdim=True)
     return max(float((luminance * weight).sum() / weight.sum()), 1e-3) if float(weight.sum()) > 0 else 1.0
 
 
 def over(picture: Picture, photograph_hw3: Bytes | None) -> Bytes:
-    """The rendered avatar over the photograph, or over black (h, w, 3), sRGB."""
+    """The rendered avatar over the photograph, or over black if there is none (h, w, 3), sRGB."""
     alpha = picture.alpha_11hw
     behind = np.zeros((*alpha.shape[-2:], 3), np.uint8) if photograph_hw3 is None else photograph_hw3
     photograph = torch.tensor(behind).to(alpha.device).permute(2, 0, 1)[None] / 255.0

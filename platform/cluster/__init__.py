@@ -1,4 +1,4 @@
-"""Ray clusters: connecting to one, starting one on this machine, and what one holds."""
+"""Ray clusters: connect to one, start one on this machine, and query its resources."""
 
 from mosar.platform.cluster.capacity import CAPACITY, capacity, cpus, growth
 from mosar.platform.cluster.connection import LOGICAL_CPUS, connect, starts_own

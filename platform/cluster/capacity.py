@@ -1,16 +1,16 @@
-"""What the connected cluster holds, and what it can grow to."""
+"""Resources of the connected cluster, and the size to which it can grow."""
 
 import os
 
 from mosar.errors import ConfigError
 
 CAPACITY = "MOSAR_CAPACITY"
-"""Environment variable of the head: what the cluster can grow to."""
+"""Environment variable of the head node: the resources to which the cluster can grow."""
 _FORMER = "MOSAR_ROOM"
 
 
 def cpus() -> int:
-    """Shards worth making at once on the connected cluster: real cores where it is this machine, else its CPUs."""
+    """Number of shards to make at once: the cores of this machine if the cluster has one node, else its CPUs."""
     import ray
 
     nodes = [node for node in ray.nodes() if node["Alive"]]
@@ -20,12 +20,13 @@ def cpus() -> int:
 
 
 def capacity(resource: str = "CPU") -> float:
-    """CPUs, or GPUs, that the connected cluster has, or can grow to by ``MOSAR_CAPACITY``, as in ``CPU=130,GPU=8``.
+    """CPUs (or GPUs) that the connected cluster has or can grow to.
 
-    Ray does not tell jobs how far its autoscaler may go; so the head's environment does.
+    Ray does not tell jobs the limits of its autoscaler, so ``MOSAR_CAPACITY`` (such as ``CPU=130,GPU=8``) in the head's
+    environment does.
 
     Raises:
-        ConfigError: ``MOSAR_CAPACITY`` cannot be read.
+        ConfigError: ``MOSAR_CAPACITY`` cannot be parsed.
     """
     import ray
 
@@ -33,7 +34,7 @@ def capacity(resource: str = "CPU") -> float:
 
 
 def growth() -> dict[str, float]:
-    """What ``MOSAR_CAPACITY`` says."""
+    """The resources in ``MOSAR_CAPACITY``; empty if it is not set."""
     if _FORMER in os.environ:
         raise ConfigError(f"{_FORMER} is called {CAPACITY} now; set that instead")
     given = os.environ.get(CAPACITY, "")
@@ -41,5 +42,5 @@ def growth() -> dict[str, float]:
         return {name: float(most) for name, most in (pair.split("=") for pair in given.split(",") if pair)}
     except ValueError as error:
         raise ConfigError(
-            f"{CAPACITY}: got {given!r}, expected what the cluster can grow to, as CPU=130,GPU=8"
+            f"{CAPACITY}: got {given!r}, expected the resources of the full cluster, such as CPU=130,GPU=8"
         ) from error

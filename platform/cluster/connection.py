@@ -1,4 +1,4 @@
-"""Connecting this process to a Ray cluster: the one it is told of, or one of its own on this machine."""
+"""Connect this process to a Ray cluster: the one at ``RAY_ADDRESS``, or a new one on this machine."""
 
 import contextlib
 import os
@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 LOGICAL_CPUS = 16
-"""Of a cluster on this machine. Logical: training workers that hold every CPU would starve their own readers."""
+"""CPUs of a cluster on this machine, not tied to its cores: workers that held every CPU would starve readers."""
 
 ADDRESS, MODE, TOKEN = "RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
 LOOPBACK = {
-    # Where this is off, Ray takes 127.0.0.1 for the node's address and every port is bound to it. Where it is on, as by
-    # default on Linux, Ray replaces 127.0.0.1 by an outside address, even if it was asked for.
+    # If this is off, Ray uses 127.0.0.1 as the node's address and binds every port to it. If it is on, which is the
+    # default on Linux, Ray replaces 127.0.0.1 by an external address even if 127.0.0.1 was requested.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     # There is no other node to drain to.
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
@@ -22,9 +22,9 @@ LOOPBACK = {
 
 @contextlib.contextmanager
 def connect(logical_cpus: int = LOGICAL_CPUS) -> Iterator[None]:
-    """Connect to the cluster at ``RAY_ADDRESS`` (as in a submitted job), else to a new one on this machine's loopback.
+    """Connect to the cluster at ``RAY_ADDRESS`` (set in a submitted job), else to a new one on this machine's loopback.
 
-    A new one asks for a token of its own and ends with the block, or with this process however it ends.
+    A new cluster requires a token. It ends with the block, or with this process, however that ends.
     """
     given = os.environ.get(ADDRESS)
     with changed_environment({} if given else credentials() | LOOPBACK):
@@ -53,7 +53,7 @@ def credentials() -> dict[str, str]:
 
 @contextlib.contextmanager
 def changed_environment(changes: Mapping[str, str]) -> Iterator[None]:
-    """Change this process's environment for a while, also for a Ray that is imported already."""
+    """Change this process's environment within the block, also for a Ray that is already imported."""
     before = {key: os.environ.get(key) for key in changes}
     os.environ.update(changes)
     _reload_ray_settings()

@@ -1,4 +1,4 @@
-"""A local twin of the shipped cluster: the same node types, started as processes of this machine when asked for."""
+"""A local twin of the shipped cluster: the same node types, started on demand as processes of this machine."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,14 +18,14 @@ _EMPTY_LISTS = (
     "rsync_filter",
 )
 HEAD = "ray.head.default"
-"""The name that Ray's fake provider wants the head's type to have."""
+"""Name that Ray's fake provider requires for the head's node type."""
 
 
 def load(path: Path) -> dict[str, Any]:
     """A cluster file with Ray's defaults filled in, checked against Ray's own schema.
 
     Raises:
-        ConfigError: it does not fit the schema.
+        ConfigError: the file does not fit the schema.
     """
     import jsonschema  # type: ignore[import-untyped]
     import yaml  # type: ignore[import-untyped]
@@ -41,9 +41,9 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def capacity(config: Mapping[str, Any]) -> dict[str, float]:
-    """Resource -> how much of it the cluster has with all its nodes: each type's, within the limit over all types.
+    """Resource -> its amount in the cluster with all nodes: the maximum of each type, within the limit over all types.
 
-    An upper bound where the limit over all types is lower than the sum of theirs.
+    It is an upper bound if the limit over all types is lower than the sum of the types' limits.
     """
     head = config["head_node_type"]
     found: dict[str, float] = {}
@@ -55,7 +55,7 @@ def capacity(config: Mapping[str, Any]) -> dict[str, float]:
 
 
 def make(shipped: Mapping[str, Any], gcs_address: str, idle_timeout_minutes: float) -> dict[str, Any]:
-    """The autoscaling configuration of the twin: node types and limits are the shipped ones, all else is local."""
+    """The twin's autoscaling configuration: the node types and limits of the shipped cluster; the rest is local."""
     types = {name: dict(node_type) for name, node_type in shipped["available_node_types"].items()}
     head = types.pop(shipped["head_node_type"])
     kinds = {HEAD: head, **types}

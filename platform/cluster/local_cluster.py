@@ -1,4 +1,4 @@
-"""A Ray cluster of several processes on this machine's loopback, which lives as long as a block."""
+"""A Ray cluster on this machine's loopback that several processes can use, and that ends with a block."""
 
 import contextlib
 import json
@@ -35,7 +35,7 @@ _START_S, _STOP_S = 180.0, 15.0
 
 @dataclass(frozen=True)
 class LocalCluster:
-    """A running cluster on this machine: addresses, the environment that lets a process use it, its group leader."""
+    """A running cluster on this machine: addresses, environment of processes that use it, its group leader."""
 
     address: str
     dashboard: str | None
@@ -50,15 +50,15 @@ def local_cluster(
     shipped: Mapping[str, Any] | None = None,
     idle_s: float = 10.0,
 ) -> Iterator[LocalCluster]:
-    """Start a cluster for several processes: loopback, ports, token and temporary folder of its own.
+    """Start a cluster on the loopback interface for several processes, with its own ports, token and temporary folder.
 
-    ``dashboard`` is needed to submit jobs. Give ``environment`` to each process that shall use the cluster. Only this
-    cluster is ended afterwards: ``ray stop`` would end every Ray on the machine. With ``shipped``, a cluster file that
-    :func:`mosar.platform.cluster.local_autoscaler.load` read, the cluster grows as that one does: its head alone at
-    first, other nodes while they are asked for and ``idle_s`` longer.
+    ``dashboard`` is needed to submit jobs. Pass ``environment`` to each process that uses the cluster. The end of the
+    block ends only this cluster; ``ray stop`` would end every Ray on the machine. With ``shipped``, a cluster file from
+    :func:`mosar.platform.cluster.local_autoscaler.load`, the cluster autoscales like the shipped one: it starts with
+    its head alone; other nodes live while they are needed and ``idle_s`` longer.
 
     Raises:
-        RunError: it did not start.
+        RunError: the cluster did not start.
     """
     secret = credentials()
     gcs, web, agent, client = free_ports(4)
@@ -69,7 +69,7 @@ def local_cluster(
     command += [f"--include-dashboard={dashboard}", "--dashboard-host=127.0.0.1", f"--dashboard-port={web}"]
     environment = {k: v for k, v in os.environ.items() if k != ADDRESS} | secret | LOOPBACK
     environment["RAY_JOB_STOP_WAIT_TIME_S"] = "60"  # as in deploy/Dockerfile
-    # As in an activated environment: submitted jobs are started as `python`.
+    # As in an activated environment, because submitted jobs are started as `python`.
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
     if shipped is not None:
         made = local_autoscaler.make(shipped, f"127.0.0.1:{gcs}", idle_s / 60)
@@ -77,7 +77,7 @@ def local_cluster(
         command.append(f"--autoscaling-config={folder / 'autoscaling.yaml'}")
         logical_cpus = made["available_node_types"][local_autoscaler.HEAD]["resources"]["CPU"]
         environment |= {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
-        # Without the GPUs: those of the twin are none.
+        # Without GPUs, because the twin's GPUs do not exist.
         environment[CAPACITY] = f"CPU={local_autoscaler.capacity(made)['CPU']:g}"
     command.append(f"--num-cpus={logical_cpus}")
     with (folder / "start.log").open("wb") as log:
@@ -130,7 +130,7 @@ def _answers(url: str, token: str) -> bool:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the leader, which takes its node down in order; then make sure of all that it started, in any group."""
+    """Ask the leader to stop its node cleanly; then kill whatever it started, in any process group."""
     started = processes_below(process.pid)
     process.send_signal(signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -142,5 +142,5 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             os.kill(pid, signal.SIGKILL)
     process.wait()
     until = time.monotonic() + _STOP_S
-    while living(started) and time.monotonic() < until:  # the killed need a moment to end
+    while living(started) and time.monotonic() < until:  # killed processes need a moment to end
         time.sleep(0.02)

@@ -1,7 +1,7 @@
-"""The manifest of a data set: ``shards.parquet`` (a row a shard) and ``samples.parquet`` (a row a sample).
+"""The manifest of a data set: ``shards.parquet`` (a row per shard) and ``samples.parquet`` (a row per sample).
 
-Sample rows are in shard order. Planning needs only the shard rows; sample rows are read by the row group, when a shard
-is. So a data set of 100 million samples is opened as quickly as a small one.
+Sample rows are in shard order. Planning needs only the shard rows; sample rows are read one row group at a time, when
+their shard is read. So a data set of 100 million samples opens as quickly as a small one.
 """
 
 import dataclasses
@@ -27,8 +27,8 @@ from mosar.platform.storage import digest
 SHARDS, SAMPLES = "shards.parquet", "samples.parquet"
 _ROWS_PER_GROUP = 1 << 15
 _GROUPS_KEPT = 32
-"""A window of the order takes samples of 16 shards in turn, each in a row group of its own, and a block may reach into
-the next window: with fewer they would be read again and again. They are some 40 MB."""
+"""Row groups kept in memory, some 40 MB. A window of the order takes samples from 16 shards in turn, each in its own
+row group, and a block may reach into the next window. With fewer, the same groups would be read again and again."""
 
 _ABOUT = b"mosar"
 
@@ -80,10 +80,10 @@ class Split:
 
 
 class Manifest:
-    """A data set that was written completely. Cheap to open; see :func:`open_manifest` for the shared, cached one."""
+    """A completely written data set. It is cheap to open; :func:`open_manifest` returns a cached one."""
 
     def __init__(self, location: str) -> None:
-        """Raises DataError where ``location`` holds no manifest."""
+        """Raises DataError if ``location`` holds no readable manifest."""
         self.location = location
         if not storage.exists(storage.join(location, SHARDS)):
             raise DataError(f"{location}: no data set here ({SHARDS} is missing); make it first")
@@ -100,7 +100,7 @@ class Manifest:
 
     @cached_property
     def digest(self) -> str:
-        """Identifies the data: sha256 of ``shards.parquet``, which holds those of everything else."""
+        """sha256 of ``shards.parquet``, which identifies the data: it holds the sha256 of all other files."""
         return digest.of_file(storage.join(self.location, SHARDS))
 
     @property
@@ -109,7 +109,7 @@ class Manifest:
 
     @property
     def sample_bytes(self) -> float:
-        """Of the shards, a sample."""
+        """Mean bytes of a sample in the shards."""
         return int(pc.sum(self._shards["bytes"]).as_py()) / max(1, self.samples)
 
     @property
@@ -137,7 +137,7 @@ class Manifest:
         return int(self._first_row[shard]) + index
 
     def extents(self, shard: int, indices: Sequence[int]) -> list[Extent]:
-        """Where the samples with these numbers lie in a shard."""
+        """Extents of the samples ``indices`` of a shard."""
         return [self._extent(self.row(shard, int(index))) for index in indices]
 
     def sample_name(self, row: int) -> str:
@@ -146,7 +146,7 @@ class Manifest:
         return f"{self.shard_location(shard)}: sample {self._extent(row).key!r}"
 
     def shards(self) -> list[ShardRow]:
-        """All shard rows; for tools that walk the whole data set."""
+        """All shard rows, for tools that read the whole data set."""
         with storage.open_read(storage.join(self.location, SHARDS)) as file:
             table = _read(file, ["name", "split", "samples", "bytes", "sha256"])
         return [ShardRow(**row) for row in table.to_pylist()]
@@ -173,22 +173,22 @@ class Manifest:
 
 @lru_cache(maxsize=8)
 def open_manifest(location: str, expected_digest: str | None = None) -> Manifest:
-    """The manifest, opened once a process.
+    """The manifest, opened once per process.
 
     Raises:
-        DataError: no data set there, or not the one with ``expected_digest``.
+        DataError: there is no data set, or its digest is not ``expected_digest``.
     """
     manifest = Manifest(location)
     if expected_digest is not None and manifest.digest != expected_digest:
-        raise DataError(f"{location}: the data set changed while it was in use (other {SHARDS}); start again")
+        raise DataError(f"{location}: the data set changed while it was in use ({SHARDS} differs); start again")
     return manifest
 
 
 def write(location: str, shards: Sequence[ShardRow], samples: Iterable[pa.Table], about: Mapping[str, Any]) -> None:
-    """Write both tables, the shard rows last: they make the data set valid.
+    """Write both tables. The shard rows are written last and make the data set valid.
 
-    ``samples`` are tables of :data:`SAMPLE_SCHEMA`, of any lengths, together in shard order. ``about`` is JSON-ready
-    and kept.
+    ``samples`` are tables of :data:`SAMPLE_SCHEMA`, of any lengths, which together are in shard order. ``about`` must
+    be JSON-ready and is stored with the shard rows.
     """
     buffer = io.BytesIO()
     with pq.ParquetWriter(buffer, SAMPLE_SCHEMA, compression="zstd") as writer:
@@ -205,7 +205,7 @@ def write(location: str, shards: Sequence[ShardRow], samples: Iterable[pa.Table]
 
 
 def _row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The rows cut into tables of ``_ROWS_PER_GROUP``, the last one shorter: a row's group is found by division."""
+    """Cut the rows into tables of ``_ROWS_PER_GROUP``, so that division gives a row's group; the last is shorter."""
     rest = SAMPLE_SCHEMA.empty_table()
     for table in tables:
         rest = pa.concat_tables([rest, table])
@@ -217,5 +217,5 @@ def _row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _read(file: IO[bytes], columns: list[str]) -> pa.Table:
-    """One thread: pyarrow 26 aborts processes that end soon after its thread pools were used."""
+    """Read with one thread: pyarrow 26 aborts processes that end soon after its thread pools were used."""
     return pq.ParquetFile(file, pre_buffer=False).read(columns=columns, use_threads=False)

@@ -1,4 +1,4 @@
-"""Work on many items as a Ray Data pipeline, results in the items' order."""
+"""Apply a function to many items as a Ray Data pipeline, with results in the order of the items."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -10,7 +10,7 @@ Result = TypeVar("Result")
 
 
 def streamed(items: Sequence[Item], work: Callable[[Item], Result], concurrency: int) -> Iterator[Result]:
-    """``work(item)`` of each item, ``concurrency`` at once on the connected cluster; 0: one by one, without Ray."""
+    """Yield ``work(item)`` of each item, ``concurrency`` at once on the cluster; 0 means one by one without Ray."""
     if concurrency == 0 or not items:
         yield from map(work, items)
         return

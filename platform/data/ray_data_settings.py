@@ -1,4 +1,4 @@
-"""Settings of Ray Data that all our pipelines share."""
+"""Settings of Ray Data that all pipelines share."""
 
 import contextlib
 import logging
@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def settings(ahead_bytes: int | None = None) -> Iterator[None]:
-    """For a pipeline built in this block: order kept, each row handed on at once, silent.
+    """Settings for a pipeline built in this block: keep the order, pass each row on at once, print nothing.
 
     Args:
-        ahead_bytes: about so much may be read ahead of the consumer; by default Ray's share of the object store.
+        ahead_bytes: approximate limit of bytes read ahead of the consumer; by default Ray's share of the object store.
     """
     from ray.data import DataContext, ExecutionResources
 

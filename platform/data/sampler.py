@@ -1,8 +1,8 @@
-"""The order of a stream: a pure function of (sample counts of the shards, seed, epoch).
+"""The sample order of a stream: a pure function of (sample counts of the shards, seed, epoch).
 
-Places count on for ever: place ``p`` lies in epoch ``p // samples``. In an epoch the shards are permuted, consecutive
-ones make a window, and the samples of a window are permuted together. So shuffling reaches across shards, a sample
-occurs once an epoch, and finding any place costs a look-up, whatever came before it. Workers play no part.
+Places are numbered without end: place ``p`` lies in epoch ``p // samples``. Each epoch permutes the shards, groups
+consecutive shards into windows, and permutes the samples of each window together. So shuffling mixes shards, a sample
+occurs once per epoch, and any place is found by look-up without the places before it. Workers do not affect the order.
 """
 
 from functools import lru_cache
@@ -19,10 +19,10 @@ class Sampler:
     """Shuffled order over shards that hold ``samples_n`` samples each."""
 
     def __init__(self, samples_n: Indices, seed: int, window: int = 16) -> None:
-        """``window``: shards whose samples are shuffled together.
+        """``window`` is the number of shards whose samples are shuffled together.
 
         Raises:
-            ValueError: no samples.
+            ValueError: there are no shards, or one has no samples.
         """
         if samples_n.size == 0 or samples_n.min() < 1:
             raise ValueError("an order needs shards with at least one sample each")
@@ -34,7 +34,7 @@ class Sampler:
         self._shuffled = lru_cache(maxsize=4)(self._compute_window)
 
     def places(self, start: int, stop: int) -> tuple[Indices, Indices]:
-        """Shard number and number in the shard of the samples at places ``[start, stop)``."""
+        """Shard numbers and indices within the shards of the samples at places ``[start, stop)``."""
         shards, indices = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         while start < stop:
             epoch, offset = divmod(start, self.samples)

@@ -1,6 +1,6 @@
 """Shards: WebDataset tars, written reproducibly and read by byte range with every sample checked.
 
-A sample is a run of tar members ``<key>.<member>``. Members are images, arrays, JSON: never pickle, which is code.
+A sample is a sequence of tar members ``<key>.<member>``: images, arrays or JSON, never pickle, which can run code.
 """
 
 import io
@@ -14,7 +14,7 @@ from mosar.platform import storage
 from mosar.platform.storage import digest
 
 ENCODINGS = ("jpg", "png", "npy", "json")
-"""How a member's name may end."""
+"""Allowed suffixes of member names."""
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MEMBER = re.compile(r"[a-z0-9_]{1,24}\.([a-z]+)")
@@ -23,7 +23,7 @@ _BLOCK = 512
 
 @dataclass(frozen=True)
 class Record:
-    """One sample as its producer hands it over."""
+    """One sample as its producer returns it."""
 
     key: str
     split: str
@@ -43,11 +43,11 @@ class Extent:
 
 
 def pack(records: Iterable[Record], where: str) -> tuple[bytes, list[Extent]]:
-    """The bytes of a tar that holds ``records`` in their order, and where each lies. Same records, same bytes.
+    """Pack ``records`` in order into a tar. Returns its bytes, which the records determine, and the extents.
 
     Raises:
-        ValueError: a key that breaks the rules or occurs twice.
-        DataError: a member that would be refused on reading.
+        ValueError: a key is invalid or occurs twice, or a record has no members.
+        DataError: a member would be refused on reading.
     """
     import webdataset
 
@@ -67,10 +67,10 @@ def pack(records: Iterable[Record], where: str) -> tuple[bytes, list[Extent]]:
 
 
 def read_samples(location: str, extents: Iterable[Extent]) -> Iterator[dict[str, bytes]]:
-    """Members of each sample, in the order given (ascending offsets read fastest).
+    """Yield the members of each sample, in the order given (ascending offsets read fastest).
 
     Raises:
-        DataError: missing, truncated or altered shard, or a member that is refused; names the shard and the key.
+        DataError: the shard is missing, truncated or altered, or a member is refused; names the shard and the key.
     """
     extents = list(extents)
     contents = storage.read_ranges(location, [(extent.offset, extent.size) for extent in extents])
@@ -86,7 +86,7 @@ def unpack(content: bytes, key: str, where: str) -> dict[str, bytes]:
     """Members of one sample from its tar blocks (ustar, regular files only).
 
     Raises:
-        DataError: a damaged header, a link or device, a member of another key or outside the sample, or a pickle.
+        DataError: a damaged header, a link or device, a member of another key or past the end, or a refused suffix.
     """
     members: dict[str, bytes] = {}
     position = 0
@@ -115,7 +115,7 @@ def unpack(content: bytes, key: str, where: str) -> dict[str, bytes]:
 
 
 def verify(location: str, sha256: str) -> None:
-    """Raises DataError where a whole shard is not the one that was written."""
+    """Raises DataError if the sha256 of a whole shard is not the recorded one."""
     if digest.of_file(location) != sha256:
         raise DataError(
             f"{location}: the shard was altered (its sha256 is not the manifest's); write the data set again"
@@ -123,8 +123,8 @@ def verify(location: str, sha256: str) -> None:
 
 
 def _sum(header: bytes) -> int:
-    """Sum of 512 bytes, of which unpacking would otherwise spend most of its time: the low half of Adler-32 is one more
-    than the sum, and 256 bytes cannot come to its modulus."""
+    """Sum of 512 bytes. A plain sum would take most of the time of unpacking. The low half of Adler-32 is the sum plus
+    one, and the sum of 256 bytes stays below its modulus."""
     return sum((zlib.adler32(header[at : at + 256]) & 0xFFFF) - 1 for at in (0, 256))
 
 

@@ -1,9 +1,8 @@
-"""Streams: what each worker reads, step by step, through Ray Data.
+"""Streams: the samples that each worker reads at each step, through Ray Data.
 
-A step's batch holds samples of several streams in fixed shares. Share ``b`` of a stream at step ``t`` are the places
-``[t b, (t + 1) b)`` of its order. The batch is cut into ``slices`` and a worker takes
-some of them: which samples, with which augmentation, does not depend on how many workers there are. So a position is a
-step, and nothing else.
+A step's batch holds samples of several streams in fixed shares. A stream with share ``b`` contributes at step ``t`` the
+places ``[t b, (t + 1) b)`` of its order. The batch is cut into ``slices``, and each worker takes some of them. Neither
+the samples nor their augmentation depend on the number of workers. So the step alone is the position of all streams.
 """
 
 import contextlib
@@ -32,38 +31,38 @@ Decode = Callable[[Mapping[str, bytes], int], Arrays]
 """(members of a sample, seed of its augmentation) -> named arrays, of the same shapes for every sample."""
 
 ROWS = "_rows"
-"""Field that the platform adds to each stream: int64, the samples' rows in ``samples.parquet``; ``-1 - row`` where
-another sample stands in for one that cannot be read."""
+"""Field that the platform adds to each stream: int64, the samples' rows in ``samples.parquet``; ``-1 - row`` if another
+sample replaces an unreadable one."""
 
 READER_CPUS = 0.25
 """Logical CPUs of a reading task."""
 
 _STEPS_PER_TASK, _TASKS_PER_PIPELINE = 64, 256
 _TASK_BYTES = 64 << 20
-"""A task reads about so many bytes of shards: readers stand still for some 0.1 s between two, and those who read ahead
-of their turn hold what long ones decode."""
+"""Approximate bytes of shards per task. Shorter tasks waste time: a reader idles some 0.1 s between two tasks. Longer
+tasks need memory: a reader that is ahead of its turn holds everything that its task decodes."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-"""Of malloc.h."""
+"""Parameters of ``mallopt`` from malloc.h."""
 
 _REACH = 64
-"""Places that are tried for a sample to stand in for those of a slice without any."""
+"""Number of places searched for a replacement if a slice has no readable sample."""
 
 _AHEAD_BYTES = 256 << 20
-"""A reader may be about so far ahead of the training."""
+"""Approximate bytes that each reader may be ahead of the training."""
 
 _BLOCK_BYTES = 76 << 20
-"""A task hands its batches on in blocks of about so many bytes: the driver's and the object store's work is by the
-block, and with larger ones readers wait for room in what may be read ahead."""
+"""Approximate size of the blocks in which a task passes its batches on. The driver and the object store do work per
+block; with larger blocks readers wait for room within the read-ahead limit."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """One stream of a run: which data, how many samples a step, how they are decoded, what a damaged sample does.
+    """One stream of a run: its data, samples per step (``share``), decoder, and policy for damaged samples.
 
-    ``on_corrupt``, of samples that cannot be read or decoded: "stop" raises, with the names of shard and sample; "skip"
-    lets the next readable sample of the same slice stand in, or of the places after it where the slice has none, so
-    that every place of the order keeps its step.
+    ``on_corrupt`` applies to samples that cannot be read or decoded. "stop" raises an error with the names of shard and
+    sample. "skip" uses the next readable sample of the same slice, or of the places after the slice if it has none, so
+    that every other sample keeps its step.
     """
 
     name: str
@@ -77,10 +76,10 @@ class Source:
 
 
 def shares(proportions: Mapping[str, float], batch: int, slices: int) -> dict[str, int]:
-    """Samples a step of each stream.
+    """Number of samples per step of each stream.
 
     Raises:
-        ConfigError: the proportions do not add up to 1, or ``batch`` cannot be cut so that every slice is the same.
+        ConfigError: the proportions do not add up to 1, or ``batch`` cannot be cut into equal slices.
     """
     if abs(sum(proportions.values()) - 1) > 1e-6:
         raise ConfigError(f"streams: the proportions {dict(proportions)} add up to {sum(proportions.values())}, not 1")
@@ -95,10 +94,10 @@ def shares(proportions: Mapping[str, float], batch: int, slices: int) -> dict[st
 
 
 def read_steps(sources: Sequence[Source], steps: range, mine: Sequence[int], slices: int) -> Arrays:
-    """Slices ``mine`` of some steps: arrays named ``<stream>/<field>``, steps x slices first, then the sample axis.
+    """Read slices ``mine`` of ``steps`` into arrays ``<stream>/<field>`` of shape (steps x slices, samples, ...).
 
     Raises:
-        DataError: a shard that cannot be read, or samples that decode to different fields or shapes.
+        DataError: a shard cannot be read, or samples decode to different fields or shapes.
     """
     found: Arrays = {}
     places = [(step, slice_) for step in steps for slice_ in mine]
@@ -112,7 +111,7 @@ def read_steps(sources: Sequence[Source], steps: range, mine: Sequence[int], sli
             for number, sample in enumerate(samples):
                 values = {**sample, ROWS: rows[number]}
                 if not place + number:
-                    for name, value in values.items():  # Written in place: the only copy on this side.
+                    for name, value in values.items():  # The only copy in this process.
                         found[f"{source.name}/{name}"] = np.empty((len(places), count, *value.shape), value.dtype)
                 _put(found, source, place, number, values)
     return found
@@ -121,16 +120,16 @@ def read_steps(sources: Sequence[Source], steps: range, mine: Sequence[int], sli
 def batches(
     sources: Sequence[Source], steps: range, mine: Sequence[int], slices: int, *, readers: int = 1, prefetch: int = 2
 ) -> Iterator[tuple[int, list[dict[str, dict[str, "Tensor"]]]]]:
-    """The steps' batches in order: (step, one batch for each slice number in ``mine``), read through Ray Data.
+    """Read ``steps`` in order through Ray Data. Yields (step, one batch for each slice number in ``mine``).
 
     Tensors are views of Ray's object store, which is read-only: they must not be changed in place.
 
     Args:
-        readers: reading tasks at once for this worker, a quarter of a logical CPU each.
+        readers: concurrent reading tasks of this worker, a quarter of a logical CPU each.
         prefetch: blocks of batches fetched ahead in this process.
 
     Raises:
-        DataError: as :func:`read_steps`.
+        DataError: see :func:`read_steps`.
     """
     import ray
 
@@ -147,7 +146,7 @@ def batches(
             block = read_steps(sources, range(first, min(first + count, stop)), mine, slices)
             size = sum(value.nbytes for value in block.values())
             yield {name: value[None] for name, value in block.items()}
-            del block  # Before the next one is made: it takes the same memory.
+            del block  # Free the block first: the next one reuses its memory.
             first += count
             count = max(1, count * _BLOCK_BYTES // size)
 
@@ -165,17 +164,17 @@ def batches(
 
 
 def local_batches(sources: Sequence[Source], steps: range) -> Iterator[dict[str, dict[str, "Tensor"]]]:
-    """Whole batches read in this process; for short reads such as calibration and evaluation."""
+    """Yield whole batches that are read in this process, without Ray; suited to reads of a few steps."""
     for step in steps:
         block = read_steps(sources, range(step, step + 1), [0], 1)
         yield from _tensors({name: value[None] for name, value in block.items()})
 
 
 def _keep_memory() -> None:
-    """For a reading task: the memory of a block is used again for the next one.
+    """Let a reading task reuse the memory of a block for the next block.
 
-    By itself the C library gives that of more than 32 MB back to the kernel each time, which clears it anew: a tenth of
-    the time of reading.
+    By default the C library returns allocations of more than 32 MB to the kernel, which clears them each time. That
+    takes a tenth of the reading time.
     """
     if hasattr(found := ctypes.CDLL(None), "mallopt"):  # glibc
         found.mallopt(_M_MMAP_MAX, 0)
@@ -185,7 +184,7 @@ def _keep_memory() -> None:
 def _fetch(
     source: Source, starts: Sequence[int], count: int
 ) -> tuple[list[dict[str, bytes] | None], npt.NDArray[np.int64]]:
-    """Members (or None) of ``count`` samples from each of these places on, and their rows; a shard is opened once."""
+    """Members (or None) and rows of ``count`` samples from each place in ``starts`` on. Opens each shard once."""
     manifest = open_manifest(source.location, source.digest)
     split, order = _order(source.location, source.digest, source.split, source.seed)
     parts = [order.places(start, start + count) for start in starts]
@@ -205,7 +204,7 @@ def _fetch(
 def _decode(
     source: Source, start: int, members: Sequence[Mapping[str, bytes] | None], rows: npt.NDArray[np.int64]
 ) -> tuple[list[Arrays], npt.NDArray[np.int64]]:
-    """The samples of one slice, from place ``start`` on, and their rows; others stand in for what cannot be read."""
+    """Samples and rows of one slice, which begins at place ``start``; unreadable samples are replaced."""
     samples: list[Arrays | None] = []
     for offset, found in enumerate(members):
         sample = None
@@ -228,10 +227,10 @@ def _decode(
 
 
 def _substitute(source: Source, first: int) -> Arrays:
-    """The next sample from place ``first`` on that can be read, for a slice that has none.
+    """The first readable sample from place ``first`` on, for a slice without a readable sample.
 
     Raises:
-        DataError: there is none within reach.
+        DataError: none of the next ``_REACH`` samples can be read.
     """
     for place in range(first, first + _REACH):
         (found,), _ = _fetch(source, [place], 1)
@@ -244,7 +243,7 @@ def _substitute(source: Source, first: int) -> Arrays:
 def _members(
     location: str, extents: Sequence[Extent], on_corrupt: Literal["stop", "skip"]
 ) -> list[dict[str, bytes] | None]:
-    """Members of each sample of one shard; None for each that cannot be read, where those are skipped."""
+    """Members of each sample of one shard; None for an unreadable sample if those are skipped."""
     try:
         return list(shards.read_samples(location, extents))
     except DataError:
@@ -266,14 +265,14 @@ def _order(location: str, expected_digest: str, split: str, seed: int) -> tuple[
 
 
 def _put(found: Arrays, source: Source, place: int, number: int, values: Arrays) -> None:
-    """One sample into its place.
+    """Write one sample into its place in the batch.
 
     Raises:
-        DataError: it has not the fields and shapes of the first one.
+        DataError: its fields or shapes differ from the first sample's.
     """
     prefix = f"{source.name}/"
     for name in values.keys() ^ {name.removeprefix(prefix) for name in found if name.startswith(prefix)}:
-        raise DataError(f"{source.location}: some samples have a field {name!r}, others have not")
+        raise DataError(f"{source.location}: some samples have a field {name!r}, others do not")
     for name, value in values.items():
         target = found[prefix + name]
         if value.shape != target.shape[2:] or value.dtype != target.dtype:
@@ -283,8 +282,7 @@ def _put(found: Arrays, source: Source, place: int, number: int, values: Arrays)
 
 
 def _tensors(block: Mapping[str, npt.NDArray[Any]]) -> Iterator[dict[str, dict[str, "Tensor"]]]:
-    """``<stream>/<field>`` arrays with a leading axis of one, then of batches -> for each batch stream -> field ->
-    tensor."""
+    """Yield each batch (stream -> field -> tensor) of ``<stream>/<field>`` arrays of shape (1, batches, ...)."""
     import torch
 
     with warnings.catch_warnings():

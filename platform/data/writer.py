@@ -1,4 +1,4 @@
-"""Making a data set: one task a shard, as a Ray Data pipeline; finished shards are not made again."""
+"""Write a data set as a Ray Data pipeline with one task per shard; finished shards are not made again."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ from mosar.platform.storage import config_diff, digest
 
 Task = TypeVar("Task")
 Progress = Callable[[int, int], None]
-"""Called with (shards finished, shards in all)."""
+"""Called with (number of finished shards, number of all shards)."""
 
 _RECIPE, _PARTS = "recipe.json", "parts"
 
@@ -30,21 +30,21 @@ def write_dataset(
     concurrency: int | None = 1,
     on_progress: Progress | None = None,
 ) -> manifest.Manifest:
-    """Write a data set, a shard for each task, and return its manifest.
+    """Write a data set with one shard per task, and return its manifest.
 
     Args:
-        location: its folder, such as ``storage.join(storage.root(), "data", name)``.
-        tasks: whatever ``produce`` understands, in order.
-        produce: a task's records, all of one split; a function of the task alone. None at all makes no shard.
-        recipe: JSON-ready: everything that decides the content. The same recipe continues what was begun.
-        schema_version: of the samples.
-        concurrency: shards in the making at once, as Ray tasks; 0 makes them here, one by one, without Ray;
+        location: folder of the data set, such as ``storage.join(storage.root(), "data", name)``.
+        tasks: the arguments of ``produce``, in order.
+        produce: returns a task's records, all of one split; depends on the task alone. No records make no shard.
+        recipe: JSON-ready; everything that decides the content. The same recipe continues an unfinished data set.
+        schema_version: version of the schema of the samples.
+        concurrency: number of shards made at once, as Ray tasks; 0 makes them here, one by one, without Ray;
             None leaves it to Ray Data and the cluster.
-        on_progress: told whenever a shard is finished.
+        on_progress: called at the start and whenever a shard is finished.
 
     Raises:
-        ConfigError: another recipe was begun or finished here; the message shows what differs.
-        DataError: a sample's key occurs in two shards, or there are no samples at all.
+        ConfigError: the folder was begun with another recipe; the message shows the differences.
+        DataError: a sample's key occurs in two shards, or there are no samples.
     """
     _check_recipe(location, {"recipe": dict(recipe), "schema_version": schema_version, "shards": len(tasks)})
     if not storage.exists(storage.join(location, manifest.SHARDS)):
@@ -68,7 +68,7 @@ def _make(
     produce: Callable[[Task], Iterable[Record]],
     concurrency: int | None,
 ) -> Iterator[int]:
-    """Make the shards in ``todo``; yields the number of each as it is finished."""
+    """Make the shards in ``todo``. Yields the number of each shard when it is finished."""
     if concurrency == 0 or not todo:
         for index in todo:
             _make_shard(location, index, produce(tasks[index]))
@@ -97,7 +97,7 @@ def _make_shard(location: str, index: int, records: Iterable[Record]) -> None:
     where = storage.join(location, name)
     splits = sorted({record.split for record in records})
     if len(splits) > 1:
-        raise ValueError(f"{where}: a shard holds one split, got {', '.join(splits)}")
+        raise ValueError(f"{where}: got the splits {', '.join(splits)}, expected one split per shard")
     part: dict[str, Any] = {"shard": None, "samples": []}
     if records:
         content, extents = shards.pack(records, where)
@@ -121,7 +121,7 @@ def _finish(location: str, count: int, about: Mapping[str, Any]) -> None:
             rows.append(manifest.ShardRow(**part["shard"]))
             tables.append(pa.Table.from_pylist(part["samples"], schema=manifest.SAMPLE_SCHEMA))
     if not rows:
-        raise DataError(f"{location}: the tasks gave no samples at all")
+        raise DataError(f"{location}: the tasks gave no samples")
     samples = pa.concat_tables(tables)
     keys = samples["key"].value_counts().to_pylist()
     if len(keys) < samples.num_rows:

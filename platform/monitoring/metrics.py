@@ -1,6 +1,6 @@
-"""Every metric, under one name everywhere: through Ray inside Ray, whose agents are scraped, prometheus_client outside.
+"""All metrics, under the same names inside Ray (exported by Ray's agents) and outside (by prometheus_client).
 
-Ray puts ``ray_`` before every name; so do we outside.
+Ray prefixes every name with ``ray_``; outside Ray this module adds the same prefix.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 @dataclass(frozen=True)
 class Metric:
-    """What is measured; ``labels`` are given with each value. Registered on first use."""
+    """A named measurement, registered on first use. Each value comes with ``labels``."""
 
     name: str
     about: str
@@ -20,21 +20,21 @@ class Metric:
 
 
 class Counter(Metric):
-    """Only grows."""
+    """A count that only grows."""
 
     def add(self, amount: float = 1.0, **labels: str) -> None:
         _registered(self).add(amount, labels)
 
 
 class Gauge(Metric):
-    """A value as it is now."""
+    """A current value."""
 
     def set(self, value: float, **labels: str) -> None:
         _registered(self).set(value, labels)
 
 
 class Histogram(Metric):
-    """How seconds are spread."""
+    """A distribution of durations in seconds."""
 
     def observe(self, value: float, **labels: str) -> None:
         _registered(self).observe(value, labels)
@@ -42,14 +42,12 @@ class Histogram(Metric):
 
 STEP = Gauge("mosar_train_step", "Steps done: the position of the streams", ("run",))
 LOSS = Gauge("mosar_train_loss", "Sum of the weighted losses", ("run",))
-SAMPLES_PER_SECOND = Gauge("mosar_train_samples_per_second", "Samples a second over all workers", ("run",))
+SAMPLES_PER_SECOND = Gauge("mosar_train_samples_per_second", "Samples per second over all workers", ("run",))
 WAIT_SHARE = Gauge("mosar_train_wait_share", "Share of the time spent waiting for data", ("run",))
 SKIPPED = Gauge("mosar_train_skipped_samples", "Samples of the run that could not be read", ("run",))
-CHECKPOINT_SECONDS = Histogram("mosar_train_checkpoint_seconds", "Seconds that a checkpoint takes to be written")
+CHECKPOINT_SECONDS = Histogram("mosar_train_checkpoint_seconds", "Seconds to write a checkpoint")
 REQUESTS = Counter("mosar_serve_requests", "Requests answered, by HTTP status", ("status",))
-ANSWER_SECONDS = Histogram(
-    "mosar_serve_seconds", "Seconds from a request's first byte to its answer, waiting for the replica included"
-)
+ANSWER_SECONDS = Histogram("mosar_serve_seconds", "Seconds of a successful request, including the wait for the replica")
 ALL = (
     STEP,
     LOSS,

@@ -1,7 +1,7 @@
-"""A run's metrics for an MLflow server: where ``MLFLOW_TRACKING_URI`` is set, in the driver's environment.
+"""Sends a run's metrics to an MLflow server if ``MLFLOW_TRACKING_URI`` is set in the driver's environment.
 
-Lines go there once a checkpoint holds their step, so that none is told twice after a run went back to it; which were
-told is kept with them, on the server. Credentials are MLflow's own business: its environment variables.
+A line is sent once a checkpoint holds its step, so no line is sent twice when a run resumes from that checkpoint. A tag
+of the MLflow run records the last step sent. MLflow reads credentials from its own environment variables.
 """
 
 import importlib.util
@@ -21,22 +21,22 @@ URI, EXPERIMENT = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"
 _NOTE, _TOLD = "mlflow.json", "mosar.step"
 _LOGIN = re.compile(r"//[^/@\s]*@")
 _ENOUGH, _PARAMETERS = 500, 100
-"""Values and parameters to send at once; MLflow takes a thousand, and a hundred."""
+"""Values and parameters per request; MLflow accepts at most 1,000 values and 100 parameters."""
 
 
 def wanted() -> bool:
-    """Raises ConfigError where a server is named and there is no MLflow."""
+    """Whether a server is named. Raises ConfigError if one is named but MLflow is not installed."""
     if not os.environ.get(URI):
         return False
     if importlib.util.find_spec("mlflow") is None:
-        raise ConfigError(f"{URI} is set, and MLflow is not installed; pip install mlflow-skinny, or unset it")
+        raise ConfigError(f"{URI} is set, but MLflow is not installed; pip install mlflow-skinny, or unset it")
     return True
 
 
 class Tracker:
-    """The MLflow run of the run at ``location``; made on the server when there is something to tell.
+    """Copies the run at ``location`` to an MLflow run, which is created when there are lines to send.
 
-    A server that does not answer costs a warning: what it was not told it is told later.
+    If the server does not answer, the tracker prints one warning and sends the missing lines at a later update.
     """
 
     def __init__(self, location: str) -> None:
@@ -49,7 +49,9 @@ class Tracker:
         except Exception as error:
             if not self._warned:
                 said = _LOGIN.sub("//", str(error))
-                print(f"\nwarning: {self._location}: MLflow cannot be told ({said})", file=sys.stderr, flush=True)
+                print(
+                    f"\nwarning: {self._location}: cannot send metrics to MLflow ({said})", file=sys.stderr, flush=True
+                )
             self._warned = True
 
     def _update(self) -> None:
@@ -70,7 +72,7 @@ class Tracker:
             if line["step"] > told:
                 at = int(1000 * line.get("time", 0))
                 batch += [Metric(name, value, at, line["step"]) for name, value in values(line).items()]
-            # A step's lines stay together: which steps were told is all that is kept.
+            # A step's lines stay in one batch: the tag records only the last step sent.
             if batch and (following is None or (len(batch) >= _ENOUGH and following["step"] != line["step"])):
                 client.log_batch(number, metrics=batch, tags=[RunTag(_TOLD, str(line["step"]))])
                 batch = []
@@ -78,7 +80,7 @@ class Tracker:
             client.set_terminated(number, "FINISHED")
 
     def _number(self, client: Any) -> str:
-        """The run's number on the server, noted in its folder; another server is told anew."""
+        """ID of the MLflow run, stored per server in the run's folder; a new server gets a new MLflow run."""
         from mlflow.entities import Param  # type: ignore[import-not-found, unused-ignore]
 
         note, server = storage.join(self._location, _NOTE), digest.of_bytes(os.environ[URI].encode())[:12]
@@ -97,7 +99,7 @@ class Tracker:
 
 
 def _flat(value: Any, where: str = "") -> list[tuple[str, str]]:
-    """Dotted names and texts of what a plain container holds."""
+    """(dotted key, text) of every leaf of nested mappings."""
     if not isinstance(value, Mapping):
         return [(where, str(value))]
     return [pair for key in value for pair in _flat(value[key], f"{where}.{key}".lstrip("."))]

@@ -1,4 +1,4 @@
-"""Pictures of runs: previews and curves of one, a time line of several; PNG bytes."""
+"""PNG pictures of runs: previews and curves of one run, a timeline of several."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ _COLOURS = {"waiting": "#cccccc", "training": "#4878d0", **_OVER}
 
 
 def png(picture_3hw: "Tensor") -> bytes:
-    """A display-encoded picture in [0, 1]."""
+    """Encode a picture as PNG. Its values are display-encoded and in [0, 1]."""
     from PIL import Image
 
     pixels = (picture_3hw.detach().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
@@ -22,7 +22,7 @@ def png(picture_3hw: "Tensor") -> bytes:
 
 
 def curves(lines: Sequence[Mapping[str, Any]], title: str) -> bytes:
-    """Training and held-out loss over the steps of a run's metrics, and the learning rate."""
+    """Plot training loss, held-out loss and learning rate over the steps of a run's metrics."""
     trained = [line for line in lines if "loss" in line]
     held_out = [line for line in lines if "heldout" in line]
     figure = _figure(8, 4.5)
@@ -42,7 +42,7 @@ def curves(lines: Sequence[Mapping[str, Any]], title: str) -> bytes:
 
 
 def timeline(spans: Mapping[str, Sequence[tuple[float, str]]], end: float) -> bytes:
-    """When each of several named things changed to which state; seconds, the first change of all being the origin."""
+    """Plot the (time, state) changes of each named run. Times are in seconds; the first change is the origin."""
     origin = min(time for changes in spans.values() for time, _ in changes)
     figure = _figure(8, 1.2 + 0.4 * len(spans))
     axes = figure.subplots()
@@ -63,7 +63,7 @@ def timeline(spans: Mapping[str, Sequence[tuple[float, str]]], end: float) -> by
 
 
 def _figure(width: float, height: float) -> Any:
-    """Without pyplot, whose figures are global."""
+    """Make a figure without pyplot, which keeps its figures in global state."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=100, layout="constrained")

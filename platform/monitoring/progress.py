@@ -1,41 +1,70 @@
-"""A live table of runs, read from their metrics: step, rate, time left, losses. Also where stdout is no terminal."""
+"""A live table of runs, read from their metrics: step, rate, time left, losses. Works without a terminal."""
 
 import contextlib
-import shutil
+import math
 import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 
 from mosar.platform.runs import run
 
 _POLL_S, _PRINT_S = 1.0, 10.0
 _LAST_S = 15.0
-"""What follows runs apart has so long for its last look."""
+"""Time that the followers in ``apart`` get to finish after the block ends."""
 
 
 @dataclass
 class Row:
-    """What is known of one run."""
+    """The table's row of one run, read from its metrics."""
 
     location: str
     steps: int
     state: str = "waiting"
     step: int = 0
     rate: float = 0.0
-    loss: float = float("nan")
-    start: float = float("nan")
-    held_out: float = float("nan")
+    loss: float = math.nan
+    start: float = math.nan
+    held_out: float = math.nan
     warnings: list[str] = field(default_factory=list)
     warned: int = 0
 
     def __post_init__(self) -> None:
         self._tail = run.Tail(self.location)
 
+    @property
+    def left(self) -> str:
+        """Time left, as h:mm:ss; empty when nobody can know."""
+        rest = (self.steps - self.step) / self.rate if self.rate > 0 and self.state == "training" else None
+        return "" if rest is None else str(timedelta(seconds=round(rest)))
+
+    @property
+    def of_start(self) -> float:
+        """Held-out loss over that of the start."""
+        return self.held_out / self.start if self.start else math.nan
+
+    def sentence(self) -> str:
+        """State, step, rate, time left and losses, as far as they are known."""
+        if self.state == "training" and math.isnan(self.loss):
+            return f"starting at step {self.step} of {self.steps}"
+        parts = [self.state, f"step {self.step} of {self.steps}"]
+        if self.left:
+            parts += [f"{self.rate:.2f} steps/s", f"{self.left} left"]
+        parts += [] if math.isnan(self.loss) else [f"loss {self.loss:.4g}"]
+        if not math.isnan(self.held_out):
+            parts.append(f"held-out {self.held_out:.4g} ({_number(self.of_start, '.3f')} of the start)")
+        return ", ".join(parts)
+
     def update(self) -> None:
-        """Take in the lines that were added, or all of them where the run was rewound."""
+        """Read the new lines, or all lines if the run was rewound."""
         for line in self._tail.read()[0]:
             self._take(line)
 
@@ -52,53 +81,53 @@ class Row:
 
 
 class Progress:
-    """The rows by name; :func:`following` keeps them fresh and shown."""
+    """The table of rows by name; :func:`following` updates and shows it.
+
+    On a terminal the table is redrawn in place. Elsewhere each row that changed is printed as one sentence.
+    """
 
     def __init__(self, rows: Mapping[str, Row], out: TextIO | None = None) -> None:
         self.rows = dict(rows)
-        self._out = out or sys.stdout
-        self._drawn = 0
+        self._console = Console(file=out or sys.stdout, highlight=False)
+        self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
         self._printed: dict[str, tuple[str, int]] = {}
 
-    def table(self) -> list[str]:
-        width = max([len(name) for name in self.rows] + [3])
-        head = f"{'run':<{width}}  {'state':<8}  {'step':>15}  {'':<20}  {'steps/s':>7}  {'left':>8}  {'loss':>9}  "
-        return [head + f"{'held-out':>9}  {'of start':>8}", *(self._line(name, width) for name in self.rows)]
+    @property
+    def on_terminal(self) -> bool:
+        return self._console.is_terminal
 
-    def _line(self, name: str, width: int) -> str:
-        row = self.rows[name]
-        filled = round(20 * row.step / row.steps)
-        left = _clock((row.steps - row.step) / row.rate) if row.rate > 0 and row.state == "training" else ""
-        share = row.held_out / row.start if row.start else float("nan")
-        return (
-            f"{name:<{width}}  {row.state:<8}  {f'{row.step}/{row.steps}':>15}  {'#' * filled:.<20}  {row.rate:>7.2f}  "
-            f"{left:>8}  {row.loss:>9.4g}  {row.held_out:>9.4g}  {share:>8.3f}"
-        )
+    def table(self) -> Table:
+        table = Table("run", "state", "step", "", "steps/s", "left", "loss", "held-out", "of start", box=None)
+        for column in table.columns[4:]:
+            column.justify = "right"
+        for name, row in self.rows.items():
+            bar = ProgressBar(total=row.steps, completed=row.step, width=20)
+            rate, left = _number(row.rate or math.nan, ".2f"), row.left
+            share = _number(row.of_start, ".3f")
+            step = f"{row.step}/{row.steps}"
+            table.add_row(name, row.state, step, bar, rate, left, _number(row.loss), _number(row.held_out), share)
+        return table
 
     def show(self, final: bool = False) -> None:
-        """Draw the table anew on a terminal; elsewhere print the lines that changed."""
+        """Update the rows and show them."""
         for row in self.rows.values():
             row.update()
             for warning in row.warnings[row.warned :]:
-                print(f"\nwarning: {warning}", file=sys.stderr, flush=True)
-                self._drawn = 0
+                self.close()
+                print(f"warning: {warning}", file=sys.stderr, flush=True)
             row.warned = len(row.warnings)
-        lines = self.table()
-        if self._out.isatty():
-            columns = shutil.get_terminal_size().columns
-            up = f"\x1b[{self._drawn}F" if self._drawn else ""
-            self._out.write(up + "".join(f"\x1b[2K{line[:columns]}\n" for line in lines))
-            self._drawn = len(lines)
-        else:
-            changed = [
-                line
-                for name, line in zip(self.rows, lines[1:], strict=True)
-                if final or self._printed.get(name) != (self.rows[name].state, self.rows[name].step)
-            ]
-            self._printed = {name: (row.state, row.step) for name, row in self.rows.items()}
-            if changed:
-                self._out.write("\n".join([lines[0], *changed]) + "\n")
-        self._out.flush()
+        if self.on_terminal:
+            self._live.start()
+            self._live.update(self.table(), refresh=True)
+            return
+        for name, row in self.rows.items():
+            if final or self._printed.get(name) != (row.state, row.step):
+                self._console.print(f"{name}: {row.sentence()}", soft_wrap=True)
+            self._printed[name] = (row.state, row.step)
+
+    def close(self) -> None:
+        """Leave the table on the screen as it is."""
+        self._live.stop()
 
 
 @contextlib.contextmanager
@@ -108,15 +137,15 @@ def following(
     also: Collection[Callable[[], None]] = (),
     apart: Collection[Callable[[], None]] = (),
 ) -> Iterator[Progress]:
-    """Show the runs' progress until the block ends, and call each of ``also`` as often: what else follows the runs.
+    """Show the runs' progress until the block ends, and call every function in ``also`` at the same interval.
 
-    One that fails is tried again the next time, and warned of once: what follows a run does not decide how it ends.
-    Those ``apart`` may take long, as a server may that does not answer: the others do not wait for them, and the end of
-    the block only for a while.
+    A function that fails is called again at the next interval and causes one warning: it never changes how a run ends.
+    Functions in ``apart`` may take long, for example if a server does not answer. They run in a thread of their own,
+    and the end of the block waits at most ``_LAST_S`` seconds for them.
     """
     progress = Progress(rows, out)
     stop = threading.Event()
-    pause = _POLL_S if progress._out.isatty() else _PRINT_S
+    pause = _POLL_S if progress.on_terminal else _PRINT_S
 
     def show() -> None:
         progress.show(final=stop.is_set())
@@ -135,7 +164,7 @@ def following(
                 except Exception as error:
                     if number not in failing:
                         failing.add(number)
-                        print(f"\nwarning: following the runs: {error}; it is tried again", file=sys.stderr, flush=True)
+                        print(f"\nwarning: run monitoring failed: {error}; trying again", file=sys.stderr, flush=True)
             shown = time.monotonic()
 
     groups = [[show, *also], list(apart)] if apart else [[show, *also]]
@@ -147,13 +176,13 @@ def following(
     finally:
         stop.set()
         main.join()
+        progress.close()
         for thread in others:
             thread.join(_LAST_S)
             if thread.is_alive():
-                print("\nwarning: a server that follows the runs does not answer; left", file=sys.stderr, flush=True)
+                print("\nwarning: a monitoring server does not answer; not waiting for it", file=sys.stderr, flush=True)
 
 
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}"
+def _number(value: float, form: str = ".4g") -> str:
+    """A dash stands for what is not known yet."""
+    return "–" if math.isnan(value) else f"{value:{form}}"

@@ -1,7 +1,7 @@
-"""What follows a run in its own folder: an event file for TensorBoard, and a picture of its curves.
+"""Monitoring files in a run's own folder: an event file for TensorBoard, and a picture of the curves.
 
-The event file holds what ``metrics.jsonl`` holds, no more: where a run went back to a checkpoint, a new file begins,
-which also tells a TensorBoard that is looking to forget what it has read.
+The event file holds the numbers of ``metrics.jsonl`` and nothing else. When a run goes back to a checkpoint, a new
+event file replaces the old one. Its start event also makes an open TensorBoard discard what it has read.
 """
 
 import struct
@@ -20,7 +20,7 @@ _DRAW_S = 60.0
 
 
 class EventFile:
-    """The event file of the run at ``location``; :meth:`update` takes over what was added to the metrics."""
+    """The event file of the run at ``location``; :meth:`update` adds the new lines of the metrics."""
 
     def __init__(self, location: str) -> None:
         self._folder = storage.join(location, FOLDER)
@@ -37,7 +37,7 @@ class EventFile:
             storage.append_bytes(self._file, _events(lines))
 
     def _begin(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        """A file that comes after those that are there, and takes their place."""
+        """Write a file numbered after the existing ones, then remove those."""
         from tensorboardX.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]
 
         before = storage.names(self._folder)
@@ -51,9 +51,9 @@ class EventFile:
 
 
 class Curves:
-    """The picture of the run at ``location``: :meth:`update` draws it anew when there is a new checkpoint.
+    """The picture of the curves of the run at ``location``.
 
-    At most once a minute, and once more when the run is finished.
+    :meth:`update` redraws it after a new checkpoint, at most once a minute, and once more when the run is finished.
     """
 
     def __init__(self, location: str) -> None:
@@ -74,7 +74,7 @@ class Curves:
 
 
 def values(line: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a line of the metrics under the names of their curves: ``train/...`` and ``heldout/...``."""
+    """The numbers of a metrics line by the names of their curves: ``train/...`` and ``heldout/...``."""
     found = {f"train/{name}": value for name, value in {**line, **line.get("losses", {})}.items()}
     found |= {f"heldout/{name}": value for name, value in line.get("heldout", {}).items()}
     return {
@@ -97,7 +97,7 @@ def _events(lines: Iterable[Mapping[str, Any]]) -> bytes:
 
 
 def _record(event: Any) -> bytes:
-    """As TensorFlow frames records: length, its checksum, content, its checksum."""
+    """Frame a record as TensorFlow does: length, its checksum, content, its checksum."""
     from tensorboardX.record_writer import masked_crc32c  # type: ignore[import-untyped]
 
     content = event.SerializeToString()

@@ -1,7 +1,7 @@
-"""Checkpoints of a run: safetensors for tensors, JSON for the rest; whole or not there; verified on loading.
+"""Checkpoints of a run: safetensors for tensors, JSON for the rest; written atomically and verified on loading.
 
 ``<run>/checkpoints/<step>/tensors.safetensors`` is written first; ``state.json``, which holds its sha256, makes the
-checkpoint valid. The position (the step) is kept here and nowhere else.
+checkpoint valid. Only the checkpoint holds the run's position (the step).
 """
 
 from collections.abc import Collection, Mapping
@@ -20,7 +20,7 @@ _TENSORS, _STATE = "tensors.safetensors", "state.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a run needs to go on: steps done, tensors by name, JSON-ready state."""
+    """What a run needs to resume: steps done, tensors by name, JSON-ready state."""
 
     step: int
     tensors: Mapping[str, "Tensor"]
@@ -28,10 +28,10 @@ class Checkpoint:
 
 
 def save(run: str, checkpoint: Checkpoint, keep: int, protect: Collection[int] = ()) -> str:
-    """Write a checkpoint, then remove all but the newest ``keep`` and those of steps ``protect``; its location.
+    """Write a checkpoint, then remove all but the newest ``keep`` and the steps ``protect``. Returns its location.
 
-    What a kill left behind without its state counts as none, and is removed, too; so do those of later steps: the run
-    went back behind them, for they could not be used.
+    A checkpoint without a state, which a kill left behind, does not count towards ``keep`` and is removed. Checkpoints
+    of later steps are removed too: the run went back to an earlier one because they were unusable.
     """
     location = _location(run, checkpoint.step)
     storage.remove(storage.join(location, _STATE))
@@ -50,12 +50,12 @@ def save(run: str, checkpoint: Checkpoint, keep: int, protect: Collection[int] =
 
 
 def steps(run: str) -> list[int]:
-    """Steps that there are checkpoints of, valid or not, ascending."""
+    """Steps of all checkpoints, valid or not, ascending."""
     return sorted(int(name) for name in storage.names(storage.join(run, "checkpoints")) if name.isdigit())
 
 
 def load(run: str, step: int) -> Checkpoint:
-    """Raises DataError where the checkpoint is incomplete or altered."""
+    """Raises DataError if the checkpoint is incomplete or altered."""
     location = _location(run, step)
     state = storage.read_json(storage.join(location, _STATE))
     content = storage.read_bytes(storage.join(location, _TENSORS))
@@ -65,10 +65,10 @@ def load(run: str, step: int) -> Checkpoint:
 
 
 def newest(run: str) -> tuple[Checkpoint | None, list[str]]:
-    """The newest valid checkpoint, None where there never was any, and a message for each newer one that is not valid.
+    """The newest valid checkpoint, or None for a run without any; and a message for each newer, invalid checkpoint.
 
     Raises:
-        RunError: there are checkpoints, and none is valid.
+        RunError: there are completely written checkpoints, but none is valid.
     """
     problems: list[str] = []
     found = steps(run)
@@ -79,20 +79,20 @@ def newest(run: str) -> tuple[Checkpoint | None, list[str]]:
             problems.append(f"checkpoint of step {step} cannot be used, going back to the one before: {error}")
     if found and any(storage.exists(storage.join(_location(run, step), _STATE)) for step in found):
         raise RunError(
-            f"{run}: none of its checkpoints can be used ({'; '.join(problems)}); remove the run to start anew"
+            f"{run}: none of its checkpoints can be used ({'; '.join(problems)}); remove the run to start again"
         )
     return None, problems
 
 
 def to_bytes(tensors: Mapping[str, "Tensor"]) -> bytes:
-    """Tensors as safetensors; the same tensors, the same bytes."""
+    """Serialise tensors as safetensors; equal tensors give equal bytes."""
     import safetensors.torch
 
     return safetensors.torch.save({name: tensors[name].detach().cpu().contiguous().clone() for name in sorted(tensors)})
 
 
 def from_bytes(content: bytes, where: str) -> dict[str, "Tensor"]:
-    """Raises DataError where ``content`` is not safetensors."""
+    """Raises DataError if ``content`` is not safetensors."""
     import safetensors
     import safetensors.torch
 

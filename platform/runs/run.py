@@ -1,7 +1,7 @@
-"""A run: a folder with a stable name that holds all there is to know of one training, and can be taken up again.
+"""A run: a folder with a stable name that holds everything about one training, which can resume from it.
 
 fingerprint.json   what decides the result: configuration, digests of the data and of the parents' weights
-record.json     what it ran on: revision and digest of the code, package versions; an entry whenever they changed
+record.json     what it ran on: revision and digest of the code, package versions; a new entry whenever they change
 metrics.jsonl   a line every few steps
 previews/       pictures
 checkpoints/    see :mod:`mosar.platform.runs.checkpoint`
@@ -29,19 +29,19 @@ _PACKAGES = ("ray", "torch", "numpy", "pyarrow", "numba", "easypytorch3d", "safe
 METRICS = "metrics.jsonl"
 _FINGERPRINT, _RECORD, _SUMMARY, _WEIGHTS = "fingerprint.json", "record.json", "summary.json", "weights.safetensors"
 _FORMER = "identity.json"
-"""What earlier versions called the fingerprint."""
+"""File name of the fingerprint in earlier versions."""
 _PLACES = ("location", "path")
 _FOLDERS = ("mosar", "platform", "models", "datasets", "jobs")
 
 
 def begin(location: str, fingerprint: Mapping[str, Any], without_effect: Sequence[str] = ()) -> bool:
-    """Make the run's folder, or take up the one there, if it is of the same fingerprint; True where it was there.
+    """Make the run's folder, or continue an existing run with the same fingerprint. Returns True if it existed.
 
-    Where code or packages are not those that it last ran on, that is recorded, and a warning says so. For whoever has
-    the run to itself (:mod:`mosar.platform.runs.run_lock`).
+    If code or packages changed since the run last trained, records the change and prints a warning. The caller must
+    hold the run (:mod:`mosar.platform.runs.run_lock`).
 
     Raises:
-        ConfigError: as :func:`check`.
+        ConfigError: see :func:`check`.
     """
     if not check(location, fingerprint, without_effect):
         storage.write_json(storage.join(location, _RECORD), [_record()])
@@ -52,17 +52,17 @@ def begin(location: str, fingerprint: Mapping[str, Any], without_effect: Sequenc
 
 
 def check(location: str, fingerprint: Mapping[str, Any], without_effect: Sequence[str] = ()) -> bool:
-    """Whether there is such a run; it must be of the same fingerprint.
+    """Whether the run exists; an existing run must have the same fingerprint.
 
-    ``without_effect`` names dotted keys that may differ; so may every ``location`` and ``path``, which say where things
-    are and not what they are.
+    ``without_effect`` lists dotted keys that may differ. Every ``location`` and ``path`` may differ too, because they
+    say where the inputs are and not what they contain.
 
     Raises:
-        ConfigError: another fingerprint; the message shows what differs.
+        ConfigError: the fingerprint differs (the message shows where), or an earlier version made the run.
     """
     where = storage.join(location, _FINGERPRINT)
     if storage.exists(storage.join(location, _FORMER)):
-        raise ConfigError(f"run {location} was made by an earlier version ({_FORMER}); give another name (run=...)")
+        raise ConfigError(f"run {location} was made by an earlier version ({_FORMER}); choose another name (run=...)")
     if not storage.exists(where):
         return False
     differences = config_diff.differences(storage.read_json(where), json.loads(json.dumps(fingerprint)))
@@ -77,20 +77,20 @@ def check(location: str, fingerprint: Mapping[str, Any], without_effect: Sequenc
 
 
 def fingerprint(location: str) -> dict[str, Any]:
-    """Raises DataError where there is no such run."""
+    """Raises DataError if there is no such run."""
     found = storage.read_json(storage.join(location, _FINGERPRINT))
     assert isinstance(found, dict)
     return found
 
 
 def summary(location: str) -> dict[str, Any] | None:
-    """The summary of a finished run, None of one that is not finished."""
+    """The summary of a finished run; None if the run is not finished."""
     where = storage.join(location, _SUMMARY)
     return storage.read_json(where) if storage.exists(where) else None
 
 
 def finish(location: str, weights: Mapping[str, "Tensor"], result: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the weights and the summary: ``result`` with ``weights_sha256``."""
+    """Write the weights, then the summary: ``result`` with ``weights_sha256``. Returns the summary."""
     content = checkpoint.to_bytes(weights)
     storage.write_bytes(storage.join(location, _WEIGHTS), content)
     found = {**result, "weights_sha256": digest.of_bytes(content)}
@@ -99,7 +99,7 @@ def finish(location: str, weights: Mapping[str, "Tensor"], result: Mapping[str, 
 
 
 def weights(location: str) -> dict[str, "Tensor"]:
-    """The weights of a finished run; raises as :func:`weights_file`."""
+    """The weights of a finished run; raises the errors of :func:`weights_file`."""
     return checkpoint.from_bytes(weights_file(location), location)
 
 
@@ -124,7 +124,7 @@ def log(location: str, line: Mapping[str, Any]) -> None:
 
 
 def metrics(location: str) -> list[dict[str, Any]]:
-    """All whole lines of the metrics so far."""
+    """All complete lines of the metrics so far."""
     where = storage.join(location, METRICS)
     text = storage.read_bytes(where).decode() if storage.exists(where) else ""
     return _lines(text[: text.rfind("\n") + 1], where)
@@ -138,10 +138,10 @@ class Tail:
         self._inode: int | None = None
         self._offset = 0
         self._read = digest.of_bytes(b"")
-        """Where a file has no inode: digest of what was read of it."""
+        """Digest of the bytes read so far; used if the file has no inode."""
 
     def read(self) -> tuple[list[dict[str, Any]], bool]:
-        """Whole lines that were added; or all of them and True, where the file was written anew: a run was rewound."""
+        """New complete lines and False; or all lines and True if the file was replaced, as a rewind does."""
         if not storage.exists(self._where):
             return [], False
         inode = storage.inode(self._where)
@@ -158,7 +158,7 @@ class Tail:
         return _lines(whole.decode(), self._where), anew
 
     def _read_object(self) -> tuple[list[dict[str, Any]], bool]:
-        """An object is written anew with each line; what was read before tells whether it only grew."""
+        """Each line replaces an object; the digest of the bytes read before shows whether it only grew."""
         if self._offset and storage.size(self._where) == self._offset:
             return [], False
         content = storage.read_bytes(self._where)
@@ -170,25 +170,25 @@ class Tail:
 
 
 def _lines(text: str, where: str) -> list[dict[str, Any]]:
-    """Raises DataError where a line is no JSON."""
+    """Raises DataError if a line is not JSON."""
     found = []
     for number, line in enumerate(text.splitlines(), start=1):
         try:
             found.append(json.loads(line))
         except ValueError as error:
-            raise DataError(f"{where}: a line is no JSON ({line[:40]!r}, {number} from where it was read)") from error
+            raise DataError(f"{where}: a line is not JSON ({line[:40]!r}, line {number} of those read)") from error
     return found
 
 
 def rewind_metrics(location: str, step: int) -> None:
-    """Drop the lines after ``step``: a run that goes on from there will write them again."""
+    """Drop the lines after ``step``: a run that resumes there writes them again."""
     lines = [line for line in metrics(location) if line["step"] <= step]
     text = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)
     storage.write_bytes(storage.join(location, METRICS), text.encode())
 
 
 def _record_changes(location: str) -> None:
-    """Add an entry to the record where it differs from the last one, and say so."""
+    """Add an entry to the record if it differs from the last entry, and print a warning."""
     where = storage.join(location, _RECORD)
     entries = storage.read_json(where) if storage.exists(where) else []
     entries = entries if isinstance(entries, list) else [entries]
@@ -199,7 +199,7 @@ def _record_changes(location: str) -> None:
     storage.write_json(where, [*entries, now])
     lines = "; ".join(f"{key}: {change}" for key, change in changes)
     print(
-        f"warning: run {location} goes on with other code or packages, and may end with other weights ({lines})",
+        f"warning: run {location} continues with other code or packages and may end with other weights ({lines})",
         file=sys.stderr,
     )
 
@@ -216,14 +216,14 @@ def _record() -> dict[str, Any]:
 
 
 def _code() -> str:
-    """Digest of the Python files, which a job's folder has even where it is no checkout."""
+    """Digest of the Python files, which a job's folder holds even if it is not a git checkout."""
     root = Path(__file__).resolve().parents[2]
     files = sorted(path for folder in _FOLDERS for path in (root / folder).rglob("*.py"))
     return digest.of_json([[path.relative_to(root).as_posix(), digest.of_bytes(path.read_bytes())] for path in files])
 
 
 def _revision() -> str:
-    """Git revision of the code, with ``+`` where it was changed; "unknown" outside a checkout."""
+    """Git revision of the code, with ``+`` if files were changed; "unknown" outside a git checkout."""
     folder = Path(__file__).resolve().parents[2]
     command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty=+"]
     try:

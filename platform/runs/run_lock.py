@@ -1,4 +1,4 @@
-"""One driver a run: whoever trains a run holds a name in the cluster, which is free again when that driver ends."""
+"""One driver per run: it holds a named actor in the cluster, whose name is free again when the driver ends."""
 
 import contextlib
 import time
@@ -9,19 +9,19 @@ from mosar.errors import ConfigError, UnheardError
 from mosar.platform.storage import digest
 
 _PATIENCE_S = 30.0
-"""Ray needs a moment to see that a driver was killed."""
+"""Ray needs some time to notice that a driver was killed."""
 _NAMESPACE = "mosar"
 _KEPT: list[Any] = []
-"""Actors end with the last that knows them."""
+"""Handles kept until this process ends: Ray ends an actor when its last handle is released."""
 
 
 class _Holder:
-    """Has the name, and does nothing."""
+    """An actor that holds the name and does nothing."""
 
 
 @contextlib.contextmanager
 def held(location: str, patience_s: float = _PATIENCE_S) -> Iterator[None]:
-    """Hold the run at ``location`` on the connected cluster until the block ends, or this driver, however it does.
+    """Hold the run at ``location`` on the connected cluster until the block ends, or this driver ends in any way.
 
     Raises:
         ConfigError: another driver on this cluster still holds it after ``patience_s``.
@@ -29,7 +29,7 @@ def held(location: str, patience_s: float = _PATIENCE_S) -> Iterator[None]:
     import ray
 
     name = f"run-{digest.of_bytes(location.encode())[:32]}"
-    # Restarted elsewhere where its node goes: the name is the driver's, not the node's.
+    # If its node is lost, the actor restarts elsewhere, so that the driver keeps the name.
     options = {"name": name, "namespace": _NAMESPACE, "num_cpus": 0, "max_restarts": -1}
     until = time.monotonic() + patience_s
     while True:
@@ -39,12 +39,12 @@ def held(location: str, patience_s: float = _PATIENCE_S) -> Iterator[None]:
         except ValueError as error:  # the name is taken
             if time.monotonic() > until:
                 raise ConfigError(
-                    f"{location}: another driver trains it on this cluster; wait for it, or stop it (ray job stop)"
+                    f"{location}: another driver trains this run on the cluster; wait for it or stop it (ray job stop)"
                 ) from error
             time.sleep(0.25)
     try:
         yield
-    except UnheardError:  # The workers that may still come are this driver's, and so is the run until it ends.
+    except UnheardError:  # Workers of this driver may still start, so the run stays held until the driver ends.
         _KEPT.append(holder)
         raise
     except BaseException:

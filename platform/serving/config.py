@@ -10,16 +10,16 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True)
 class ServingConfig:
-    """Where the endpoint listens and how much it takes on."""
+    """Address and limits of the endpoint."""
 
     host: str = "127.0.0.1"
     port: int = 8000
     replicas: int = 1
-    cpus: float = 1.0  # logical CPUs a replica
+    cpus: float = 1.0  # logical CPUs per replica
     gpus: float = 0.0
-    threads: int = 1  # of torch, a replica; more pays only where cores are idle
+    threads: int = 1  # torch threads per replica; more help only if cores are idle
     max_body_mb: float = 32.0
-    max_queued: int = 32  # beyond it: 503
+    max_queued: int = 32  # requests beyond it get 503
     key_file: str = ""  # a file with the key that clients send as `Authorization: Bearer KEY`
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
-"""An HTTP endpoint on Ray Serve around one function: a request's body in, a file out. Knows nothing of what they are.
+"""An HTTP endpoint on Ray Serve around one function from a request's body to a file, whatever both contain.
 
-The body's size is enforced while it arrives, the work runs off the event loop, the queue is bounded, and every mistake
-of the client's is a JSON object ``{"error": ...}`` with a 4xx status.
+The limit of the body's size applies while it arrives, the work runs off the event loop, the queue is bounded, and every
+error of the client returns a JSON object ``{"error": ...}`` with a 4xx status.
 """
 
 import asyncio
@@ -19,17 +19,17 @@ from mosar.platform.serving.config import ServingConfig
 
 log = logging.getLogger(__name__)
 _RETRY_AFTER_S = 5
-"""Seconds that clients are told to wait who are turned away because the queue is full."""
+"""Seconds after which a client should try again if the queue is full."""
 
 
 class Handler(Protocol):
     """What a replica does with a request."""
 
     def respond(self, body: bytes, media_type: str) -> bytes:
-        """The answer in the wanted media type.
+        """The response body in the requested media type.
 
         Raises:
-            InputError: the client's mistake, answered with 422.
+            InputError: the client's request is wrong; the endpoint returns 422.
         """
 
     def health(self) -> Mapping[str, Any]:
@@ -39,7 +39,7 @@ class Handler(Protocol):
 def start(
     config: ServingConfig, build: Callable[[], Handler], path: str, media_types: tuple[str, ...], page: str
 ) -> None:
-    """Deploy on the connected Ray cluster and return when the endpoint answers; arguments of :func:`application`."""
+    """Deploy on the connected Ray cluster, and return when the endpoint runs. See :func:`application`."""
     from ray import serve
 
     serve.start(http_options={"host": config.host, "port": config.port})
@@ -52,10 +52,10 @@ def application(
     """The endpoint as a Ray Serve application, to be deployed.
 
     Args:
-        config: limits and address.
+        config: address and limits.
         build: makes the handler inside each replica.
         path: route of the POST, such as ``/v1/things``.
-        media_types: what ``respond`` can answer with, the default first; chosen by the Accept header.
+        media_types: types that ``respond`` can return, the default first; the Accept header selects one.
         page: HTML at ``/``.
     """
     from ray import serve
@@ -75,7 +75,7 @@ def application(
 
 
 class _Replica:
-    """Holds the handler; one request at a time computes, the others wait off the event loop."""
+    """Holds the handler. It works on one request at a time; the others wait without blocking the event loop."""
 
     def __init__(self, build: Callable[[], Handler], threads: int) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))
@@ -142,13 +142,13 @@ def _routes(path: str, media_types: tuple[str, ...], page: str, max_bytes: int, 
             return error(422, str(problem))
         except Exception:
             log.exception("a request failed")
-            return error(500, "the request could not be worked on; the log tells why")
+            return error(500, "internal error; see the log of the endpoint")
 
     return app
 
 
 def _negotiate(accept: str, media_types: tuple[str, ...]) -> str | None:
-    """The first media type of the Accept header, in its order, that we have."""
+    """The first of ``media_types`` that the Accept header allows, in the header's order; None if there is none."""
     for item in accept.split(",") if accept.strip() else ["*/*"]:
         wanted = item.split(";")[0].strip().lower()
         for media_type in media_types:
@@ -158,7 +158,7 @@ def _negotiate(accept: str, media_types: tuple[str, ...]) -> str | None:
 
 
 def stop() -> None:
-    """Take the endpoint down; the cluster stays."""
+    """Stop the endpoint; the cluster keeps running."""
     from ray import serve
 
     serve.shutdown()

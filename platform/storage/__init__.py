@@ -1,4 +1,4 @@
-"""Where everything that lasts lives: see :mod:`mosar.platform.storage.filesystem`."""
+"""Persistent storage; see :mod:`mosar.platform.storage.filesystem`."""
 
 from mosar.platform.storage.filesystem import (
     append_bytes,

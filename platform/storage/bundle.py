@@ -1,4 +1,4 @@
-"""A bundle: a folder whose manifest holds the sha256 of every file. What the files mean is the caller's business."""
+"""A bundle: a folder whose manifest holds the sha256 of every file. Callers decide what the files mean."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ _FORMAT = 1
 def write_files(location: str, files: Mapping[str, bytes], about: Mapping[str, Any]) -> str:
     """Write ``files`` (relative path -> content) and then the manifest, which makes the bundle valid.
 
-    ``about`` is JSON-ready and is kept in the manifest. Returns the bundle's digest: that of the manifest.
+    ``about`` must be JSON-ready and is stored in the manifest. Returns the bundle's digest, the manifest's sha256.
     """
     for name in files:
         _check_name(name, location)
@@ -35,10 +35,10 @@ def digest_of(location: str) -> str:
 
 
 def read_manifest(location: str) -> dict[str, Any]:
-    """The manifest without looking at the files.
+    """Read the manifest without verifying the files.
 
     Raises:
-        BundleError: there is none, or it is of another format.
+        BundleError: the manifest is missing or has another format.
     """
     try:
         manifest = storage.read_json(storage.join(location, MANIFEST))
@@ -50,7 +50,7 @@ def read_manifest(location: str) -> dict[str, Any]:
 
 
 def read_files(location: str) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """All files and ``about``, every byte verified.
+    """Read all files and ``about``, and verify every byte.
 
     Raises:
         BundleError: the manifest or a file is missing, or a file was altered; the message names it.
@@ -71,4 +71,4 @@ def read_files(location: str) -> tuple[dict[str, bytes], dict[str, Any]]:
 
 def _check_name(name: str, location: str) -> None:
     if name == MANIFEST or name.startswith("/") or ".." in name.split("/") or "\\" in name:
-        raise BundleError(f"{location}: {name!r} is not a name for a bundle's file")
+        raise BundleError(f"{location}: {name!r} is not a name for a bundle's file; use a relative path without ..")

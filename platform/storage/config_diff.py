@@ -1,10 +1,10 @@
-"""What differs between two plain containers, for a reader."""
+"""Differences between two plain containers, as readable text."""
 
 from typing import Any
 
 
 def differences(before: Any, now: Any, where: str = "") -> list[tuple[str, str]]:
-    """Where two JSON values differ, and how, for a reader: ``("a.b", "1 -> 2")``."""
+    """Dotted keys at which two JSON values differ, each with the change: ``("a.b", "1 -> 2")``."""
     if isinstance(before, dict) and isinstance(now, dict):
         keys = sorted(before.keys() | now.keys())
         absent = "(absent)"

@@ -27,5 +27,5 @@ def of_json(value: Any) -> str:
 
 
 def seed(*parts: int | str) -> int:
-    """A 63-bit seed from words and numbers: different parts, independent streams; the same on every machine."""
+    """A 63-bit seed from words and numbers: independent for different parts, the same on every machine."""
     return int.from_bytes(hashlib.sha256(json.dumps(parts).encode()).digest()[:8], "little") >> 1

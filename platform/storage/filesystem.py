@@ -1,7 +1,7 @@
-"""Where everything that lasts lives: an absolute folder or an fsspec URI, and the few operations we ask of it.
+"""Persistent storage: an absolute folder or an fsspec URI, and the operations that the project needs on it.
 
 A location is a string: an absolute path, or a URI such as ``s3://bucket/mosar``. Writes are atomic: a reader sees the
-old content or the new, never a part (on a file system by renaming a temporary file, in an object store by nature).
+old content or the new, never a part. A file system renames a temporary file; an object store replaces whole objects.
 """
 
 import bisect
@@ -15,17 +15,17 @@ from typing import IO, Any
 from mosar.errors import ConfigError, DataError
 
 _GAP_BYTES = 16 << 10
-"""Ranges of an object that lie no further apart are fetched with one request."""
+"""Ranges of an object that are at most this far apart are fetched with one request."""
 
 _CHUNK_BYTES = 32 << 20
-"""Ranges of an object are fetched together until they are so many bytes."""
+"""Ranges of an object are fetched together until they add up to this many bytes."""
 
 
 def root(storage: str | None = None) -> str:
     """The storage root: ``storage``, else ``MOSAR_STORAGE``, else ``~/.mosar``.
 
     Raises:
-        ConfigError: a relative path. A submitted job's folder is an unpacked copy that is thrown away.
+        ConfigError: the path is relative. A submitted job runs in a temporary copy of its folder.
     """
     given = storage or os.environ.get("MOSAR_STORAGE") or "~/.mosar"
     if is_uri(given):
@@ -52,7 +52,7 @@ def exists(location: str) -> bool:
 
 
 def names(location: str) -> list[str]:
-    """Sorted names of what a folder holds; empty where there is no such folder. Temporary files are left out."""
+    """Sorted names in a folder, without hidden (temporary) files; empty if there is no such folder."""
     if not is_uri(location):
         folder = Path(location)
         found = [p.name for p in folder.iterdir()] if folder.is_dir() else []
@@ -63,7 +63,7 @@ def names(location: str) -> list[str]:
 
 
 def files(location: str) -> list[str]:
-    """Sorted paths, relative to a folder, of all files at any depth below it; hidden ones are left out."""
+    """Sorted relative paths of all files at any depth below a folder, without hidden files."""
     if not is_uri(location):
         folder = Path(location)
         found = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
@@ -81,12 +81,12 @@ def size(location: str) -> int:
 
 
 def inode(location: str) -> int | None:
-    """A number that changes when a file is written anew but not when it is appended to; None where nobody knows."""
+    """A number that changes when a file is replaced but not when it is appended to; None for a URI."""
     return None if is_uri(location) else Path(location).stat().st_ino
 
 
 def open_read(location: str, *, scattered: bool = False) -> IO[bytes]:
-    """Open for reading in binary, seekable. ``scattered``: an object's bytes are fetched as asked for, none ahead.
+    """Open a seekable binary file for reading. ``scattered`` turns off the read-ahead of an object's bytes.
 
     Raises:
         DataError: there is no such file.
@@ -101,7 +101,7 @@ def open_read(location: str, *, scattered: bool = False) -> IO[bytes]:
 
 
 def read_ranges(location: str, ranges: Iterable[tuple[int, int]]) -> Iterator[bytes]:
-    """The bytes of each (offset, size), in the order given; fewer where the file ends before.
+    """Yield the bytes of each (offset, size), in the order given; fewer bytes if the file ends earlier.
 
     Raises:
         DataError: there is no such file.
@@ -121,7 +121,7 @@ def read_bytes(location: str) -> bytes:
 
 
 def read_json(location: str) -> Any:
-    """Raises DataError where the file is missing or is not JSON."""
+    """Raises DataError if the file is missing or is not JSON."""
     try:
         return json.loads(read_bytes(location))
     except ValueError as error:
@@ -129,7 +129,7 @@ def read_json(location: str) -> Any:
 
 
 def write_bytes(location: str, content: bytes) -> None:
-    """Write atomically and durably; folders are made as needed."""
+    """Write atomically and durably. Makes missing folders."""
     if is_uri(location):
         fs, key = _filesystem(location)
         fs.makedirs(key.rsplit("/", 1)[0], exist_ok=True)
@@ -156,7 +156,7 @@ def write_json(location: str, value: Any) -> None:
 
 
 def append_bytes(location: str, content: bytes) -> None:
-    """Append to a log. An object store has no append: there the object is written anew."""
+    """Append to a log. An object store has no append, so the whole object is written again."""
     if is_uri(location):
         before = read_bytes(location) if exists(location) else b""
         write_bytes(location, before + content)
@@ -168,7 +168,7 @@ def append_bytes(location: str, content: bytes) -> None:
 
 
 def remove(location: str) -> None:
-    """Remove a file or a whole folder; nothing happens where there is none."""
+    """Remove a file or a whole folder, if it exists."""
     if is_uri(location):
         fs, key = _filesystem(location)
         if fs.exists(key):
@@ -197,7 +197,7 @@ def _object_ranges(location: str, ranges: Iterable[tuple[int, int]]) -> Iterator
             if isinstance(block, BaseException):
                 if starts[number] < fs.size(path):
                     raise block
-                blocks[number] = b""  # Stores refuse a range that begins behind the end.
+                blocks[number] = b""  # Stores refuse a range that begins past the end.
         for offset, size in chunk:
             number = bisect.bisect_right(starts, offset) - 1
             first = offset - starts[number]
@@ -220,7 +220,7 @@ def _chunks(ranges: Iterable[tuple[int, int]]) -> Iterator[list[tuple[int, int]]
 def _filesystem(uri: str) -> tuple[Any, str]:
     import fsspec
 
-    # Other processes write here too: what a listing said before is not remembered.
+    # Listings are not cached, because other processes write here too.
     fs, path = fsspec.core.url_to_fs(uri, use_listings_cache=False)
     return fs, path
 

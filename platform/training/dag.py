@@ -1,5 +1,6 @@
-"""Running named things that require one another, side by side, as far as there is capacity."""
+"""Run named tasks that depend on one another, in parallel as far as capacity allows."""
 
+import graphlib
 import threading
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,17 +14,15 @@ _NO_MORE = {"failed", "skipped", "stopped"}
 
 
 def check(requires: Mapping[str, Collection[str]]) -> None:
-    """Raises ConfigError where something requires what is not there, or itself by a detour."""
+    """Raises ConfigError if a name requires an unknown name, or requires itself through a cycle."""
     for name, wanted in requires.items():
         missing = sorted(set(wanted) - set(requires))
         if missing:
             raise ConfigError(f"stages: {name!r} requires {missing[0]!r}, which is not among them")
-    left = {name: set(wanted) for name, wanted in requires.items()}
-    while left:
-        ready = {name for name, wanted in left.items() if not wanted}
-        if not ready:
-            raise ConfigError(f"stages: {', '.join(sorted(left))} require one another in a circle")
-        left = {name: wanted - ready for name, wanted in left.items() if name not in ready}
+    try:
+        graphlib.TopologicalSorter(requires).prepare()
+    except graphlib.CycleError as error:
+        raise ConfigError(f"stages: {', '.join(sorted(set(error.args[1])))} require one another in a cycle") from error
 
 
 def run(
@@ -33,11 +32,11 @@ def run(
     capacity: Mapping[str, float],
     report: Report,
 ) -> dict[str, Exception]:
-    """Call ``work(name)`` for each name, in threads, once all that it requires is done; the errors by name.
+    """Call ``work(name)`` for each name, in threads, once everything it requires is done. Returns errors by name.
 
-    One that fails takes down only those that require it: they are skipped. Where ``work`` raises StoppedError, it and
-    those that require it are stopped. ``size`` (what each holds, by resource) of what runs at once stays within
-    ``capacity``, except that one alone always runs.
+    If a name fails, only the names that require it are skipped. If ``work`` raises StoppedError, the name and all that
+    require it are stopped. The total ``size`` (resources that each name holds) of all running names stays within
+    ``capacity``, except that a single name always runs.
     """
     check(requires)
     failed: dict[str, Exception] = {}

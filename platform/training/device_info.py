@@ -1,4 +1,4 @@
-"""What a run's arithmetic depends on besides its numbers: the processor, and kernels that add up in any order."""
+"""What a run's rounding depends on besides its inputs: the processor, and kernels that sum in any order."""
 
 import time
 import warnings
@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 
 def name(device: "torch.device") -> str:
-    """The model of a GPU; of a CPU also the instructions that torch uses."""
+    """Model name of a GPU; for a CPU its model name and the instruction set that torch uses."""
     import torch
 
     if device.type == "cuda":
@@ -26,7 +26,7 @@ def name(device: "torch.device") -> str:
 
 
 def note(location: str, step: int, device: "torch.device") -> str | None:
-    """Note in the run's metrics what it trains on; a warning where that is not what it was trained on before."""
+    """Record the device in the run's metrics. Returns a warning if the run trained on another one before."""
     now = name(device)
     before = [line["hardware"] for line in run.metrics(location) if "hardware" in line]
     if before[-1:] == [now]:
@@ -34,11 +34,11 @@ def note(location: str, step: int, device: "torch.device") -> str | None:
     run.log(location, {"step": step, "time": time.time(), "hardware": now})
     if not before:
         return None
-    return f"trained on {before[-1]} until now, goes on on {now}: its weights may differ in their last bits"
+    return f"trained on {before[-1]} until now, continues on {now}: its weights may differ in their last bits"
 
 
 def rounding(work: Callable[[], Result]) -> tuple[Result, str | None]:
-    """What ``work`` gives, and a warning where torch has no deterministic kernel for some of it (some of CUDA's)."""
+    """Returns the result of ``work``, and a warning if torch lacks a deterministic kernel for it (some on CUDA)."""
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         result = work()

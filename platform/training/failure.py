@@ -1,4 +1,4 @@
-"""How a worker tells the driver that trying again does not help: a note in the run's folder."""
+"""A note in the run's folder, by which a worker tells the driver that a retry does not help."""
 
 from mosar import errors
 from mosar.platform import storage
@@ -8,20 +8,20 @@ _FAILURE, _TRACEBACK = "failure.json", "traceback.txt"
 
 
 def note_failure(spec: RunSpec, error: errors.MosarError) -> None:
-    """From a worker: this cannot be mended by trying again."""
+    """Record, on a worker, an error that a retry cannot mend."""
     note = {"submission": spec.submission, "kind": type(error).__name__, "message": str(error)}
     storage.write_json(storage.join(spec.location, _FAILURE), note)
 
 
 def keep_traceback(spec: RunSpec, text: str) -> str:
-    """Keep a traceback in the run's folder; words that say where."""
+    """Write a traceback to the run's folder. Returns a phrase that names the file."""
     where = storage.join(spec.location, _TRACEBACK)
     storage.write_bytes(where, text.encode())
     return f"traceback in {where}"
 
 
 def failed(spec: RunSpec) -> dict[str, str] | None:
-    """What a worker of this submission noted."""
+    """The note of a worker of this submission; None if there is none."""
     where = storage.join(spec.location, _FAILURE)
     note = storage.read_json(where) if storage.exists(where) else {}
     return note if note.get("submission") == spec.submission else None

@@ -1,11 +1,11 @@
-"""Stopping runs in order: a signal to the driver, a note in the run's folder, a checkpoint at the end of the step.
+"""Graceful stop: a signal to the driver, a note in the run's folder, a checkpoint at the end of the step.
 
-``ray job stop`` sends the driver SIGTERM, Ctrl-C SIGINT. Rank 0 of each run looks for the note and tells the other
-workers between two steps, so that all leave after the same one. Whoever is killed before that loses the steps since the
-last checkpoint, as always.
+``ray job stop`` sends SIGTERM to the driver; Ctrl-C sends SIGINT. Rank 0 of each run looks for the note and tells the
+other workers between two steps, so that all stop after the same step. A run that is killed earlier loses the steps
+since its last checkpoint.
 
-A node that is to be taken away (Ray calls it draining; as a spot node that got its notice) stops no run: the run saves
-checkpoints until the node is gone, and Ray Train starts the workers again without it.
+A node that is about to be taken away (Ray calls it draining), such as a spot node with a notice, does not stop a run.
+The run saves checkpoints until the node is gone, and Ray Train restarts the workers without it.
 """
 
 import contextlib
@@ -25,20 +25,20 @@ from mosar.platform import storage
 Result = TypeVar("Result")
 
 WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
-"""Environment variable of Ray Train: "0" where nobody looks for nodes that are to be taken away."""
+"""Environment variable of Ray Train; "0" turns off the check for nodes about to be taken away."""
 
 _NOTE, _HEARD = "stop.json", "heard"
 _LOOK_S = 0.25
 _HEAR_S = 30.0
-"""Workers that train hear of the note in this time."""
+"""Workers that train notice the note within this time."""
 _ASK_S, _SAVE_S = 1.0, 10.0
-"""Between questions whether a node is to be taken away; between checkpoints once one is."""
-_SAID = b"\nstopping: runs save a checkpoint at the end of their step; a second signal ends this at once\n"
+"""Time between checks for nodes about to be taken away; between checkpoints once there is one."""
+_SAID = b"\nstopping: runs save a checkpoint at the end of their step; a second signal ends this process at once\n"
 
 
 @contextlib.contextmanager
 def on_signals() -> Iterator[threading.Event]:
-    """An event that the first SIGTERM or SIGINT sets; the second ends the process. For the main thread."""
+    """Yield an event that the first SIGTERM or SIGINT sets; the second ends the process. Main thread only."""
     asked = threading.Event()
 
     def handle(number: int, _: FrameType | None) -> None:
@@ -57,14 +57,14 @@ def on_signals() -> Iterator[threading.Event]:
 
 
 def call(work: Callable[[], Result], asked: threading.Event, location: str, submission: str) -> Result:
-    """``work()``, which trains the run at ``location``; once ``asked`` is set, its workers are told to stop.
+    """Run ``work()``, which trains the run at ``location``; once ``asked`` is set, tell its workers to stop.
 
-    In a thread of its own: in the main thread Ray Train would put its own handler of SIGINT in the place of ours.
+    ``work`` runs in a thread of its own: in the main thread Ray Train would replace our SIGINT handler.
 
     Raises:
-        UnheardError: no worker heard it: the run waits for room in the cluster, or its workers are just starting. The
-            note stays, for those that may still come.
-        RunError: they could not be told.
+        UnheardError: no worker noticed, because the run waits for resources or its workers are just starting. The note
+            stays for workers that may still start.
+        RunError: the workers could not be told.
     """
     result: Future[Result] = Future()
     note, told, heard = storage.join(location, _NOTE), 0.0, False
@@ -83,18 +83,18 @@ def call(work: Callable[[], Result], asked: threading.Event, location: str, subm
                 storage.write_json(note, {"submission": submission})
                 told = time.monotonic()
             elif told and not heard:
-                with contextlib.suppress(OSError, DataError):  # asked again
+                with contextlib.suppress(OSError, DataError):  # read again at the next look
                     heard = _HEARD in storage.read_json(note)
                 if not heard and time.monotonic() > told + _HEAR_S:
-                    raise UnheardError(f"{location}: no worker trained it; the same command goes on with it")
+                    raise UnheardError(f"{location}: no worker trained it; the same command continues it")
     except OSError as error:
-        raise RunError(f"{location}: cannot be told to stop ({error}); it ends without a checkpoint") from error
+        raise RunError(f"{location}: cannot be told to stop ({error}); the run ends without a checkpoint") from error
     storage.remove(note)
     return result.result()
 
 
 class Wish(enum.IntEnum):
-    """What a run shall do at the end of a step."""
+    """What a run does at the end of a step; ``ASK`` means to ask Ray Train first."""
 
     GO_ON = 0
     SAVE = 1
@@ -103,9 +103,9 @@ class Wish(enum.IntEnum):
 
 
 class Listener:
-    """What the workers of a run hear of it. Every worker makes one, and asks it at the end of each step.
+    """Tells the workers of a run whether to stop or save. Every worker makes one and asks it at the end of each step.
 
-    Workers talk of it through gloo, host to host: the devices are not waited for.
+    Workers agree on the answer through gloo, from host to host, so that they need not synchronise their devices.
     """
 
     def __init__(self, location: str, submission: str, rank: int, world: int) -> None:
@@ -120,7 +120,7 @@ class Listener:
             threading.Thread(target=self._follow, daemon=True).start()
 
     def wish(self) -> Wish:
-        """What to do now, ``GO_ON``, ``SAVE`` or ``STOP``: the same answer on every worker."""
+        """What to do now: ``GO_ON``, ``SAVE`` or ``STOP``, the same on every worker."""
         import torch
 
         wish = Wish.GO_ON
@@ -135,7 +135,7 @@ class Listener:
         return self._ask() if wish is Wish.ASK else wish
 
     def _ask(self) -> Wish:
-        """All workers ask Ray Train together, and get the same answer."""
+        """Ask Ray Train, on all workers together, so that all get the same answer."""
         import ray.train
 
         leaving = ray.train.get_preemption_info() is not None
@@ -147,11 +147,11 @@ class Listener:
 
     def _follow(self) -> None:
         while not self._heard.is_set() and not self._done.wait(_LOOK_S):
-            with contextlib.suppress(Exception):  # a storage that does not answer now may answer then
+            with contextlib.suppress(Exception):  # the storage may answer at the next look
                 self._look()
 
     def _look(self) -> None:
         if storage.exists(self._note) and (note := storage.read_json(self._note))["submission"] == self._submission:
             self._heard.set()
-            with contextlib.suppress(OSError):  # to hear counts for more than to be heard
+            with contextlib.suppress(OSError):  # stop even if the note cannot be answered
                 storage.write_json(self._note, {**note, _HEARD: True})

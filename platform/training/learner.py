@@ -1,7 +1,6 @@
-"""What a worker of a run optimises: a module, the moving average of its weights, an optimiser; and one step of it.
+"""The optimisation on a worker: a module, the moving average of its weights, an optimiser, and one step of training.
 
-Knows nothing of storage or Ray. Everything random in a step follows from the seed, the step's number and the
-slice's.
+It uses neither storage nor Ray. All randomness in a step follows from the seed, the step number and the slice number.
 """
 
 import contextlib
@@ -17,7 +16,7 @@ from mosar.platform.training.stage import Batch, Stage
 from mosar.platform.training.train_config import TrainConfig
 
 _STATE = ("step", "exp_avg", "exp_avg_sq")
-"""Of AdamW, a parameter's."""
+"""Names of AdamW's state tensors of a parameter."""
 
 
 class Objective(nn.Module):
@@ -29,13 +28,13 @@ class Objective(nn.Module):
         self.stage = stage
 
     def forward(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """(sum of the losses, each of them detached)."""
+        """Returns (sum of the losses, detached losses by name)."""
         losses = self.stage.losses(self.module, batch, generator)
         return torch.stack(list(losses.values())).sum(), {name: loss.detach() for name, loss in losses.items()}
 
 
 class Learner:
-    """One of ``world`` equal ones that learn together; ``mine`` are its slices of each batch."""
+    """One of ``world`` equal learners that train one model; ``mine`` are its slices of each batch."""
 
     def __init__(
         self, config: TrainConfig, stage: Stage, module: nn.Module, device: torch.device, rank: int = 0, world: int = 1
@@ -49,7 +48,7 @@ class Learner:
         self._model: nn.Module | None = None
 
     def step(self, number: int, batches: Sequence[Batch]) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """Optimiser step ``number``, from 0, over own slices; their mean loss, its parts, and the gradient's norm."""
+        """Do optimiser step ``number``, from 0. Returns mean loss of own slices, its parts, and gradient norm."""
         config, model = self.config, self._shared()
         for group in self.optimizer.param_groups:
             group["lr"] = config.lr_at(number)
@@ -75,7 +74,7 @@ class Learner:
         return torch.stack(totals).mean(), {k: torch.stack([p[k] for p in parts]).mean() for k in parts[0]}, norm
 
     def mean(self, total: Tensor, parts: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Means over all slices of what :meth:`step` gives for each learner's own, of which some may have more."""
+        """Average the losses of :meth:`step` over all slices; some learners may have more slices than others."""
         if self.world == 1:
             return total, parts
         values = torch.stack([total, *parts.values()]) * (len(self.mine) / self.config.cut)
@@ -83,7 +82,7 @@ class Learner:
         return values[0], dict(zip(parts, values[1:], strict=True))
 
     def share(self) -> None:
-        """Give every learner the first one's module, and start the average from it."""
+        """Copy the first learner's module to all learners, and start the average from it."""
         if self.world > 1:
             with torch.no_grad():
                 for value in self.module.state_dict().values():
@@ -92,7 +91,7 @@ class Learner:
             self.average.load_state_dict(self.module.state_dict())
 
     def evaluated(self) -> nn.Module:
-        """The module that counts: the average where there is one."""
+        """The module that is evaluated and exported: the average if there is one."""
         if self.average is None:
             return self.module.eval()
         for mean, value in zip(self.average.buffers(), self.module.buffers(), strict=True):
@@ -100,7 +99,7 @@ class Learner:
         return self.average
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that has to be kept, by name."""
+        """All tensors that a checkpoint must hold, by name."""
         found = {f"model/{name}": value for name, value in self.module.state_dict().items()}
         if self.average is not None:
             found |= {f"average/{name}": value for name, value in self.average.state_dict().items()}
@@ -110,7 +109,7 @@ class Learner:
         return found
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take up what :meth:`tensors` gave."""
+        """Restore what :meth:`tensors` returned."""
         self.module.load_state_dict(_group(tensors, "model"))
         if self.average is not None:
             self.average.load_state_dict(_group(tensors, "average"))
@@ -131,7 +130,7 @@ class Learner:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
 
     def on_device(self, batch: Batch) -> Batch:
-        """A copy on the device: what a stream hands on is read-only, and a stage may work in place."""
+        """Copy a batch to the device. It is always copied: streams give read-only tensors, stages may work in place."""
         return {
             name: {field: value.to(self.device, copy=True) for field, value in fields.items() if field != ROWS}
             for name, fields in batch.items()
@@ -141,7 +140,7 @@ class Learner:
         if self._model is None:
             self._model = Objective(self.stage, self.module)
             if self.world > 1:
-                # Finding unused parameters also keeps the buckets, and so the order of summation, as at the start.
+                # Finding unused parameters also stops DDP from rebuilding its buckets, which would change rounding.
                 self._model = nn.parallel.DistributedDataParallel(
                     self._model, broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
                 )

@@ -1,4 +1,4 @@
-"""What the workers of a training run are told."""
+"""The description of a training run that the driver sends to its workers."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """All that a worker is told. ``build`` makes the stage and its module, parents' weights loaded."""
+    """Everything that a worker needs. ``build`` makes the stage and its module, with the parents' weights loaded."""
 
     location: str
     build: Callable[[], "tuple[Stage, nn.Module]"]

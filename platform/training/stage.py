@@ -1,4 +1,4 @@
-"""What the platform asks of a training stage; ``models/stages/<name>/`` hold the stages, which match structurally."""
+"""Protocols that a training stage implements; the stages in ``models/stages/<name>/`` match them structurally."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
@@ -32,7 +32,7 @@ class StreamSpec(Protocol):
 
 
 class Stage(Protocol):
-    """One training stage. Nothing in it knows of workers, checkpoints or files."""
+    """One training stage. It is independent of workers, checkpoints and files."""
 
     @property
     def name(self) -> str: ...
@@ -42,7 +42,7 @@ class Stage(Protocol):
 
     @property
     def requires(self) -> tuple[str, ...]:
-        """Stages whose trained modules ``build`` is handed."""
+        """Stages whose trained modules ``build`` receives."""
 
     def build(self, parents: Mapping[str, "nn.Module"]) -> "nn.Module":
         """The module, freshly initialised from torch's global generator, which the platform seeds."""
@@ -51,13 +51,13 @@ class Stage(Protocol):
         """Put statistics of the data (means, PCA, standardisation) into the module's buffers."""
 
     def losses(self, module: "nn.Module", batch: Batch, generator: "torch.Generator") -> dict[str, "Tensor"]:
-        """Named, weighted scalars; their sum is minimised. Means over the batch: slices of it are averaged."""
+        """Named, weighted scalars whose sum is minimised. Each is a mean over the batch: its slices are averaged."""
 
     def metrics(self, module: "nn.Module", batch: Batch, generator: "torch.Generator") -> dict[str, "Tensor"]:
         """Named scalars on held-out data; ``loss`` is the held-out objective, with no adversarial part."""
 
     def baseline(self, module: "nn.Module", batch: Batch, generator: "torch.Generator") -> "Tensor":
-        """``loss`` of the best answer that ignores the input."""
+        """``loss`` of the best prediction that ignores the input."""
 
     def preview(self, module: "nn.Module", batch: Batch, generator: "torch.Generator") -> "Tensor":
         """A picture, 3 H W in [0, 1], display-encoded (sRGB)."""

@@ -1,4 +1,4 @@
-"""How a stage is trained, whatever it learns."""
+"""Settings of the training loop, the same for all stages."""
 
 import math
 from dataclasses import dataclass
@@ -20,41 +20,42 @@ WITHOUT_EFFECT = (
     "stall_s",
     "trace",
 )
-"""Keys that do not change the weights that come out: a run may go on with others."""
+"""Keys that do not change the final weights: a run may resume with other values."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """Attributes:
 
-    steps: optimiser steps in all.
-    batch: samples a step, over all workers and streams.
-    lr, warmup, decay, final_lr: learning rate; steps of its linear rise; its shape after; its end, relative.
-    weight_decay: of AdamW.
-    clip: largest norm of the gradient; 0 for none.
-    ema: decay of the moving average of the weights that is evaluated and exported; 0 for none.
-    precision: of the forward pass.
-    seed: of weights, order, augmentation and everything random.
-    workers, min_workers: the most and the fewest at once; a run may go on with others, see ``slices``.
-    cpus: logical CPUs that a worker holds.
-    resize_s: with ``min_workers`` below ``workers``: seconds between looks for nodes that came or went.
-    slices: that a batch is cut into; each worker takes some of them, so that the weights depend on the slices and, but
-        for the order in which more than two are added up, not on the workers. By default as many as workers: then a
-        run cannot go on with another number of them.
-    device: "auto" trains on GPUs where the cluster has any; a run goes on where it began, or not at all.
-    threads: of torch, a worker.
-    readers: reading tasks at once, a worker.
-    checkpoint_every, keep: steps between checkpoints; how many are kept, besides the best one. Whenever an evaluation
-        is the best so far, there is a checkpoint, too.
-    evaluate_every, evaluate_batches: steps between evaluations (always at the start and the end); held-out batches.
-    calibrate_batches: training batches that the stage's statistics are taken from; 0 for none.
+    steps: number of optimiser steps.
+    batch: samples per step, over all workers and streams.
+    lr, warmup, decay, final_lr: learning rate; steps of its linear rise; its shape after that; its final value relative
+        to ``lr``.
+    weight_decay: weight decay of AdamW.
+    clip: largest norm of the gradient; 0 turns clipping off.
+    ema: decay of the moving average of the weights, which is evaluated and exported; 0 turns it off.
+    precision: number format of the forward pass.
+    seed: seed of weights, order, augmentation and everything else that is random.
+    workers, min_workers: largest and smallest number of workers; a run may resume with another number, see ``slices``.
+    cpus: logical CPUs that each worker holds.
+    resize_s: seconds between checks for added or lost nodes, if ``min_workers`` is below ``workers``.
+    slices: number of equal parts of a batch, of which each worker takes some. The weights depend on the slices but not
+        on the number of workers, except for the order in which more than two slices are added up. The default is
+        ``workers``; such a run cannot resume with another number of workers.
+    device: "auto" trains on GPUs if the cluster has any. A run resumes only on the device type where it began.
+    threads: torch threads per worker.
+    readers: concurrent reading tasks per worker.
+    checkpoint_every, keep: steps between checkpoints; how many are kept besides the best one. An evaluation that is the
+        best so far also saves a checkpoint.
+    evaluate_every, evaluate_batches: steps between evaluations (also at start and end); held-out batches in each.
+    calibrate_batches: training batches from which the stage takes its statistics; 0 for none.
     log_every: steps between lines of the metrics.
-    retries: how often a run is taken up again after a worker fails or its node goes without notice.
-    on_corrupt: what a training sample that cannot be read does: "stop" the run with the names of shard and sample, or
-        "skip": another one stands in, and it is counted. Held-out samples always stop the run.
-    stall_s: a worker that finishes no step for so long, or does not get to its first, is ended, and the run taken up
-        again.
-    trace: whether the metrics name all samples of all steps; "sample_order_hash", a hash over them, is always there.
+    retries: how often a run restarts after a worker fails or a node is lost without notice.
+    on_corrupt: what happens if a training sample cannot be read or decoded. "stop" ends the run with the names of shard
+        and sample; "skip" uses another sample instead and counts it. A damaged held-out sample always stops the run.
+    stall_s: a worker that finishes no step within this time, or does not reach its first step, is ended, and the run
+        restarts.
+    trace: whether the metrics list all samples of all steps; "sample_order_hash", a hash over them, is always there.
     """
 
     steps: int
@@ -100,7 +101,7 @@ class TrainConfig:
         if self.min_workers is not None and not 1 <= self.min_workers <= self.workers:
             raise ConfigError(f"train.min_workers: got {self.min_workers}, expected 1 to workers ({self.workers})")
         if self.trace and self.log_every != 1:
-            raise ConfigError("train.trace: names the samples of every step, so it needs train.log_every=1")
+            raise ConfigError("train.trace: lists the samples of every step, so it needs train.log_every=1")
         if self.slices is not None and self.slices < self.workers:
             raise ConfigError(f"train.slices: got {self.slices}, expected at least workers ({self.workers})")
 

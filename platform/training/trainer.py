@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 Decoder = Callable[[StreamSpec, bool], Decode]
-"""(what a stage wants of a stream, whether to augment) -> how to decode its samples; must be picklable."""
+"""(stream specification of a stage, whether to augment) -> decoder of its samples; must be picklable."""
 
 _FREE = tuple(f"train.{name}" for name in WITHOUT_EFFECT)
 
@@ -38,16 +38,17 @@ def prepare(
     config: TrainConfig,
     fingerprint: Mapping[str, Any],
 ) -> RunSpec:
-    """Check everything that can be checked before anything starts; nothing is written.
+    """Check everything that can be checked before the run starts. Writes nothing.
 
     Args:
         location: the run's folder.
         data: stream name -> location of its data set.
-        fingerprint: JSON-ready: what else decides the result (model, parents); ``train`` and ``data`` are added.
+        fingerprint: JSON-ready; what else decides the result (model, parents); ``train`` and ``data`` are added.
 
     Raises:
-        ConfigError: a stream without data, a batch that cannot be shared out, a run begun with another configuration.
-        DataError: a data set that is not there or lacks a split.
+        ConfigError: a stream has no data, the batch cannot be cut into equal slices, or the run has another
+            configuration.
+        DataError: a data set is missing or lacks a split.
     """
     missing = sorted(set(stage.streams) - set(data))
     if missing:
@@ -72,15 +73,15 @@ def prepare(
 
 
 def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
-    """Train to the end on the connected cluster, or go on where the run was left; its summary.
+    """Train to the end on the connected cluster, from the newest checkpoint if there is one. Returns the summary.
 
     Once ``asked`` is set (see :func:`~mosar.platform.training.graceful_stop.on_signals`) the run saves a checkpoint and
     stops.
 
     Raises:
-        StoppedError: it was asked to stop.
-        DataError, ConfigError: a worker found what it was given unusable.
-        RunError: workers failed more often than ``config.retries``.
+        StoppedError: the run was asked to stop.
+        DataError, ConfigError: a worker cannot use its data or configuration.
+        RunError: workers failed more often than ``config.retries``, or in a way that a retry cannot mend.
     """
     finished = run.summary(spec.location)
     if finished is not None:
@@ -103,8 +104,8 @@ def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
     most = max(fewest, min(config.workers, int((cpus - READER_CPUS) / config.cpus)))
     if most < config.workers:
         print(
-            f"{spec.location}: at most {most} of {config.workers} workers, for the cluster has {cpus:g} CPUs; where it "
-            f"can grow, {cluster.CAPACITY} tells how far",
+            f"{spec.location}: trains with at most {most} of {config.workers} workers: the cluster has {cpus:g} "
+            f"CPUs; if it can grow, set {cluster.CAPACITY} to its full size",
             file=sys.stderr,
         )
     gpus = resources.on_gpus(config, cluster.capacity("GPU"))
@@ -125,7 +126,7 @@ def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
         ),
     )
     with run_lock.held(spec.location):
-        # Again, and first thing: whoever had the run until now may have begun it with another configuration.
+        # Check again: the driver that held the run until now may have begun it with another configuration.
         run.begin(spec.location, spec.fingerprint, _FREE)
         try:
             graceful_stop.call(trainer.fit, asked, spec.location, spec.submission)
@@ -140,27 +141,28 @@ def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
     finished = run.summary(spec.location)
     if finished is None and asked.is_set():
         at = f"step {position(spec.location)} of {spec.config.steps}"
-        raise StoppedError(f"{spec.location}: saved at {at}; the same command goes on from there")
+        raise StoppedError(f"{spec.location}: saved at {at}; the same command continues from there")
     if finished is None:
         raise RunError(f"{spec.location}: training ended without a result")
     return finished
 
 
 def set_environment(configs: Sequence[TrainConfig]) -> None:
-    """What Ray Train reads of this process's environment, which runs side by side share; what is set there stays.
+    """Set Ray Train's environment variables, which all runs of this process share; keeps values that are set.
 
-    To be called with the configurations of all of them before the first starts; for one alone :func:`fit` does it.
+    Call it with all configurations before the first of several parallel runs starts; :func:`fit` does it for one run.
     """
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     os.environ.setdefault("RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S", str(max(config.stall_s for config in configs)))
-    if not any(config.elastic for config in configs):  # else a size is thought over after Ray's own, shorter time
+    # Elastic runs keep Ray's shorter timeout, after which Ray tries another number of workers.
+    if not any(config.elastic for config in configs):
         os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
-    if cluster.starts_own():  # It has one node, which nobody takes away.
+    if cluster.starts_own():  # Its only node is never taken away.
         os.environ.setdefault(graceful_stop.WATCHER, "0")
 
 
 def position(location: str) -> int:
-    """The step that a run would go on from."""
+    """The step of the newest checkpoint, valid or not; 0 if there is none."""
     return max(checkpoint.steps(location), default=0)
 
 

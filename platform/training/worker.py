@@ -1,8 +1,8 @@
 """What each worker of a Ray Train run does.
 
-Nothing random outlives a step: weights, order, augmentation and every step's noise follow from the seed and the step's
-number. The batch is cut into slices, shared out among the workers, and a slice's noise belongs to the slice. So a run
-that was killed, or went on with fewer workers, computes what an undisturbed one computes.
+No random state outlives a step: weights, order, augmentation and noise follow from the seed and the step number. The
+batch is cut into slices, which the workers share, and noise depends on the slice and not on the worker. So a run that
+was killed, or resumed with fewer workers, computes what an undisturbed run computes.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ _MISTAKES = (
     TypeError,
     ValueError,
 )
-"""What trying again does not mend, unlike a connection that broke because another worker died."""
+"""Errors that a retry does not mend, unlike a connection that broke because another worker died."""
 _LEAVING = "a node of this run is being taken away; checkpoints are saved until it is gone"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
@@ -87,7 +87,7 @@ class _Training:
         self.rows: list[Tensor] = []
         self.sample_order_hash, self.skipped = "", 0
         self.notes: dict[str, Any] = {}
-        """What of the run's history the checkpoint carries: held-out loss at the start, the best step."""
+        """History that checkpoints carry: held-out loss at the start, best step, last evaluation, order hash, skips."""
 
     def run(self) -> None:
         self._alive()
@@ -114,14 +114,14 @@ class _Training:
         faulthandler.cancel_dump_traceback_later()
 
     def _alive(self) -> None:
-        """End this process where it is not called again in time; Ray Train then starts the workers anew."""
+        """Restart the watchdog, which ends this process after ``stall_s``; Ray Train then restarts the workers."""
         faulthandler.dump_traceback_later(self.config.stall_s, exit=True)
 
     def _listener(self) -> graceful_stop.Listener:
         return graceful_stop.Listener(self.spec.location, self.spec.submission, self.rank, self.world)
 
     def _train(self, done: int, listener: graceful_stop.Listener) -> int:
-        """Train from step ``done`` on, to the end or until asked to stop; the steps that are done then."""
+        """Train from step ``done`` to the end or until asked to stop. Returns the number of steps done."""
         config = self.config
         reached = done
         waited, since, since_step = 0.0, time.monotonic(), done
@@ -190,17 +190,17 @@ class _Training:
         return reached
 
     def _check(self, step: int, total: Tensor, norm: Tensor) -> None:
-        """No checkpoint of weights that are none, which the run would go back to again and again.
+        """Refuse to save a checkpoint with non-finite weights: the run would resume from it again and again.
 
-        The gradient's norm is the same on all workers, and was taken before it changed the weights: the loss alone
-        would tell a step too late.
+        The gradient norm is the same on all workers and is taken before the weights change. The loss alone would show
+        non-finite weights one step too late.
         """
         if not torch.isfinite(total) or not torch.isfinite(norm):
-            found = f"the loss is {total.item():g}, its gradient's norm {norm.item():g}"
+            found = f"the loss is {total.item():g} and the gradient norm {norm.item():g}"
             raise RunError(f"{self.spec.location}: {found} at step {step}")
 
     def _most(self, seconds: float) -> float:
-        """The longest of all workers: those who wait for a slow one's data wait in the exchange of gradients."""
+        """The longest data wait of all workers: the others wait for that worker in the gradient exchange."""
         if self.world == 1:
             return seconds
         most = torch.tensor(seconds, device=self.device)
@@ -208,14 +208,14 @@ class _Training:
         return float(most)
 
     def _rows(self, batches: Sequence[Batch]) -> Tensor:
-        """Rows of the step's samples, (slices, samples a slice): this worker's are filled in, the others zero."""
+        """Rows of the step's samples, (slices, samples per slice); the slices of other workers are zero."""
         mine = torch.stack([torch.cat([fields[stream.ROWS] for _, fields in sorted(b.items())]) for b in batches])
         rows = torch.zeros(self.config.cut, mine.shape[1], dtype=torch.int64)
         rows[self.learner.mine.start : self.learner.mine.stop] = mine
         return rows
 
     def _account(self, step: int) -> Tensor:
-        """Take the steps since the last call into the order's hash and the count of skipped samples; their rows."""
+        """Add the steps since the last call to the order hash and the skip count. Returns (steps, samples) rows."""
         rows = torch.stack(self.rows)
         self.rows = []
         if self.world > 1:
@@ -228,7 +228,7 @@ class _Training:
         return rows.flatten(1)
 
     def _publish(self, line: dict[str, Any]) -> None:
-        """The line's numbers for whoever scrapes Ray."""
+        """Export the line's numbers as Ray metrics."""
         name = self.spec.location.rsplit("/", 1)[-1]
         metrics.STEP.set(line["step"], run=name)
         metrics.LOSS.set(line["loss"], run=name)
@@ -237,7 +237,7 @@ class _Training:
         metrics.WAIT_SHARE.set(line["wait_share"], run=name)
 
     def _fit_statistics(self) -> None:
-        """Rank 0 takes the statistics; the others get its module."""
+        """Rank 0 fits the stage's statistics; the other workers receive its module."""
         module = self.learner.module
         if self.rank == 0 and self.config.calibrate_batches:
             read = stream.batches(self.spec.training, range(self.config.calibrate_batches), [0], 1)
@@ -248,7 +248,7 @@ class _Training:
         self.learner.share()
 
     def _evaluate(self, step: int) -> None:
-        """Held-out metrics and a picture, on rank 0."""
+        """Log held-out metrics and write a preview picture. Runs on rank 0."""
         module = self.learner.evaluated()
         generator = self.learner.generator
         found = self._over_held_out(lambda batch: self.stage.metrics(module, batch, generator))
@@ -273,7 +273,7 @@ class _Training:
         run.finish(self.spec.location, dict(module.state_dict()), result)
 
     def _over_held_out(self, function: Any) -> dict[str, float]:
-        """Means over the held-out batches of the named scalars that ``function`` gives."""
+        """Means over the held-out batches of the named scalars that ``function`` returns."""
         sums: dict[str, float] = {}
         batches = self._held_out()
         for number, batch in enumerate(batches):
@@ -306,11 +306,11 @@ class _Training:
         metrics.CHECKPOINT_SECONDS.observe(time.monotonic() - before)
 
     def _restore(self) -> int:
-        """Load the newest valid checkpoint, the same on every worker; the step to go on from, 0 for a fresh start."""
+        """Load the newest valid checkpoint, the same on all workers. Returns its step, 0 for a fresh start."""
         found = None
         if self.rank == 0:
             found, problems = checkpoint.newest(self.spec.location)
-            # Before anything is added: after a power cut the last line may be torn.
+            # Rewind before adding lines: a power cut may have left the last line incomplete.
             run.rewind_metrics(self.spec.location, found.step if found else -1)
             for problem in problems:
                 run.log(self.spec.location, {"step": found.step if found else 0, "warning": problem})
@@ -327,7 +327,7 @@ class _Training:
 
 
 def make_deterministic(config: TrainConfig, device: torch.device) -> None:
-    """Seed, fixed threads, deterministic algorithms (where CUDA has none, torch warns)."""
+    """Set seed, thread counts and deterministic algorithms; torch warns where CUDA has none."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     os.environ.setdefault("NUMBA_NUM_THREADS", str(config.threads))
     torch.set_num_threads(config.threads)
@@ -337,7 +337,7 @@ def make_deterministic(config: TrainConfig, device: torch.device) -> None:
 
 
 def _our_error(error: BaseException | None) -> MosarError | None:
-    """The error of ours that caused ``error``, through Ray's wrappings."""
+    """The MosarError among the causes of ``error``, if any; looks through Ray's wrapper exceptions."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

@@ -4,7 +4,7 @@ import pytest
 
 @pytest.fixture
 def stage_sample():
-    """A light stage sample in memory: right shapes and ranges, no face."""
+    """A light stage sample in memory with valid shapes and ranges, but without a face."""
     r = np.random.default_rng(0)
     normal = r.normal((0, 0, 1), 0.2, (64, 64, 3))
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)

@@ -29,7 +29,7 @@ def test_the_crop_follows_the_face(scale, x, y):
     np.testing.assert_allclose(after, before, atol=1e-2)
 
 
-def test_landmarks_that_are_not_embedded_count_for_nothing():
+def test_landmarks_that_are_not_embedded_are_ignored():
     points = np.concatenate([np.random.default_rng(0).normal(100, 20, (478, 2)), np.ones((478, 1))], 1)
     absent = points.copy()
     absent[::7] = 0

@@ -39,7 +39,7 @@ def test_nothing_changes_at_the_stored_size(stage_sample):
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**63 - 1), size=st.integers(32, 200))
 def test_camera_and_landmarks_move_together(stage_sample, seed, size):
-    """A point that projects onto a landmark in the stored crop does so in every crop."""
+    """A point that projects onto a landmark in the stored crop does so in every augmented crop."""
     members = schema.encode(stage_sample)
     want = DecodeSpec(("landmarks", "intrinsics"), 64, size, augment=True)
     found = decode(members, want, seed)
@@ -49,7 +49,7 @@ def test_camera_and_landmarks_move_together(stage_sample, seed, size):
     known = stored[:, 2] > 0
     np.testing.assert_allclose(found["landmarks"][known, :2], projected[known], atol=1e-2)
     now, before = found["landmarks"][:, 2], stored[:, 2]
-    assert ((now == before) | ((now == 0.5) & (before == 1))).all()  # where something was put before the face
+    assert ((now == before) | ((now == 0.5) & (before == 1))).all()  # hidden by an occluder
     assert (found["landmarks"][~known] == 0).all()
 
 
@@ -61,7 +61,7 @@ def test_the_seed_alone_decides(stage_sample):
     assert not np.array_equal(first["image"], other["image"])
 
 
-def test_what_covers_the_face_leaves_the_mask_and_hides_landmarks(stage_sample):
+def test_occluders_are_excluded_from_the_mask_and_hide_landmarks(stage_sample):
     stage_sample["mask"][:] = 255
     stage_sample["landmarks"][:, 2] = 1
     members = schema.encode(stage_sample)
@@ -70,7 +70,7 @@ def test_what_covers_the_face_leaves_the_mask_and_hides_landmarks(stage_sample):
         found = decode(members, DecodeSpec(("image", "mask", "landmarks"), 64, 96, augment=True), seed)
         mask, marks = found["mask"][0], found["landmarks"]
         column, row = np.floor(marks[:, :2]).astype(int).T
-        inside = (column >= 4) & (column < 92) & (row >= 4) & (row < 92)  # the jitter leaves a rim
+        inside = (column >= 4) & (column < 92) & (row >= 4) & (row < 92)  # jitter may leave a border without mask
         assert np.array_equal(marks[inside, 2] == 0.5, mask[row[inside], column[inside]] == 0)
         assert np.array_equal(mask, decode(members, DecodeSpec(("mask",), 64, 96, augment=True), seed)["mask"][0])
         covered += bool((marks[:, 2] == 0.5).any())

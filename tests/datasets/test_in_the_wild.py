@@ -30,7 +30,7 @@ def png(image):
     return buffer.getvalue()
 
 
-def test_the_astronaut_is_a_whole_sample(detector, portrait):
+def test_the_astronaut_becomes_a_valid_sample(detector, portrait):
     sample = in_the_wild_sample(png(portrait), detector, 128)
     assert Quality(**sample["capture"]["quality"]).flags == ()
     sample["capture"] |= {"subject": "astronaut", "split": "train"}
@@ -51,7 +51,7 @@ def test_the_astronaut_is_a_whole_sample(detector, portrait):
         (lambda image: np.asarray(Image.fromarray(image).resize((90, 76))), "too small|no face"),
     ],
 )
-def test_what_is_left_out_has_a_reason(detector, portrait, make, message):
+def test_refused_photographs_have_a_reason(detector, portrait, make, message):
     with pytest.raises(PhotographError, match=message):
         in_the_wild_sample(png(make(portrait)), detector, 128)
 

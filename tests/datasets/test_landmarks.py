@@ -29,7 +29,7 @@ def test_the_astronaut_is_found(detector):
     np.testing.assert_allclose(np.linalg.det(face.pose[:3, :3]), 1, atol=1e-2)
 
 
-def test_two_faces_are_two(detector):
+def test_two_faces_are_both_found(detector):
     face = data.astronaut()[0:240, 100:340]
     assert len(detector.detect(np.concatenate([face, face], 1))) == 2
 
@@ -48,7 +48,7 @@ def test_an_empty_image_has_no_face(detector):
 @pytest.mark.parametrize(
     "image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32), np.zeros((8, 8, 4), np.uint8)]
 )
-def test_other_arrays_are_a_mistake(detector, image):
+def test_other_shapes_and_types_are_refused(detector, image):
     with pytest.raises(ValueError, match=r"expected \(h, w, 3\) uint8"):
         detector.detect(image)
 

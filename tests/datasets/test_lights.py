@@ -6,7 +6,7 @@ from mosar.datasets import lights
 from mosar.models.shading import irradiance, sh
 
 
-def test_the_eight_lights_are_there():
+def test_all_eight_lights_are_available():
     maps = lights.load_lights()
     assert sorted(maps) == sorted(lights.TRAIN_LIGHTS + lights.HELD_OUT_LIGHTS)
     assert all(m.shape == (128, 256, 3) and m.min() >= 0 and np.isfinite(m).all() for m in maps.values())
@@ -14,7 +14,7 @@ def test_the_eight_lights_are_there():
 
 
 @pytest.mark.parametrize("name", ["studio", "city"])
-def test_background_and_coefficients_are_one_light(name):
+def test_background_and_coefficients_agree(name):
     light = lights.random_light(np.random.default_rng(3), [name], lamps=0)
     directions = sh.environment_directions(128, 256).numpy()
     seen = lights.radiance(light, directions.reshape(-1, 3)).reshape(directions.shape)

@@ -29,7 +29,7 @@ def test_rgb_is_returned_as_it_is(picture):
 
 def test_exif_rotation_is_applied(picture):
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned a quarter clockwise
+    exif[0x0112] = 6  # EXIF: rotate 90 degrees clockwise for display
     turned = read_photograph(encoded(Image.fromarray(picture), exif=exif))
     assert np.array_equal(turned, np.rot90(picture, -1))
 
@@ -46,7 +46,7 @@ def test_sixteen_bits_are_scaled_and_not_clipped(picture):
     assert np.array_equal(read_photograph(encoded(Image.fromarray(deep)))[..., 2], picture[..., 1])
 
 
-def test_transparency_lies_on_white(picture):
+def test_transparent_pixels_are_put_on_white(picture):
     alpha = np.full((60, 90, 1), 255, np.uint8)
     alpha[:30] = 0
     found = read_photograph(encoded(Image.fromarray(np.concatenate([picture, alpha], -1))))
@@ -60,14 +60,14 @@ def test_cmyk_jpeg_is_converted(picture):
     assert np.abs(found.astype(int) - picture).mean() < 12
 
 
-def test_the_name_says_nothing(picture, tmp_path):
+def test_the_file_name_does_not_decide_the_format(picture, tmp_path):
     path = tmp_path / "portrait.png"
     path.write_bytes(encoded(Image.fromarray(picture), "JPEG"))
     assert read_photograph(path.read_bytes()).shape == picture.shape
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_cut_short_is_a_clear_error(picture, kind):
+def test_truncated_files_give_a_clear_error(picture, kind):
     noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
     data = encoded(Image.fromarray(noise), kind)
     with pytest.raises(PhotographError, match=r"damaged|not an image"):
@@ -75,7 +75,7 @@ def test_cut_short_is_a_clear_error(picture, kind):
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"%!PS-Adobe-3.0 EPSF-3.0", b"\x89PNG\r\n\x1a\n"])
-def test_what_is_no_image_is_a_clear_error(data):
+def test_bytes_that_are_no_image_give_a_clear_error(data):
     with pytest.raises(PhotographError, match="not an image"):
         read_photograph(data)
 
@@ -86,7 +86,7 @@ def test_one_pixel_is_too_small():
 
 
 @pytest.mark.parametrize("side", [12_000, 60_000])
-def test_a_bomb_is_refused_before_it_is_decoded(side):
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(side):
     header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     with warnings.catch_warnings(), pytest.raises(PhotographError, match="too large"):

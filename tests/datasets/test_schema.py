@@ -29,7 +29,7 @@ def test_the_same_sample_gives_the_same_bytes(stage_sample):
     assert schema.encode(stage_sample) == schema.encode(stage_sample)
 
 
-def test_whole_samples_are_valid(stage_sample, wild_sample):
+def test_complete_samples_are_valid(stage_sample, wild_sample):
     schema.validate(schema.encode(stage_sample))
     schema.validate(schema.encode(wild_sample))
 

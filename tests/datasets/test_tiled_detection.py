@@ -14,11 +14,11 @@ def detector() -> Iterator[Detector]:
         yield detector
 
 
-def test_small_faces_are_found_once_each_where_they_are(detector: Detector) -> None:
+def test_small_faces_are_found_once_each_at_their_positions(detector: Detector) -> None:
     image = astronaut()
     (alone,) = find_faces(detector, image)
     wide = np.concatenate([image, image], axis=1)
-    assert detector.detect(wide) == []  # what the search is for
+    assert detector.detect(wide) == []  # the detector alone misses them
     faces = sorted(find_faces(detector, wide), key=lambda face: float(face.landmarks[:, 0].mean()))
     assert len(faces) == 2
     for face, shift in zip(faces, (0, 512), strict=True):
@@ -26,5 +26,5 @@ def test_small_faces_are_found_once_each_where_they_are(detector: Detector) -> N
 
 
 @pytest.mark.parametrize("shape", [(64, 64, 3), (40, 400, 3), (300, 50, 3)])
-def test_no_face_is_no_face(detector: Detector, shape: tuple[int, int, int]) -> None:
+def test_an_image_without_a_face_gives_no_faces(detector: Detector, shape: tuple[int, int, int]) -> None:
     assert find_faces(detector, np.full(shape, 90, np.uint8)) == []

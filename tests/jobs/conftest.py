@@ -6,7 +6,7 @@ from mosar.jobs.make_shards import MakeShards, main
 
 @pytest.fixture(scope="session")
 def small():
-    """Overrides that make the tiny preset as small as can be."""
+    """Overrides that make the tiny preset as small as possible."""
     return [
         "presets.tiny.subjects={train: 2, validation: 1, test: 0}",
         "presets.tiny.wild_subjects={train: 1, validation: 1}",
@@ -16,7 +16,7 @@ def small():
 
 @pytest.fixture(scope="session")
 def storage(small, tmp_path_factory):
-    """A storage root with both virtual data sets; not to be written to."""
+    """A storage root with both virtual data sets; tests must not write to it."""
     root = tmp_path_factory.mktemp("storage")
     assert hydra_main.run(main, MakeShards, "make_shards", ["source=virtual", f"storage={root}", *small]) == 0
     return root

@@ -6,7 +6,7 @@ from mosar.jobs.evaluation import data
 from mosar.models.head import load_head
 
 
-def test_distances_are_those_of_the_measurements():
+def test_distances_match_the_measurements():
     steps = np.array([[0, 0, 0], [2, 0, 0], [0, 3, 0], [0, 3, 4]]) * TONE_STD
     np.testing.assert_allclose(data.mahalanobis(np.exp(TONE_MEAN + steps @ TONE_AXES)), [0, 2, 3, 5], atol=5e-3)
     groups = np.array(list(data.GROUPS.values()))

@@ -1,4 +1,4 @@
-"""The drills: what their metrics say of what came out, and two of them for real."""
+"""The drills: metrics of made-up outcomes, and two real drills."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ def result(same_size: bool = True, lines: list[dict[str, Any]] = LINES, **summar
     return Result("fault", "what", {**UNDISTURBED, **summary}, lines, UNDISTURBED, LINES, same_size, 1.0)
 
 
-def test_runs_that_ended_as_the_undisturbed_one_are_sound() -> None:
+def test_runs_that_end_like_the_undisturbed_one_meet_all_requirements() -> None:
     found = outcome.metrics([result(), result(same_size=False)])
     assert (found["faults"], found["weights_identical"], found["order_identical"]) == (2, 1.0, 1.0)
     assert (found["samples_lost"], found["samples_repeated"], found["resize_loss_rel_difference"]) == (0, 0, 0.0)
@@ -37,11 +37,11 @@ def test_runs_that_ended_as_the_undisturbed_one_are_sound() -> None:
         (result(same_size=False, heldout={"end": 2.5}), ["resize_loss_rel_difference: 0.25"]),
     ],
 )
-def test_what_differs_is_told(changed: Result, short: list[str]) -> None:
+def test_differences_are_reported(changed: Result, short: list[str]) -> None:
     assert outcome.short(outcome.metrics([result(), changed])) == short
 
 
-def test_what_no_fault_measures_is_left_out_and_what_did_not_end_is_no_number() -> None:
+def test_unmeasured_metrics_are_absent_and_an_unfinished_run_gives_none() -> None:
     alone = outcome.metrics([result()])
     assert not {"resize_loss_rel_difference", "resize_weights_identical"} & set(alone)
     assert "weights_identical" not in outcome.metrics([result(same_size=False)])
@@ -56,7 +56,7 @@ def test_what_no_fault_measures_is_left_out_and_what_did_not_end_is_no_number() 
 
 
 def drill(*words: str) -> tuple[int, dict[str, Any]]:
-    """Exit code and metrics of ``jobs/drill.py``."""
+    """Run ``jobs/drill.py``; return its exit code and metrics."""
     command = [sys.executable, "jobs/drill.py", *words]
     done = subprocess.run(command, check=False, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, timeout=900)
     return done.returncode, json.loads(done.stdout.splitlines()[-1])["metrics"]

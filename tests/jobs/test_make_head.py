@@ -1,4 +1,4 @@
-"""Heads from OBJ files: another topology with everything a head needs, and every fault named."""
+"""Heads from OBJ files: another topology gives a complete head, and every fault is reported."""
 
 import contextlib
 import io
@@ -27,14 +27,14 @@ def write_obj(path, vertices, triangles, uv, uv_triangles, material, names):
 
 
 def split(triangles, chosen, corners, first):
-    """Every chosen triangle becomes three around a new corner in its middle."""
+    """Replace every chosen triangle by three around a new corner in its middle."""
     new = first + np.arange(len(chosen))
     fans = [np.stack([corners[chosen][:, i], corners[chosen][:, (i + 1) % 3], new], 1) for i in range(3)]
     return np.concatenate([np.delete(triangles, chosen, 0), *fans])
 
 
 def synthetic(head, spec, count=2):
-    """A decoded batch of smooth nonsense in the right shapes and ranges, with real meshes of the head."""
+    """A decoded batch of smooth random values in the right shapes and ranges, with real meshes of the head."""
     generator = torch.Generator().manual_seed(0)
     (people,) = sample_people(head, count, 0)
 
@@ -73,7 +73,7 @@ def synthetic(head, spec, count=2):
 
 @pytest.fixture(scope="module")
 def other_head(tmp_path_factory):
-    """The default head in centimetres with a vertex more in every ninth triangle, few modes and expressions."""
+    """The default head in centimetres, with an extra vertex in every ninth triangle, and few modes and expressions."""
     head, folder = load_head(), tmp_path_factory.mktemp("heads") / "scan"
     chosen = np.arange(0, len(head.triangles_f3), 9)
     triangles = split(head.triangles_f3, chosen, head.triangles_f3, len(head.template_v3))
@@ -98,7 +98,7 @@ def other_head(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def made(other_head):
-    """The file of the other head, and what was said while it was made."""
+    """The file of the other head, and the output printed while it was made."""
     folder, _ = other_head
     arguments, said = [f"source={folder}", "unit_mm=10", "views=12"], io.StringIO()
     with contextlib.redirect_stdout(said):
@@ -179,7 +179,7 @@ def test_every_stage_takes_a_step_on_another_topology(made, name):
         ({"neutral.obj": SQUARE}, "no face was found"),
     ],
 )
-def test_every_fault_is_named(tmp_path, capsys, files, message):
+def test_every_fault_is_reported(tmp_path, capsys, files, message):
     for name, content in files.items():
         (tmp_path / "bad" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "bad" / name).write_text(content)
@@ -191,7 +191,7 @@ def test_every_fault_is_named(tmp_path, capsys, files, message):
     assert re.search(message, said), said
 
 
-def test_a_folder_that_is_none_and_impossible_values(tmp_path, capsys):
+def test_a_missing_folder_and_invalid_values_are_refused(tmp_path, capsys):
     def run(*arguments):
         return hydra_main.run(make_head.main, make_head.MakeHead, "make_head", arguments), capsys.readouterr().err
 

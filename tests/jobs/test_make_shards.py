@@ -35,7 +35,7 @@ def samples(location):
             yield row.split, members
 
 
-def test_both_data_sets_are_whole_and_apart(storage):
+def test_both_data_sets_are_valid_and_share_no_people(storage):
     subjects = {}
     for name, kind in (("virtual-tiny", "lightstage"), ("wild-tiny", "wild")):
         for split, members in samples(storage / "data" / name):
@@ -61,7 +61,7 @@ def test_the_same_command_gives_the_same_bytes(storage, small, tmp_path):
 
 @pytest.fixture(scope="module")
 def faces():
-    """File name: bytes. Two faces, one of them again and smaller, an empty room, a file that is no picture."""
+    """File name -> bytes: two faces, a smaller copy of one, a black image, and a file that is not an image."""
     face = astronaut()[:256, 80:380]
     images = {
         "A000018.png": face, "A000019.png": face[:, ::-1], "B000011.png": cv2.resize(face, None, fx=0.8, fy=0.8),
@@ -112,7 +112,7 @@ def test_photographs_become_samples_and_the_rest_is_counted(small, faces, tmp_pa
     assert "A000018" in original
 
 
-def test_photographs_without_a_flag_are_left_out_by_name(small, faces, tmp_path, capsys):
+def test_photographs_with_an_unwanted_flag_are_left_out_and_counted(small, faces, tmp_path, capsys):
     folder = tmp_path / "in"
     (folder / "anna").mkdir(parents=True)
     (folder / "anna" / "A000018.png").write_bytes(faces["A000018.png"])
@@ -159,7 +159,7 @@ def test_a_studio_s_captures_become_samples_and_a_report(storage, small, tmp_pat
         (("source=virtual", "presets.tiny.colour=1"), "colour"),
     ],
 )
-def test_mistakes_are_one_line(arguments, message, tmp_path, capsys):
+def test_invalid_input_is_a_one_line_error(arguments, message, tmp_path, capsys):
     assert run(*arguments, f"storage={tmp_path}") == 2
     error = capsys.readouterr().err
     assert message in error
@@ -175,7 +175,7 @@ def test_official_portraits_are_split_by_their_number():
 
 def test_official_portraits(small, tmp_path):
     if not (folder := os.environ.get("MOSAR_PORTRAITS")):
-        pytest.skip("MOSAR_PORTRAITS names no folder of official portraits")
+        pytest.skip("MOSAR_PORTRAITS is not set to a folder of official portraits")
     few = tmp_path / "in"
     few.mkdir()
     for path in sorted(Path(folder).iterdir())[:6]:

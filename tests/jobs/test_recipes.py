@@ -1,4 +1,4 @@
-"""Every stage's recipes, and the two stages of geometry at paper size on real captures."""
+"""Recipes of every stage, and a step of morphable and geometry at paper size on rendered captures."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,7 +55,7 @@ def test_data_of_another_head_or_version_are_refused_at_once(
 
 @pytest.fixture(scope="module")
 def captures() -> dict[str, dict[str, bytes]]:
-    """One labelled and one wild sample, as they lie in shards."""
+    """One labelled and one wild sample, encoded as in shards."""
 
     def one(kind: str) -> dict[str, bytes]:
         (record,) = virtual.produce(None, "", virtual.Task(kind, "train", 1, 1, 1, 64, 128))  # type: ignore[arg-type]

@@ -13,12 +13,12 @@ from mosar.models.shading import sh
 
 
 @pytest.mark.parametrize("argument", ["suite=nothing", "", "suite=render,suite"])
-def test_a_suite_that_does_not_exist_is_named(argument, capsys):
+def test_an_unknown_suite_is_reported(argument, capsys):
     assert registry.run("bench", "mosar.jobs.benchmarks", "suite", "run", [argument]) == 2
     assert "expected suite=NAME with one of render" in capsys.readouterr().err
 
 
-def test_a_wrong_key_is_named(capsys):
+def test_a_wrong_key_or_value_is_reported(capsys):
     assert registry.run("evaluate", "mosar.jobs.evaluation", "what", "evaluate", ["what=shading", "size=15"]) == 2
     assert "15" in capsys.readouterr().err
     assert registry.run("evaluate", "mosar.jobs.evaluation", "what", "evaluate", ["what=shading", "colour=1"]) == 2
@@ -43,7 +43,7 @@ def test_gradients():
 
 
 def test_occlusion_of_a_corner():
-    # Two half planes that meet at a right angle: on the edge's floor half of the sky is hidden, far from it none.
+    # Two half planes at a right angle: on the floor, half of the sky is hidden at the edge, and nothing far from it.
     vertices = np.array(
         [[-900.0, 0, -900], [900, 0, -900], [900, 0, 900], [-900, 0, 900], [-900, 900, -900], [900, 900, -900]]
     )
@@ -55,7 +55,7 @@ def test_occlusion_of_a_corner():
     assert ao[7] > 0.95
 
 
-def test_the_path_tracer_sees_what_we_do():
+def test_our_shading_matches_the_path_tracer():
     pytest.importorskip("mitsuba")
     image = load_lights()["city"]
     light = sh.from_environment(torch.from_numpy(image).double())

@@ -15,7 +15,7 @@ def run(*arguments):
 
 
 class Words(HTMLParser):
-    """Text, and whether every element that was opened is closed."""
+    """Collects the text, and checks that every opened element is closed."""
 
     def __init__(self):
         super().__init__()
@@ -46,7 +46,7 @@ def test_the_card_of_a_data_set(storage, tmp_path, name, samples, capsys):
         assert expected in text
     assert text.count("Read from all samples") == 1
     assert len(re.findall("data:image/jpeg;base64,", content)) == (2 if samples == 3 else 1)
-    assert "http" not in content  # nothing from elsewhere
+    assert "http" not in content  # no external resources
 
 
 def test_facts_are_spread_evenly(storage):

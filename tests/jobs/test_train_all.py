@@ -1,4 +1,4 @@
-"""Training all stages: what is looked at before anything starts."""
+"""Training all stages: checks before anything starts."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from mosar.jobs.train_all import TrainAll
 from mosar.platform.runs import run
 
 
-def test_finished_stages_are_held_against_their_recipes_and_parents(
+def test_finished_stages_must_match_their_recipes_and_parents(
     storage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "data").symlink_to(storage / "data")

@@ -1,4 +1,4 @@
-"""The command line that every job shares."""
+"""The command line that all jobs share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -73,7 +73,7 @@ def test_stage_and_preset_choose_the_recipe_and_keys_go_on_top() -> None:
         (["stage=one", "nonsense"], "missing EQUAL"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(
+def test_invalid_input_is_one_line_and_exit_code_2(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*arguments) == (2, [])

@@ -1,4 +1,4 @@
-"""Training on a real Ray cluster, over real shards: killed, resumed, refused. The stages are toys."""
+"""Training of toy stages on a real Ray cluster and real shards: killed, resumed, refused."""
 
 import functools
 import io
@@ -43,7 +43,7 @@ def produce(task: tuple[int, str]) -> Iterator[Record]:
 
 
 def make_data(storage: Path) -> None:
-    """Three data sets; in the last one a byte of the second shard is flipped."""
+    """Make three data sets; in the last one a byte of the second shard is flipped."""
     tasks = [(i, "validation" if i % 4 == 3 else "train") for i in range(8)]
     for name in ("virtual-tiny", "wild-tiny", "damaged-tiny"):
         place = str(storage / "data" / name)
@@ -55,7 +55,7 @@ def make_data(storage: Path) -> None:
 
 
 def make_checkout(folder: Path) -> Path:
-    """A checkout with the real platform and jobs and the toy's stages, head and decoder."""
+    """Make a checkout with the real platform and jobs, and the stages, head and decoder of the toy."""
     ignored = shutil.ignore_patterns("__pycache__", "recipe", "page")
     for name in ("mosar", "platform", "jobs"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
@@ -86,12 +86,12 @@ class House:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def submit(self, checkout: Path, *arguments: str, name: str = "") -> subprocess.Popen[str]:
-        """Through ``ray job submit``, from another folder."""
+        """Start ``train_stage`` with ``ray job submit`` from the folder ``checkout``."""
         words = ["submit", "--working-dir", str(checkout), *([f"--submission-id={name}"] if name else []), "--"]
         return self.job(checkout, *words, sys.executable, "jobs/train_stage.py", f"storage={self.storage}", *arguments)
 
     def job(self, folder: Path, *words: str, wait: bool = False) -> subprocess.Popen[str]:
-        """``ray job``; where it shall ``wait`` it starts, which takes long, and goes on when given a line."""
+        """Start ``ray job``, which is slow; with ``wait`` it loads, then waits for a line on its standard input."""
         assert self.cluster.dashboard
         environment = {**os.environ, **self.cluster.environment, "RAY_ADDRESS": self.cluster.dashboard}
         environment.pop("PYTHONPATH", None)
@@ -112,7 +112,7 @@ class House:
 
 @dataclass(frozen=True)
 class Started:
-    """A process that trains, the file where the toy notes its steps, and the thread that disturbs it."""
+    """A training process, the file in which the toy logs its steps, and a function that disturbs it in a thread."""
 
     process: subprocess.Popen[str]
     log: Path
@@ -130,13 +130,13 @@ class Started:
 
 
 def steps(log: Path) -> list[tuple[int, str]]:
-    """(process, version of the code) of each step so far."""
+    """(process id, version of the code) of each step so far."""
     lines = log.read_text().splitlines() if log.exists() else []
     return [(int(pid), version) for pid, version in (line.split() for line in lines if line.count(" ") == 1)]
 
 
 def disturb(log: Path, checkpoints: Path, stopper: subprocess.Popen[str]) -> None:
-    """Kill a worker in mid-run; once others have taken over and there are two checkpoints, stop the job."""
+    """Kill a worker during the run; stop the job once others have taken over and two checkpoints exist."""
     wait_for(lambda: len(steps(log)) > 2 * 14)
     os.kill(steps(log)[-1][0], signal.SIGKILL)
     wait_for(lambda: len({pid for pid, _ in steps(log)}) == 4)
@@ -154,7 +154,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 @pytest.fixture(scope="module")
 def runs(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Started]]:
-    """What the tests below look at, started together, for starting takes longest."""
+    """The runs that the tests below inspect, started together because starting takes longest."""
     log = tmp_path_factory.mktemp("logs") / "submitted"
     submitted = house.submit(house.checkout, *SLOWLY, "train.workers=2", f"model.log={log}", name="first")
     checkpoints = house.path("submitted", "checkpoints")
@@ -187,13 +187,13 @@ def wait_for(ready: Callable[[], bool]) -> None:
 def test_a_killed_worker_then_a_stopped_job_then_fewer_workers_change_nothing(
     house: House, runs: dict[str, Started], undisturbed: dict[str, object], tmp_path: Path
 ) -> None:
-    """The second submission, with edited code, from another folder, finds the checkpoint of the stop truncated."""
+    """The second submission has edited code in another folder, and finds the newest checkpoint truncated."""
     first = runs["submitted"]
     _, out, _ = first.finish()
     assert "'first' was stopped" in out, out
     place = str(house.path("submitted", "checkpoints").parent)
     step = checkpoint.steps(place)[-1]
-    assert f"saved at step {step} of 40; the same command goes on" in out
+    assert f"saved at step {step} of 40; the same command continues" in out
     assert step < 40
     assert checkpoint.load(place, step).step == step
     checkpoints = sorted(house.path("submitted", "checkpoints").iterdir())

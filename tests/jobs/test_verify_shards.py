@@ -20,14 +20,14 @@ def copy(storage, tmp_path):
     return tmp_path / "data" / "virtual-tiny"
 
 
-def test_whole_data_sets_have_no_faults(storage, capsys):
+def test_intact_data_sets_have_no_faults(storage, capsys):
     for name, samples in (("virtual-tiny", 3), ("wild-tiny", 2)):
         assert run(f"data={name}", f"storage={storage}", "concurrency=0") == 0
         assert f"{samples} whole samples, 0 faults" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", corruptions.FAULTS)
-def test_every_kind_of_fault_is_found_where_it_is_and_nowhere_else(copy, name):
+def test_every_kind_of_fault_is_reported_at_its_place_and_nowhere_else(copy, name):
     where = corruptions.inject(name, copy)
     found, _ = verify(str(copy), 0)
     assert {(f.shard, f.key) for f in found} == {(where.shard, where.key)}
@@ -59,7 +59,7 @@ def test_subjects_in_two_splits_are_found(copy):
         (lambda folder: (folder / "shards.parquet").write_bytes(b"PAR1"), "cannot be read"),
     ],
 )
-def test_tables_that_cannot_be_read_are_one_line(copy, change, message, capsys):
+def test_unreadable_tables_are_a_one_line_error(copy, change, message, capsys):
     change(copy)
     assert run("data=virtual-tiny", f"storage={copy.parent.parent}", "concurrency=0") == 2
     error = capsys.readouterr().err

@@ -7,7 +7,7 @@ from mosar.models.head import sample_identity, shape
 
 @pytest.fixture(scope="session")
 def make_captures(head):
-    """A decoded light-stage batch: random heads with smooth random maps and lights; no faces, right ranges."""
+    """A decoded light-stage batch: random heads with smooth random maps and lights in the right ranges."""
 
     def make(count, size, seed=0):
         generator = torch.Generator().manual_seed(seed)

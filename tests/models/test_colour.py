@@ -15,7 +15,7 @@ def test_known_values():
 
 
 @given(st.floats(-0.5, 4))
-def test_one_undoes_the_other(value):
+def test_decoding_inverts_encoding(value):
     x = torch.tensor(value, dtype=torch.float64)
     torch.testing.assert_close(to_linear(to_srgb(x)), x, atol=1e-6, rtol=1e-6)
 

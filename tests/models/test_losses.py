@@ -23,11 +23,11 @@ def hole():
 
 
 @pytest.mark.parametrize("loss", [l1, gradient, cosine, ssim])
-def test_what_has_no_weight_changes_nothing(loss, maps, hole):
+def test_texels_without_weight_change_nothing(loss, maps, hole):
     a, b = maps
     other = a.clone()
     other[:, :, :3] = 7.0
-    if loss is ssim:  # its windows reach over the edge: only what is far from the hole is the same
+    if loss is ssim:  # its windows cross the edge of the hole: only texels far from it are unaffected
         hole = hole.clone()
         hole[:, :, :7] = 0
     torch.testing.assert_close(loss(a, b, hole), loss(other, b, hole))
@@ -54,7 +54,7 @@ def test_l1_is_the_mean_over_the_weight(maps, hole):
 def test_gradient_by_hand():
     truth = torch.zeros(1, 1, 4, 4)
     ramp = torch.arange(4.0).expand(1, 1, 4, 4)
-    # Differences of 1 along a row at the first scale, of 2 between the means of pairs, none along columns.
+    # Along a row, differences are 1 at the first scale and 2 at the second (means of pairs); along columns they are 0.
     torch.testing.assert_close(gradient(ramp, truth, scales=2), torch.tensor((1.0 + 0 + 2.0 + 0) / 4))
 
 

@@ -50,7 +50,7 @@ def test_turns_are_about_the_vertical():
     torch.testing.assert_close(turned, sh.directional(toward[None], torch.ones(1, 3)), atol=1e-5, rtol=0)
 
 
-def test_misjudged_light_errs_in_proportion(lights):
+def test_light_noise_is_proportional_to_the_band(lights):
     generator = torch.Generator().manual_seed(0)
     many = lights[:1].expand(500, -1, -1)
     error = (perturb_light(many, generator, 0.2) - many).std(dim=0)

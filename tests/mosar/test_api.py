@@ -1,4 +1,4 @@
-"""The public API: what ``import mosar`` gives and costs, lights by every name, avatars opened as they were saved."""
+"""The public API: exports and cost of ``import mosar``, every form of light, and avatars opened as they were saved."""
 
 import dataclasses
 import json
@@ -65,7 +65,7 @@ def folder(avatar: mosar.Avatar, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return place
 
 
-def test_the_exports_are_these() -> None:
+def test_exports() -> None:
     assert mosar.__all__ == ["Avatar", "Reconstructor", "__version__", "load", "open"]
     assert [name for name in mosar.__all__ if getattr(mosar, name) is None] == []
     with pytest.raises(AttributeError, match="no attribute 'reconstruct'"):
@@ -91,11 +91,11 @@ def test_an_opened_avatar_is_the_saved_one(avatar: mosar.Avatar, folder: Path, t
     np.testing.assert_array_equal(again.render(), avatar.render())
     again.save(tmp_path)
     same = {p.relative_to(folder).as_posix() for p in folder.rglob("*.*")} - {"avatar.json", "render.png", "sheet.png"}
-    for name in same:  # those three show, or time, the photograph, which an opened avatar lacks
+    for name in same:  # those three contain the photograph or the timings, which an opened avatar lacks
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
 
 
-def test_what_is_no_avatar_is_one_sentence(folder: Path, tmp_path: Path) -> None:
+def test_damaged_avatars_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no avatar here"):
         mosar.open(tmp_path)
     facts = json.loads((folder / "avatar.json").read_text())
@@ -129,7 +129,7 @@ def test_lights_by_name_file_and_coefficients(avatar: mosar.Avatar, tmp_path: Pa
     np.testing.assert_array_equal(avatar.relight(studio).light_1lc[0].numpy(), studio)
     path = tmp_path / "studio.hdr"
     assert cv2.imwrite(str(path), np.ascontiguousarray(lights.load_lights()["studio"][..., ::-1]))
-    np.testing.assert_allclose(light_sh(path), studio, atol=0.03 * np.abs(studio).max())  # Radiance keeps 8 bits
+    np.testing.assert_allclose(light_sh(path), studio, atol=0.03 * np.abs(studio).max())  # .hdr stores 8 bits
     for wrong in ("moon", tmp_path / "none.exr", np.zeros((9, 3))):
         with pytest.raises(ConfigError, match="light: got"):
             avatar.relight(wrong)

@@ -1,4 +1,4 @@
-"""The whole path once, as users go it: shards and every stage through ``ray job submit``, then a bundle."""
+"""The whole pipeline, run once as a user runs it: shards and every stage through ``ray job submit``, then a bundle."""
 
 import io
 import json
@@ -25,7 +25,7 @@ PATIENCE_S = 900.0
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A cluster, a storage root with data, finished runs and a bundle, and what the submissions printed."""
+    """A cluster, a storage root with data, finished runs and a bundle, and the output of the submissions."""
 
     cluster: cluster.LocalCluster
     storage: Path
@@ -59,7 +59,7 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 def copy_checkout(folder: Path) -> Path:
-    """What a user's own clone holds."""
+    """Copy the files of a user's clone."""
     ignored = shutil.ignore_patterns("__pycache__")
     for name in ("mosar", "platform", "models", "datasets", "jobs"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
@@ -106,7 +106,7 @@ def photographs(astronaut: np.ndarray[Any, np.dtype[np.uint8]]) -> dict[str, byt
     """Photographs that must work."""
     image = Image.fromarray(astronaut)
     turned = Image.Exif()
-    turned[0x0112] = 6  # the camera was on its side
+    turned[0x0112] = 6  # the camera was turned by 90 degrees
     deep = Image.fromarray(astronaut.mean(axis=2).astype(np.uint16) * 257)
     return {
         "plain": encoded(image, "PNG"),
@@ -120,7 +120,7 @@ def photographs(astronaut: np.ndarray[Any, np.dtype[np.uint8]]) -> dict[str, byt
 
 @pytest.fixture(scope="session")
 def mistakes(astronaut: np.ndarray[Any, np.dtype[np.uint8]]) -> dict[str, tuple[bytes, str]]:
-    """What cannot work, and a word of the error that must come."""
+    """Inputs that must be refused, each with words of its error message."""
     image = Image.fromarray(astronaut)
     whole = encoded(image, "PNG")
     huge = encoded(Image.new("1", (12_000, 12_000)), "PNG")

@@ -1,4 +1,4 @@
-"""The endpoint on real Ray Serve, by a real client and in a real browser."""
+"""The endpoint on real Ray Serve, used by a real client and a real browser."""
 
 import io
 import shutil
@@ -60,7 +60,7 @@ def test_zip_by_accept(client: httpx.Client, photographs: dict[str, bytes]) -> N
 
 
 @pytest.mark.parametrize("kind", ["noface", "twofaces", "text", "empty", "truncated", "dot", "huge"])
-def test_mistakes_are_told(client: httpx.Client, mistakes: dict[str, tuple[bytes, str]], kind: str) -> None:
+def test_bad_photographs_are_refused(client: httpx.Client, mistakes: dict[str, tuple[bytes, str]], kind: str) -> None:
     content, word = mistakes[kind]
     answer = client.post("/v1/avatars", content=content)
     assert answer.status_code == 422
@@ -78,12 +78,10 @@ def test_limits_and_negotiation(client: httpx.Client, url: str, photographs: dic
     without = httpx.post(f"{url}/v1/avatars", content=photographs["jpeg"], timeout=30.0)
     assert without.status_code == 401
     assert httpx.post(f"{url}/v1/avatars", content=b"", headers={"Authorization": "Bearer no"}).status_code == 401
-    assert client.get("/healthz").status_code == 200  # after all of that it is well
+    assert client.get("/healthz").status_code == 200  # it still answers
 
 
-def test_who_finds_it_full_is_told_when_to_come_again(
-    client: httpx.Client, mistakes: dict[str, tuple[bytes, str]]
-) -> None:
+def test_a_full_endpoint_says_when_to_retry(client: httpx.Client, mistakes: dict[str, tuple[bytes, str]]) -> None:
     def post(_: int) -> httpx.Response:
         return client.post("/v1/avatars", content=mistakes["noface"][0])
 
@@ -94,7 +92,7 @@ def test_who_finds_it_full_is_told_when_to_come_again(
     assert client.get("/healthz").status_code == 200
 
 
-def test_off_loopback_a_key_is_wanted(pipeline: Any) -> None:
+def test_off_loopback_a_key_is_required(pipeline: Any) -> None:
     command = [sys.executable, "jobs/serve.py", f"storage={pipeline.storage}", "serving.host=0.0.0.0"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
     assert done.returncode == 2

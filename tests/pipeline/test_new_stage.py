@@ -1,4 +1,4 @@
-"""A stage made by following docs/new_stage.md to the letter: trained, assembled, and used by inference."""
+"""A stage made exactly as docs/new_stage.md says: trained, assembled, and used by inference."""
 
 import json
 import re
@@ -17,12 +17,12 @@ STEPS = "models/reconstruct/steps.py"
 
 
 def follow(page: Path, checkout: Path) -> list[str]:
-    """Write the files that the page shows into a checkout; their paths."""
+    """Write the files that the page shows into a checkout and return their paths."""
     blocks = re.findall(r"^```(?:python|yaml)\n# (\S+)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
     for name, content in blocks:
         path = checkout / name
         if path.exists():
-            assert name == STEPS  # one line of it
+            assert name == STEPS  # the page shows one line of this file
             path.write_text(re.sub(r"^STEPS = .*\n", content, path.read_text(), flags=re.MULTILINE))
         else:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""``mosar reconstruct`` on real photographs and on what is none."""
+"""``mosar reconstruct`` on real photographs and on unusable input."""
 
 import json
 import shutil
@@ -84,8 +84,8 @@ def test_camera_mesh_and_landmarks_agree(avatar: Path, pipeline: Any) -> None:
     assert sum(facts["confidence"].values()) == pytest.approx(1.0, abs=0.01)
 
 
-def test_the_head_lies_on_the_face(avatar: Path, photographs: dict[str, bytes]) -> None:
-    """Landmarks of the avatar against the detector's, in shares of the distance between the outer eye corners."""
+def test_the_head_is_aligned_with_the_face(avatar: Path, photographs: dict[str, bytes]) -> None:
+    """Compare the avatar's landmarks with the detector's, relative to the distance between the outer eye corners."""
     from mosar.datasets.landmarks import Detector
     from mosar.datasets.photographs import read_photograph
 
@@ -109,7 +109,7 @@ def test_the_glb_opens(avatar: Path) -> None:
     assert 0.15 < skin.extents[1] < 0.6  # metres
 
 
-def test_another_photograph_another_avatar(
+def test_another_photograph_gives_another_avatar(
     avatar: Path, pipeline: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(pipeline.storage)  # a bundle may be given by a relative path as well
@@ -127,7 +127,7 @@ def test_another_photograph_another_avatar(
 
 @pytest.mark.parametrize("kind", ["jpeg", "grey", "rgba", "sixteen", "turned"])
 def test_every_kind_of_photograph(pipeline: Any, photographs: dict[str, bytes], tmp_path: Path, kind: str) -> None:
-    photo = tmp_path / "photo.bin"  # the name says nothing
+    photo = tmp_path / "photo.bin"  # the file name does not reveal the format
     photo.write_bytes(photographs[kind])
     assert reconstruct(pipeline, photo, tmp_path / "out") == 0
     assert read(tmp_path / "out" / "render.png").shape == (512, 512, 3)
@@ -136,7 +136,7 @@ def test_every_kind_of_photograph(pipeline: Any, photographs: dict[str, bytes], 
 
 
 @pytest.mark.parametrize("kind", ["noface", "twofaces", "text", "empty", "truncated", "dot", "huge"])
-def test_mistakes(
+def test_bad_photographs_are_refused(
     pipeline: Any,
     mistakes: dict[str, tuple[bytes, str]],
     tmp_path: Path,
@@ -153,7 +153,7 @@ def test_mistakes(
     assert not (tmp_path / "out").exists()
 
 
-def test_missing_things(pipeline: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_photograph_or_bundle(pipeline: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert reconstruct(pipeline, tmp_path / "none.jpg", tmp_path / "out") == 2
     assert "none.jpg" in capsys.readouterr().err
     assert cli.main(["reconstruct", "x.jpg", "-o", "out", "--storage", str(tmp_path)]) == 2

@@ -1,4 +1,4 @@
-"""What the submitted runs left behind."""
+"""The files that the submitted runs leave behind."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_the_encoder_saw_both_streams(pipeline: Any) -> None:
 
 
 def test_a_finished_run_is_not_trained_again(pipeline: Any, checkout: Path) -> None:
-    """Submitted from another clone: the run is the same by its name."""
+    """Submitted from another clone, the run is the same because its name is."""
     from shutil import copytree
 
     other = checkout.parent / "another clone"

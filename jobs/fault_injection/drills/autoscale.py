@@ -1,7 +1,7 @@
-"""The shipped cluster's twin on this machine grows for a submitted job, and shrinks when idle.
+"""A local copy of the shipped cluster grows for submitted jobs and shrinks when idle.
 
-The twin has the node types of ``ray_cluster.yaml``; its nodes are processes. Data are made and a stage is trained by
-``ray job submit --working-dir .``, as on the real cluster. Needs a checkout.
+The copy has the node types of ``ray_cluster.yaml``; its nodes are processes of this machine. Two jobs make data and
+train a stage, with ``ray job submit --working-dir .`` as on the real cluster. Needs a checkout of the repository.
 """
 
 import contextlib
@@ -34,9 +34,9 @@ _JOBS = {
 class Config:
     """Attributes:
 
-    idle_s: after which a node is given back.
-    patience_s: for a job, and for shrinking.
-    out: folder for the picture and the jobs' output; a temporary one if null.
+    idle_s: seconds after which an idle node is released.
+    patience_s: maximum seconds for each job, and for shrinking.
+    out: folder for the chart and the output of the jobs; a temporary one if null.
     """
 
     idle_s: float = 8.0
@@ -45,12 +45,12 @@ class Config:
 
     def __post_init__(self) -> None:
         if min(self.idle_s, self.patience_s) <= 0:
-            raise ConfigError("idle_s and patience_s: expected more than 0 seconds")
+            raise ConfigError("idle_s and patience_s: expected more than 0 seconds each")
 
 
 @dataclass
 class Timeline:
-    """Nodes by type over time: (seconds since the start, type -> how many), a row for every change; and marks."""
+    """Nodes by type over time: a row (seconds since the start, type -> count) for every change; and marks."""
 
     rows: list[tuple[float, dict[str, int]]] = field(default_factory=list)
     marks: list[tuple[float, str]] = field(default_factory=list)
@@ -75,13 +75,13 @@ class Timeline:
 
 
 def run(config: Config) -> dict[str, Any]:
-    """``scaled_up``, ``scaled_down``, ``job_ok``, and what happened when.
+    """Run the drill; return ``scaled_up``, ``scaled_down``, ``job_ok``, and counts and times.
 
     Raises:
-        ConfigError: this is no checkout.
+        ConfigError: this is not a checkout of the repository.
     """
     if not SHIPPED.is_file():
-        raise ConfigError(f"{SHIPPED} is missing: the drill submits a checkout; start it from one")
+        raise ConfigError(f"{SHIPPED} is missing; start the drill from a checkout of the repository, which it submits")
     out = Path(config.out) if config.out else Path(tempfile.mkdtemp(prefix="mosar-autoscale-"))
     out.mkdir(parents=True, exist_ok=True)
     shipped = local_autoscaler.load(SHIPPED)
@@ -103,7 +103,7 @@ def run(config: Config) -> dict[str, Any]:
     print(timeline.table())
     (out / "nodes.txt").write_text(timeline.table() + "\n")
     timeline_chart(timeline).save(out / "nodes.png")
-    print(f"nodes over time: {out / 'nodes.png'}; output of the jobs beside it")
+    print(f"nodes over time: {out / 'nodes.png'}; the output of the jobs is in the same folder")
     ups = [at for at, nodes in timeline.rows if sum(nodes.values()) > 1]
     return {
         "scaled_up": timeline.most() > 1,
@@ -117,16 +117,16 @@ def run(config: Config) -> dict[str, Any]:
 
 
 def short(metrics: dict[str, Any]) -> list[str]:
-    """What did not happen."""
+    """Requirements that were not met."""
     return [f"{name}: false" for name in ("scaled_up", "scaled_down", "job_ok") if not metrics[name]]
 
 
 def _submit(
     job: str, words: tuple[str, ...], local: cluster.LocalCluster, storage: str, out: Path, config: Config
 ) -> bool:
-    """Submit a job of the checkout and wait for it; whether it succeeded. Its output goes to ``<out>/<job>.log``."""
+    """Submit a job from the checkout, wait for it, and return whether it succeeded. It logs to ``<out>/<job>.log``."""
     assert local.dashboard
-    # Jobs are started as `python`: the one of this environment, as where it is activated.
+    # The job runs `python`: put the one of this environment first, as if the environment were activated.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, **local.environment, "RAY_ADDRESS": local.dashboard, "PATH": path}
     command = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--working-dir", str(CHECKOUT), "--"]
@@ -144,7 +144,7 @@ def _submit(
 
 @contextlib.contextmanager
 def _watched() -> Iterator[Timeline]:
-    """Nodes of the connected cluster, seen until the block ends."""
+    """Watch the nodes of the connected cluster until the block ends."""
     import ray
 
     timeline, stop = Timeline(), threading.Event()
@@ -162,7 +162,7 @@ def _watched() -> Iterator[Timeline]:
         stop.set()
         thread.join()
     if not timeline.rows:
-        raise RunError("no node was ever seen")
+        raise RunError("the cluster never had a living node")
 
 
 def _kind(resources: dict[str, float]) -> str:
@@ -172,7 +172,7 @@ def _kind(resources: dict[str, float]) -> str:
 
 
 def _shrinks(timeline: Timeline, patience_s: float) -> bool:
-    """Whether the head is alone again within the time."""
+    """Wait until only the head node is left; return whether it happened within ``patience_s``."""
     until = time.monotonic() + patience_s
     while time.monotonic() < until:
         if sum(timeline.rows[-1][1].values()) == 1:
@@ -182,7 +182,7 @@ def _shrinks(timeline: Timeline, patience_s: float) -> bool:
 
 
 def timeline_chart(timeline: Timeline) -> Any:
-    """Nodes by type over time as stacked steps, a PIL picture."""
+    """Draw the nodes by type over time as stacked steps; a PIL image."""
     from PIL import Image, ImageDraw, ImageFont
 
     width, height, left, bottom, top = 1000, 420, 60, 50, 50

@@ -1,4 +1,4 @@
-"""A short training, disturbed in every way, has to end with the weights and the order of an undisturbed one."""
+"""A short training, disturbed in many ways, must end with the weights and the sample order of an undisturbed one."""
 
 import shutil
 import tempfile
@@ -19,7 +19,7 @@ from mosar.platform import cluster
 from mosar.platform.runs import run as runs
 
 RESIZED = ("resized", "node_lost_and_back")
-"""Faults after which the run goes on with another number of workers for a while."""
+"""Faults after which the run continues with another number of workers for a while."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Config:
     """Attributes:
 
     preset: length of the training.
-    concurrency: faults at once.
+    concurrency: number of faults that run at once.
     only: names of faults; by default all.
-    report: folder of the Markdown report; by default none is kept.
+    report: folder for the Markdown report; by default none is written.
     """
 
     preset: Literal["tiny", "long"] = "tiny"
@@ -42,11 +42,11 @@ class Config:
             raise ConfigError(f"concurrency: got {self.concurrency}, expected at least 1")
         unknown = sorted(set(self.only) - set(FAULTS) - set(ALONE))
         if unknown:
-            raise ConfigError(f"only: no fault {unknown[0]!r}; expected some of {', '.join([*FAULTS, *ALONE])}")
+            raise ConfigError(f"only: got {unknown[0]!r}, expected some of {', '.join([*FAULTS, *ALONE])}")
 
 
 def run(config: Config) -> dict[str, Any]:
-    """The metrics; a table of the faults is printed on the way."""
+    """Run the faults, print a line for each, and return the metrics."""
     folder = Path(tempfile.mkdtemp(prefix="mosar-drill-"))
     try:
         return _run(config, folder)
@@ -55,7 +55,7 @@ def run(config: Config) -> dict[str, Any]:
 
 
 def short(metrics: dict[str, Any]) -> list[str]:
-    """What is not identical, lost or repeated."""
+    """Metrics that show differences, or lost or repeated samples."""
     return outcome.short(metrics)
 
 
@@ -107,7 +107,7 @@ def _run(config: Config, folder: Path) -> dict[str, Any]:
 
 
 def _result(name: str, fault: Callable[[Training], str], training: Training, wanted: Training) -> Result:
-    """A fault that did not go as it should counts as lost weights, order and samples."""
+    """Run a fault; one that fails counts as a difference in weights and order."""
     begun = time.monotonic()
     try:
         what = fault(training)

@@ -9,13 +9,13 @@ from mosar.models.networks.unet import UNetConfig
 
 @dataclass(frozen=True)
 class Config:
-    """Sizes of the inpainting network, weights of its losses, and what its training photographs are like."""
+    """Sizes of the inpainting network, weights of its losses, and statistics of its simulated photographs."""
 
     map_size: int = 256  # texels
     network: UNetConfig = field(default_factory=UNetConfig)
     critic: CriticConfig | None = field(default_factory=CriticConfig)
-    shading_share: float = 0.75  # of the captures come with an estimate of their light
-    shading_noise: float = 0.2  # deviation of that estimate, of the light's own deviation in each band
+    shading_share: float = 0.75  # share of the captures that come with an estimate of their light
+    shading_noise: float = 0.2  # deviation of that estimate, relative to the light's own deviation in each band
     gradient_weight: float = 1.0
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Inference: the photograph on the chart, and what it does not show filled in."""
+"""Inference: unwrap the photograph onto the chart and fill in what it does not show."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ def infer(module: Completion, estimate: Estimate) -> Estimate:
 
 
 def _unwrapped(estimate: Estimate) -> tuple[Tensor, Tensor]:
-    """The photograph's skin on the chart (1, 3, s, s), linear, and where it is known (1, 1, s, s)."""
+    """The photograph's skin on the chart (1, 3, s, s), linear, and the mask of known texels (1, 1, s, s)."""
     portrait, fit = estimate.portrait, estimate.fit
     picture = torch.cat([to_linear(portrait.crop_13hw), portrait.skin_11hw.float()], dim=1)
     texture, visible = unwrap(picture, estimate.head, fit.mesh_1v3, fit.camera, estimate.settings.map_size)

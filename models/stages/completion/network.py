@@ -13,8 +13,9 @@ from mosar.models.texture_space import AverageSkin, Filled, fill, pull_push
 class Completion(nn.Module):
     """Fills holes of a lit texture.
 
-    First answer: what is seen, then its mirror, then the average skin, lit alike and tinted like its surroundings. The
-    network corrects that, working on sRGB-encoded colours. The discriminator serves training only.
+    The initial estimate takes each texel from the photograph, else from its mirror image, else from the average skin,
+    lit like the photograph and tinted like the surroundings. The network corrects this estimate in sRGB-encoded
+    colours. Only training uses the discriminator.
     """
 
     def __init__(self, config: Config) -> None:
@@ -27,10 +28,10 @@ class Completion(nn.Module):
         """The whole texture (b, 3, h, w) in [0, 1].
 
         Args:
-            texture_b3hw: linear, of any size; what it holds in holes is not looked at.
-            known_b1hw: bool or 0 / 1, which texels the photograph shows. They stay, but for a seam inside their edge.
+            texture_b3hw: linear, of any size; values in holes are ignored.
+            known_b1hw: bool or 0 / 1, which texels the photograph shows. They stay, except in a seam inside their edge.
             shading_b3hw: :func:`~mosar.models.texture_space.shading` of the estimated light at the mesh's normals, if
-                there is an estimate. The network was trained with estimates that are wrong, and without any.
+                there is an estimate. The network was trained with noisy estimates and without any.
         """
         filled = fill(to_srgb(texture_b3hw.clamp(0.0, 1.0)), known_b1hw)
         given = texture_b3hw.new_full((len(texture_b3hw),), float(shading_b3hw is not None))
@@ -38,9 +39,9 @@ class Completion(nn.Module):
         return to_linear(self.correct(filled, estimate, given).clamp(0.0, 1.0))
 
     def correct(self, filled: Filled, shading_b3hw: Tensor, given_b: Tensor) -> Tensor:
-        """The answer for a filled, sRGB-encoded texture (b, 3, h, w): sRGB-encoded, not clipped.
+        """The prediction for a filled, sRGB-encoded texture (b, 3, h, w): sRGB-encoded, not clipped.
 
-        ``given_b`` is 1 where the estimated shading counts, else 0.
+        ``given_b`` is 1 for captures whose estimated shading is used, else 0.
         """
         known, seen = filled.known_b1hw, filled.known_b1hw + filled.mirrored_b1hw
         given = given_b[:, None, None, None]

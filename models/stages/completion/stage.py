@@ -1,4 +1,4 @@
-"""Stage ``completion``: relit captures with holes where a random photograph would have them, and their truth."""
+"""Stage ``completion``: trains on relit captures with the holes that a random photograph would have."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _MAPS = ("diffuse", "specular", "ao", "translucency", "normal")
 
 @dataclass(frozen=True, eq=False)
 class TrainingPair:
-    """Lit textures with their holes filled and without any, sRGB-encoded; the estimated shading; the chart's inside."""
+    """Lit textures with filled holes and their truth, sRGB-encoded; the estimated shading; the chart's inside."""
 
     filled: Filled
     shading_b3hw: Tensor
@@ -36,7 +36,7 @@ class TrainingPair:
 
 
 class Stage:
-    """Errors are of sRGB-encoded colours, so that dark skin counts as much as light skin."""
+    """Errors are measured on sRGB-encoded colours, so that dark skin counts as much as light skin."""
 
     name = "completion"
     requires: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Stage ``delight``: captures under random light, and the same captures under uniform white light."""
+"""Stage ``delight``: trains on pairs of captures under random light and under uniform white light."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ Batch = Mapping[str, Mapping[str, Tensor]]
 
 @dataclass(frozen=True, eq=False)
 class TrainingPair:
-    """Lit textures and estimated shading, linear; the evenly lit truth, sRGB-encoded; the chart's inside."""
+    """Lit textures and estimated shading, linear; the light-normalised truth, sRGB-encoded; the chart's inside."""
 
     texture_b3hw: Tensor
     shading_b3hw: Tensor
@@ -44,7 +44,7 @@ class TrainingPair:
 
 
 class Stage:
-    """Errors are of sRGB-encoded colours, so that dark skin counts as much as light skin."""
+    """Errors are measured on sRGB-encoded colours, so that dark skin counts as much as light skin."""
 
     name = "delight"
     requires: tuple[str, ...] = ()
@@ -92,14 +92,14 @@ class Stage:
 
     @torch.no_grad()
     def baseline(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
-        """The input unchanged but for the one gain a channel that is best over the training set."""
+        """The input, scaled by one gain per channel: the ratio of means over the training set."""
         pair = self._problem(batch, generator)
         unchanged = pair.texture_b3hw * cast(Delight, module).mean_gain_13[..., None, None]
         return total(self._objective(to_srgb(unchanged.clamp(0.0, 1.0)), pair))
 
     @torch.no_grad()
     def preview(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Four captures across; down: lit, estimated shading (black without), prediction, truth."""
+        """Four captures across; down: lit, estimated shading (black if there is none), prediction, truth."""
         pair = self._problem(batch, generator)
         estimate = 0.5 * pair.shading_b3hw * pair.given_b[:, None, None, None]
         inputs = (to_srgb(m.clamp(0.0, 1.0)) for m in (pair.texture_b3hw, estimate))
@@ -131,5 +131,5 @@ class Stage:
 
 
 def _some(count: int, share: float, generator: torch.Generator, device: torch.device) -> Tensor:
-    """True for a share of the batch, (b, 1, 1, 1)."""
+    """Mask (b, 1, 1, 1): True with probability ``share`` for each capture of the batch."""
     return (torch.rand(count, 1, 1, 1, generator=generator, device=generator.device) < share).to(device)

@@ -13,7 +13,7 @@ class Config:
     blocks: tuple[int, ...] = (2, 2, 2, 2)  # residual blocks of the four levels
     crop_size: int = 192  # pixels of the face crop
     render_size: int = 96  # pixels of the photometric loss
-    landmarks: bool = True  # the detector's points as a second input
+    landmarks: bool = True  # use the detector's points as a second input
     labelled: float = 0.5  # share of light-stage samples in a batch
     photometric_weight: float = 1.9
     landmark_weight: float = 1.6e-3  # of squared pixels of a 224-pixel crop
@@ -24,7 +24,7 @@ class Config:
     negative_weight: float = 1.0
     laplacian_weight: float = 0.02
     code_weight: float = 3e-4
-    trim: float = 0.1  # share of the largest photometric residuals that is ignored (glasses, beards, hair)
+    trim: float = 0.1  # share of the photometric residuals to ignore, largest first (glasses, beards, hair)
 
     def __post_init__(self) -> None:
         if not 0.0 < self.labelled < 1.0:

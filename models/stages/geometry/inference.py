@@ -1,4 +1,4 @@
-"""Inference: the encoder's prediction, refined on the landmarks."""
+"""Inference: the encoder's prediction, refined by a fit to the landmarks."""
 
 from dataclasses import replace
 

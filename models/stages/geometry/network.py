@@ -1,4 +1,4 @@
-"""The parameter encoder: a face crop and its landmarks to shape, reflectance, light and pose.
+"""The parameter encoder: from a face crop and its landmarks to shape, reflectance, light and pose.
 
 Legend: b batch, k codes, l SH coefficients, v vertices.
 """
@@ -14,20 +14,20 @@ from mosar.models.morphable.network import Morphable
 from mosar.models.networks.resnet import ResNet
 from mosar.models.stages.geometry.config import Config
 
-REFERENCE_MM = 100.0  # the length whose size in the crop stands for distance
+REFERENCE_MM = 100.0  # the length whose size in the crop encodes the distance
 LANDMARKS = 478
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """What a face crop is explained by.
+    """The parameters that explain a face crop.
 
     Attributes:
         identity_bk, expression_bk, reflectance_bk: codes of the morphable model.
         light_b81c: nine SH bands, head frame, linear RGB.
         rotation_b33: head frame to camera frame (OpenCV).
-        place_b3: the head origin's place in the crop (shares of its side, from its centre; x right, y down) and
-            the logarithm of the size of 100 mm there, as a share of the crop's side.
+        image_position_b3: the head origin's position in the crop (shares of its side, from its centre; x right, y
+            down) and the logarithm of the size of 100 mm at its depth, as a share of the crop's side.
     """
 
     identity_bk: Tensor
@@ -102,7 +102,7 @@ class Geometry(nn.Module):
         self.register_buffer("embedded_l", torch.from_numpy(head.landmark_triangle_l >= 0))
 
     def forward(self, image_b3hw: Tensor, landmarks_bn2: Tensor) -> Parameters:
-        """Encode.
+        """Predict the parameters.
 
         Args:
             image_b3hw: sRGB-encoded in [0, 1].
@@ -123,7 +123,7 @@ class Geometry(nn.Module):
         )
 
     def average(self, count: int) -> Parameters:
-        """The answer that ignores the photograph: average codes, light and place, seen from the front."""
+        """The prediction that ignores the photograph: average codes, light and image position, seen from the front."""
         z_s, z_e, z_r = (self.mean_image_position.new_zeros(count, n) for n in self._sizes[:3])
         light, place = self.mean_light_lc.expand(count, -1, -1), self.mean_image_position.expand(count, -1)
         return Parameters(z_s, z_e, z_r, light, rotation_from_six(self.frontal.expand(count, -1)), place)

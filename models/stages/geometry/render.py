@@ -1,4 +1,4 @@
-"""The model's own skin in a small picture, for the photometric loss."""
+"""Render the model's skin into a small picture, for the photometric loss."""
 
 from dataclasses import dataclass, fields
 
@@ -21,7 +21,7 @@ class SkinPicture:
     Attributes:
         colour_b3hw: linear RGB, not clamped.
         mask_b1hw: bool, where the nearest surface is skin.
-        negative: mean of the negative part of the irradiance there, which no real light has.
+        negative: mean of the negative part of the irradiance there, which is zero for every real light.
     """
 
     colour_b3hw: Tensor

@@ -1,4 +1,4 @@
-"""Stage ``geometry``: one encoder trained on light-stage captures and on photographs without truth, together."""
+"""Stage ``geometry``: trains one encoder on light-stage captures and on unlabelled photographs together."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ from mosar.models.stages.geometry.render import SkinPicture, render_skin
 from mosar.models.stages.spec import StreamSpec
 
 Batch = Mapping[str, Mapping[str, Tensor]]
-_LANDMARK_PIXELS = 224.0  # the picture size that the landmark weight is meant for
-_BACK = 0.1  # weight of vertices off the face, which a portrait hardly shows, over that of those on it
-_JITTER = 0.003  # of the crop's side: how far the detector's points stray
+_LANDMARK_PIXELS = 224.0  # the crop size to which the landmark weight refers
+_BACK = 0.1  # added to the weight of every vertex (1 on the face, 0 off it, where a portrait shows little)
+_JITTER = 0.003  # deviation of the noise added to the detector's points, as a share of the crop's side
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Parameters, and the mesh (b, v, 3) in mm and the camera in pixels of the crop that follow from them."""
+    """Parameters, and what follows from them: the mesh (b, v, 3) in mm and the camera in pixels of the crop."""
 
     parameters: Parameters
     mesh_bv3: Tensor
@@ -35,7 +35,7 @@ class Prediction:
 
 
 class Stage:
-    """Half of a batch is labelled (mesh, camera, light known), half is photographs."""
+    """A share of each batch is labelled (mesh, camera and light are known), the rest are photographs."""
 
     name = "geometry"
     requires = ("morphable",)
@@ -101,7 +101,7 @@ class Stage:
 
     @torch.no_grad()
     def preview(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Crops above, the model's skin drawn over them below; labelled left, wild right."""
+        """Crops above; below, the model's skin drawn over them; labelled left, wild right."""
         module = cast(Geometry, module)
         pictures = []
         for sample in batch.values():
@@ -126,7 +126,7 @@ class Stage:
         return Prediction(parameters, mesh, camera_of(rotation, place, sample["intrinsics"], self.config.crop_size))
 
     def _objective(self, module: Geometry, batch: Batch, found: Mapping[str, Prediction]) -> dict[str, Tensor]:
-        """Weighted losses, averaged over the streams; the labelled stream adds those that need the truth."""
+        """Weighted losses, averaged over the streams; losses that need the truth come from the labelled stream only."""
         c = self.config
         every = [self._unlabelled_terms(module, sample, found[name]) for name, sample in batch.items()]
         losses = {key: torch.stack([terms[key] for terms in every]).mean() for key in every[0]}
@@ -157,7 +157,7 @@ class Stage:
         residual = residual[render.mask_b1hw & skin].sort().values
         kept = residual[: round((1.0 - c.trim) * len(residual))]
         offset = found.mesh_bv3 - module.morphable.mean_neutral_v3
-        bend = offset + self._laplacian.to(offset.device)(offset)  # L = I + its scaled form
+        bend = offset + self._laplacian.to(offset.device)(offset)  # the unscaled Laplacian is I + the scaled one
         return {
             "photometric": c.photometric_weight * kept.sum() / max(len(kept), 1),
             "landmarks": c.landmark_weight * (weight * error).sum() / weight.sum().clamp_min(1.0),

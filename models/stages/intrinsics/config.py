@@ -14,9 +14,9 @@ class Config:
     map_size: int = 256  # texels
     network: UNetConfig = field(default_factory=UNetConfig)
     critic: CriticConfig | None = field(default_factory=CriticConfig)
-    shading_weight: float = 1.0  # 0 leaves the joint loss through the shading out
-    shading_lights: int = 2  # random lights that it is averaged over
-    shading_stride: int = 1  # it looks at one texel of so many, in rows and columns
+    shading_weight: float = 1.0  # of the joint loss through the shading; 0 switches it off
+    shading_lights: int = 2  # random lights over which that loss is averaged
+    shading_stride: int = 1  # that loss uses every n-th texel of rows and columns
 
     def __post_init__(self) -> None:
         for name, least in (("map_size", 16), ("shading_lights", 1), ("shading_stride", 1)):

@@ -1,4 +1,4 @@
-"""Inference: the light-normalised texture split into diffuse, specular, occlusion and translucency."""
+"""Inference: split the light-normalised texture into diffuse, specular, occlusion and translucency."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from mosar.models.texture_space import fill
 
 @torch.no_grad()
 def infer(module: IntrinsicsNetwork, estimate: Estimate) -> Estimate:
-    """Add the maps, their normals flat."""
+    """Add the maps; the normal map is flat."""
     parts = module(estimate.light_normalized_13hw)
     flat = torch.zeros_like(parts.diffuse_b3hw)
     flat[:, 2] = 1.0
@@ -27,7 +27,7 @@ def infer(module: IntrinsicsNetwork, estimate: Estimate) -> Estimate:
 
 
 def _confidence(estimate: Estimate) -> torch.Tensor:
-    """1 where the photograph shows a texel, 0.5 where it shows its mirror image, else 0."""
+    """1 where the photograph shows the texel, 0.5 where it shows the mirrored texel, else 0."""
     known = estimate.known_11hw
     mirrored = fill(estimate.seen_13hw, known).mirrored_b1hw
     return torch.where(known > 0.5, known, 0.5 * (mirrored > 0.5))

@@ -13,7 +13,7 @@ from mosar.models.stages.intrinsics.config import Config
 
 SCALARS = ("specular", "ao", "translucency")
 _EDGE = 0.01  # keeps logits finite
-_OPEN = 0.5  # mean occlusion from which on the texture is believed
+_OPEN = 0.5  # mean ambient occlusion from which on the albedo's initial estimate comes from the texture alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +32,9 @@ class Intrinsics:
 
 
 class IntrinsicsNetwork(nn.Module):
-    """One network a map; each corrects a first answer in logits.
+    """One network per map; each corrects an initial estimate in logits.
 
-    That is the texture over the mean occlusion for the albedo, and the training means for the others.
+    The albedo's initial estimate is the texture divided by the mean occlusion; the others start at the training means.
     """
 
     mean_diffuse_13hw: Tensor
@@ -58,7 +58,7 @@ class IntrinsicsNetwork(nn.Module):
         encoded = to_srgb(texture)
         means = resized(self.mean_scalars_13hw, encoded).expand_as(encoded).split(1, dim=1)
         first = dict(zip(SCALARS, means, strict=True))
-        # Where hardly any light comes in, the texture says nothing of the albedo, and the training mean does.
+        # Where hardly any light arrives, the texture does not determine the albedo: use the training mean there.
         trust = (first["ao"] / _OPEN).clamp_max(1.0)
         albedo = texture / first["ao"].clamp_min(_OPEN)
         first["diffuse"] = to_srgb(torch.lerp(resized(self.mean_diffuse_13hw, encoded), albedo, trust).clamp(0.0, 1.0))

@@ -1,4 +1,4 @@
-"""Stage ``intrinsics``: evenly lit captures and their maps; four generators trained together through the shading."""
+"""Stage ``intrinsics``: trains four generators jointly, through the shading, on light-normalised captures."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -22,7 +22,7 @@ _NAMES = ("diffuse", *SCALARS)
 
 
 class Stage:
-    """Errors of colours are of sRGB-encoded ones, so that dark skin counts as much as light skin."""
+    """Colour errors are measured on sRGB-encoded colours, so that dark skin counts as much as light skin."""
 
     name = "intrinsics"
     requires: tuple[str, ...] = ()
@@ -93,7 +93,7 @@ class Stage:
         losses = {n: l1(a, t, skin.inside_11hw) for n, (a, t) in zip(_NAMES, parts, strict=True)}
         if not self.config.shading_weight:
             return losses
-        # Errors that cancel in one map are seen in another: both are shaded alike. Thinned, for shading is dear.
+        # Comparing shaded maps trains the generators jointly. Shading is expensive, so the maps are subsampled.
         stride = self.config.shading_stride
         true_skin = subsample(skin, stride)
         found_skin = subsample(replace(skin, **vars(prediction)), stride)

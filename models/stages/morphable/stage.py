@@ -19,10 +19,10 @@ POOL_SEED = 1
 
 
 class Stage:
-    """Variational auto-encoder over (neutral, posed) meshes; principal components are fitted in ``fit_statistics``.
+    """Variational auto-encoder over (neutral, posed) meshes; ``fit_statistics`` fits the principal components.
 
-    Beside the shards' meshes it learns from people drawn from the head's own identities and expressions
-    (``config.synthetic_per_batch``): of those it is known what a person looks like with the expression of another.
+    Besides the shards' meshes it learns from synthetic people, drawn from the head's own identities and expressions
+    (``config.synthetic_per_batch``). For these the mesh of one person with another's expression is known exactly.
     """
 
     name = "morphable"
@@ -48,7 +48,7 @@ class Stage:
         meshes += [(d.neutral_nv3, d.meshes()) for d in people]
         neutral, mesh = (torch.cat(parts) for parts in zip(*meshes, strict=True))
         module.fit_shape(neutral, mesh)
-        self._pool.clear()  # components of another basis
+        self._pool.clear()  # its components belong to the previous basis
         diffuse = torch.cat([to_linear(s["diffuse"] / 255.0) for s in samples])
         module.fit_reflectance(diffuse, torch.cat([s["specular"] / 255.0 for s in samples]))
 
@@ -100,7 +100,7 @@ class Stage:
 
     @torch.no_grad()
     def preview(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Truth above, reconstruction below."""
+        """Four heads across; truth above, reconstruction below."""
         sample = {name: value[:4] for name, value in batch["lightstage"].items()}
         rows = [grey_heads(self.head, mesh, 128) for mesh in (sample["mesh"], self._reconstruct(module, sample))]
         return torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
@@ -112,7 +112,7 @@ class Stage:
 
     @torch.no_grad()
     def _synthetic(self, module: Morphable, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Components (n, m) of some drawn people, and of the next one's mesh with the expression of each."""
+        """Components (n, m) of some synthetic people, and of the next person's mesh with the expression of each."""
         chunks = max(1, self.config.synthetic_pool // CHUNK)
         device = module.mean_neutral_v3.device
         number, *_ = torch.randint(chunks, (1,), generator=generator, device=device).tolist()
@@ -127,7 +127,7 @@ class Stage:
         return own, swapped
 
     def _distance(self, mesh_bv3: Tensor, truth_bv3: Tensor) -> Tensor:
-        """Mean over vertices by their weight, mm."""
+        """Weighted mean distance over the vertices, mm."""
         weight_v = self._weight_v.to(truth_bv3.device)
         return ((mesh_bv3 - truth_bv3).norm(dim=-1) * weight_v).mean() / weight_v.mean()
 
@@ -139,5 +139,5 @@ def _sample(code: Code, generator: torch.Generator) -> Tensor:
 
 
 def _divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Kullback-Leibler divergence from the standard normal distribution, nats a sample."""
+    """Kullback-Leibler divergence from the standard normal distribution, nats per sample."""
     return 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).sum(dim=1).mean()

@@ -8,16 +8,16 @@ from mosar.models.networks.unet import UNetConfig
 
 @dataclass(frozen=True)
 class Config:
-    """Sizes of the patch basis, of its regressor and of the refinement, and weights of the losses."""
+    """Sizes of the patch basis, its regressor and the refinement network, and weights of the losses."""
 
     map_size: int = 256  # texels; a multiple of half a patch
     patch: int = 16  # texels a side of a patch, a power of two; neighbours overlap by half
-    components: int = 32  # principal components a place, at most
+    components: int = 32  # principal components per place, at most
     features: int = 64  # channels from which the coefficients of a place are regressed
-    network: UNetConfig = field(default_factory=UNetConfig)  # of the refinement; the regressor has its width and blocks
+    network: UNetConfig = field(default_factory=UNetConfig)  # the refinement; the regressor shares its width, blocks
     cosine_weight: float = 200.0
     gradient_weight: float = 1.0
-    base_weight: float = 1.0  # of the cosine loss of the patches' own answer
+    base_weight: float = 1.0  # of the cosine loss of the patches' unrefined prediction
 
     def __post_init__(self) -> None:
         for name in ("components", "features"):

@@ -1,4 +1,4 @@
-"""Inference: tangent-space normals of the light-normalised texture."""
+"""Inference: predict tangent-space normals from the light-normalised texture."""
 
 from dataclasses import replace
 
@@ -10,5 +10,5 @@ from mosar.models.stages.normals.network import Normals
 
 @torch.no_grad()
 def infer(module: Normals, estimate: Estimate) -> Estimate:
-    """Put the normals into the maps."""
+    """Replace the flat normal map by the predicted normals."""
     return replace(estimate, maps=replace(estimate.maps, normal=module(estimate.light_normalized_13hw)))

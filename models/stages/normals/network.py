@@ -17,7 +17,7 @@ from mosar.models.stages.normals.patches import PatchBasis
 
 
 class Regressor(nn.Module):
-    """Coefficients (b, p, k) from textures (b, 6, h, w): what is at a place, and what the whole map is like."""
+    """Coefficients (b, p, k) from textures and their detail (b, 6, h, w), from features of the place and whole map."""
 
     def __init__(self, config: Config, places: int) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Regressor(nn.Module):
         blocks = [Block(a, b, stride=1) for a, b in pairwise(depths)]
         self.body = nn.Sequential(nn.Conv2d(8, config.network.width, 3, padding=1), *steps, *blocks)
         self.whole = nn.Linear(config.features, config.features)
-        # A place's components mean something only there, so every place has its own last layer.
+        # Components differ from place to place, so every place has its own last layer.
         self.last_pfk = nn.Parameter(
             torch.randn(places, config.features, config.components) / math.sqrt(config.features)
         )
@@ -41,7 +41,7 @@ class Regressor(nn.Module):
 
 
 class Normals(nn.Module):
-    """Tangent-space normals: patches of principal components as the base, a U-Net that refines them."""
+    """Tangent-space normals: patches of principal components form the base, a U-Net refines it."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -53,12 +53,12 @@ class Normals(nn.Module):
     def forward(self, texture_b3hw: Tensor) -> Tensor:
         """Unit tangent-space normals (b, 3, h, w), +x along u, +y along v, of a light-normalised texture.
 
-        ``texture_b3hw``: linear, in [0, 1], of any size; the patches' base is made at the size of training.
+        ``texture_b3hw``: linear, in [0, 1], of any size; the base is computed at the training size and resized.
         """
         return self.explain(texture_b3hw)[1]
 
     def explain(self, texture_b3hw: Tensor) -> tuple[Tensor, Tensor]:
-        """Normals of the patches alone, and refined, both (b, 3, h, w)."""
+        """Normals of the patches alone, and refined normals, both (b, 3, h, w)."""
         encoded = to_srgb(texture_b3hw.clamp(0.0, 1.0))
         maps = torch.cat([encoded, _detail(encoded)], dim=1)
         at_size = resized(encoded, self.basis.mean_1chw)
@@ -69,14 +69,14 @@ class Normals(nn.Module):
 
 
 def _detail(encoded_b3hw: Tensor) -> Tensor:
-    """How much brighter a texel is than its surroundings: creases are faint beside differences of skin tone."""
+    """Local contrast of each texel with its surroundings: creases are faint compared with differences of skin tone."""
     logarithm = (encoded_b3hw + 0.05).log()
     around = avg_pool2d(logarithm, 9, stride=1, padding=4, count_include_pad=False)
     return (5.0 * (logarithm - around)).clamp(-1.0, 1.0)
 
 
 def unit_normals(slope_b2hw: Tensor) -> Tensor:
-    """Unit normals (b, 3, h, w) from their x and y; steeper than 0.95 is bent back."""
+    """Unit normals (b, 3, h, w) from their x and y, whose length is limited to 0.95."""
     length = slope_b2hw.square().sum(dim=1, keepdim=True).clamp_min(1e-12).sqrt()
     slope = slope_b2hw * (length.clamp_max(0.95) / length)
     return torch.cat([slope, (1.0 - slope.square().sum(dim=1, keepdim=True)).sqrt()], dim=1)

@@ -1,4 +1,4 @@
-"""A map as overlapping patches at fixed places, each place with its own principal components.
+"""Represent a map by overlapping patches at fixed places; each place has its own principal components.
 
 Shapes: b batch (N captures), p places (rows first), k components, d values of a patch (c x patch x patch), h w the map.
 """
@@ -9,17 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import fold, unfold
 
-_LEAST = 1e-3  # of the first component's strength: what is weaker is rounding
+_LEAST = 1e-3  # components weaker than this share of the first one's strength are rounding errors
 
 
 class PatchBasis(nn.Module):
-    """Mean map and principal components of the patches of every place; neighbours overlap by half.
+    """Mean map and principal components of the patches at every place; neighbours overlap by half.
 
     Args:
         channels: of the map.
         size: of the map, texels, a multiple of half a patch.
         patch: side, texels, even.
-        components: principal components a place, at most.
+        components: principal components per place, at most.
     """
 
     mean_1chw: Tensor
@@ -42,10 +42,10 @@ class PatchBasis(nn.Module):
 
     @torch.no_grad()
     def fit(self, maps_bchw: Tensor) -> None:
-        """Mean and components of captures. A component's length is its standard deviation; missing ones are 0."""
+        """Fit mean and components to captures. A component's length is its standard deviation; missing ones are 0."""
         self.mean_1chw.copy_(maps_bchw.mean(dim=0, keepdim=True))
         patches_pnd = unfold(maps_bchw - self.mean_1chw, self.patch, stride=self.stride).permute(2, 0, 1)
-        # With fewer captures than values the small Gram matrix has all that is needed: X = U S V^T, S V^T = U^T X.
+        # With fewer captures than values the small Gram matrix suffices: X = U S V^T, S V^T = U^T X.
         u_pnn = torch.linalg.eigh(patches_pnd @ patches_pnd.mT).eigenvectors.flip(-1)
         count = min(self.components_pkd.shape[1], len(maps_bchw) - 1)
         found = u_pnn[..., :count].mT @ patches_pnd / math.sqrt(max(len(maps_bchw) - 1, 1))

@@ -1,4 +1,4 @@
-"""Stage ``normals``: evenly lit captures and their tangent-space normals."""
+"""Stage ``normals``: trains on light-normalised captures and their tangent-space normals."""
 
 from collections.abc import Iterable, Mapping
 from typing import cast
@@ -19,7 +19,7 @@ Batch = Mapping[str, Mapping[str, Tensor]]
 
 
 class Stage:
-    """The patches' own prediction is held to the truth as well, or the refinement would do all the work."""
+    """The unrefined patches have a loss of their own; otherwise the refinement would do all the work."""
 
     name = "normals"
     requires: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ def views():
     return landmark_embedding.detect_views(load_head(), 12, seed=99)
 
 
-def test_held_out_people_have_their_points_where_the_detector_sees_them(views):
+def test_embedded_points_of_held_out_people_agree_with_the_detector(views):
     head = load_head()
     residual = landmark_embedding.residuals(head, views)
     assert residual.shape == (len(views.images_bhw3), 478, 2)
@@ -22,8 +22,8 @@ def test_held_out_people_have_their_points_where_the_detector_sees_them(views):
     assert np.isnan(residual[:, head.landmark_triangle_l < 0]).all()
 
 
-def test_points_are_found_where_they_are(views):
-    """Points of the surface, seen exactly: embedding finds their places again."""
+def test_exact_points_are_embedded_at_their_positions(views):
+    """Given exact projections of surface points, embedding recovers their positions."""
     head = load_head()
     exact = landmark_embedding._projected(views, landmarks(head, views.vertices_bv3))[0]
     found = landmark_embedding.embed(head, dataclasses.replace(views, points_bl2=exact)).fields()

@@ -28,7 +28,7 @@ def dome(rings=7, around=16):
     return vertices, triangles, mirror
 
 
-def test_the_default_chart_meets_its_bars(head):
+def test_the_default_chart_meets_its_targets(head):
     metrics = chart_metrics(head, 512)
     assert metrics["uv_flipped_triangles"] == 0
     assert metrics["uv_overlap_texels"] == 0
@@ -64,7 +64,7 @@ def test_a_dome_fills_the_square_without_flips():
     assert len(vertices) < len(uv) <= len(vertices) + 8
 
 
-def test_weight_gives_room():
+def test_a_larger_intended_scale_gives_more_area():
     vertices, triangles, mirror = dome()
     front = vertices[triangles].mean(1)[:, 2] > 30
     shares = []

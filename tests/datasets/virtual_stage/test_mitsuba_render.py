@@ -47,12 +47,12 @@ def test_both_renderers_see_the_same_capture(head):
             np.testing.assert_equal(path[name], fast[name])
     assert path["capture"]["renderer"] == "path"
     a, b = (s["image"].astype(float).mean(-1) for s in (fast, path))
-    assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.85  # and not mirrored, nor moved
+    assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.85  # neither mirrored nor shifted
     face = fast["mask"] > 0
     assert 0.6 < b[face].mean() / a[face].mean() < 1.4
 
 
-def test_a_pixel_without_a_number_takes_its_neighbours_median():
+def test_a_non_finite_pixel_takes_its_neighbours_median():
     picture = np.random.default_rng(0).random((6, 6, 4)).astype(np.float32)
     spoilt = picture.copy()
     spoilt[2, 3, 1], spoilt[0, 0] = np.nan, np.inf
@@ -70,7 +70,7 @@ def test_without_the_path_tracer_the_extra_is_named(monkeypatch):
             renderers.check(choice)
 
 
-def test_evaluation_sets_hold_people_of_no_other_set():
+def test_evaluation_sets_share_no_people_with_other_sets():
     pytest.importorskip("mitsuba")
     from mosar.jobs.make_shards import Sizes
 
@@ -112,7 +112,7 @@ def test_hair_stays_out_of_the_head_and_off_the_face(style, head, body):
         }
 
 
-def test_hats_and_hands_occlude_now_and_then(head, body):
+def test_some_people_wear_hats_and_some_captures_show_hands(head, body):
     people = [sample_subject(head, seed) for seed in range(150)]
     worn = [p for p in people if hats.kind(p) != "none"]
     assert 3 < len(worn) < 35
@@ -139,7 +139,7 @@ def test_lamps_are_in_the_environment_map():
     np.testing.assert_allclose(low, light.sh_l3[:9], atol=0.06 * np.abs(light.sh_l3[:9]).max())
 
 
-def test_distances_are_to_the_head(head):
+def test_distances_end_at_the_head_or_are_infinite(head):
     far = occlusion.distances(
         head, head.template_v3, np.array([[0.0, 0, 500], [0, 900, 0]]), np.array([[0, 0, -1.0], [0, 1, 0]])
     )
@@ -147,11 +147,11 @@ def test_distances_are_to_the_head(head):
     assert far[1] > 1e6
 
 
-def test_realism_needs_portraits_and_tells_apart_what_differs(monkeypatch):
+def test_realism_needs_portraits_and_separates_different_pictures(monkeypatch):
     monkeypatch.delenv("MOSAR_PORTRAITS", raising=False)
     noise = np.random.default_rng(0)
     dark, light = (list(noise.integers(low, low + 90, (20, 96, 96, 3)).astype(np.uint8)) for low in (0, 150))
-    assert realism.realism_auc(dark) == (None, "MOSAR_PORTRAITS names no folder of portraits")
+    assert realism.realism_auc(dark) == (None, "MOSAR_PORTRAITS is not set to a folder of portraits")
     monkeypatch.setattr(realism, "portraits", lambda count: (light, None))
     assert realism.realism_auc(dark)[0] > 0.95
     monkeypatch.setattr(realism, "portraits", lambda count: (dark[10:], None))

@@ -60,7 +60,7 @@ def test_tones_reach_every_measured_group(head):
         assert nearest < 0.1, name
     darkness = np.array([sample_subject(head, seed).tone[0] for seed in range(400)])
     counts, _ = np.histogram(darkness, 8)
-    assert counts.min() > 25  # even over the range
+    assert counts.min() > 25  # uniform over the range
 
 
 def test_features_are_the_same_at_every_map_size(head):
@@ -91,7 +91,7 @@ def test_spots_keep_their_mean_on_coarse_maps():
     assert 0.2 * fine < coarse < 3 * fine
 
 
-def test_a_capture_is_a_whole_sample(head, shot):
+def test_a_capture_is_a_valid_sample(head, shot):
     sample, linear = shot
     schema.validate(schema.encode(sample), "lightstage")
     assert linear.shape == (96, 96, 3)
@@ -102,7 +102,7 @@ def test_a_capture_is_a_whole_sample(head, shot):
     assert sample["normal"][..., 2].mean() > 0.9
 
 
-def test_landmarks_are_the_meshs_through_the_camera(head, shot):
+def test_landmarks_are_the_projected_landmarks_of_the_mesh(head, shot):
     sample, _ = shot
     view = sample["camera"]
     camera = Camera(*(torch.tensor([view[k]]) for k in ("intrinsics", "rotation", "translation_mm")))
@@ -112,7 +112,7 @@ def test_landmarks_are_the_meshs_through_the_camera(head, shot):
     np.testing.assert_allclose(project(camera, points)[0, seen].numpy(), sample["landmarks"][seen, :2], atol=0.05)
 
 
-def test_what_is_drawn_is_what_is_written(shot):
+def test_stored_values_are_the_rounded_ones_that_were_drawn(shot):
     sample, _ = shot
     for name in ("mesh", "neutral"):
         np.testing.assert_array_equal(sample[name], quantize.quantize(sample[name], quantize.POINT_BITS))
@@ -139,14 +139,14 @@ def test_the_same_seed_gives_the_same_bytes(head, shot):
     assert schema.encode(snapshot(again, linear, 5)) == schema.encode(snapshot(*shot, 5))
 
 
-def test_a_snapshot_has_no_truth(shot):
+def test_a_snapshot_has_no_ground_truth(shot):
     members = schema.encode(snapshot(*shot, 5))
     schema.validate(members, "wild")
     assert set(schema.decode_member(members, "capture")) == {"subject", "source", "licence"}
     assert not np.allclose(schema.decode_member(members, "camera")["intrinsics"], shot[0]["camera"]["intrinsics"])
 
 
-def test_expressions_are_weights(head):
+def test_expression_weights_lie_between_0_and_1(head):
     drawn = np.array([sample_expression(head, np.random.default_rng(s)) for s in range(200)])
     assert drawn.min() >= 0
     assert drawn.max() <= 1

@@ -42,7 +42,7 @@ def test_the_template_is_symmetric_and_stands_in_the_head_frame(head):
 
 
 def test_triangles_wind_outwards(head):
-    """The signed volume between skin and a point behind the face is positive."""
+    """The signed volumes of the eyeballs are positive, and normals of the nose point forward on average."""
     corners = head.template_v3[head.triangles_f3[head.material_f == 1]].astype(np.float64)
     corners -= np.sign(corners[:, :1, :1]) * [30, 0, 0]
     assert np.linalg.det(corners).sum() > 0
@@ -108,6 +108,6 @@ def test_arrays_that_do_not_fit_are_refused(fields, tmp_path, name, change, mess
     assert not list(tmp_path.iterdir())
 
 
-def test_an_unknown_region_is_a_mistake(head):
+def test_an_unknown_region_is_refused(head):
     with pytest.raises(ValueError, match="region 'tail'"):
         head.region("tail")

@@ -1,4 +1,4 @@
-"""Lashes follow the lids of anybody, keep their shape, and may be missing."""
+"""Lashes follow the lids of any person, keep their shape, and may be absent."""
 
 import dataclasses
 
@@ -44,7 +44,7 @@ def test_upper_ones_go_down_with_the_lid_and_keep_their_length() -> None:
 def test_bars_are_closed_to_the_outside() -> None:
     bars = lashes.bars(HEAD, _faces())[0]
     corners = bars[torch.from_numpy(lashes.bar_triangles(HEAD))]
-    # Six times the signed volume; their roots are open, but lie in the skin, and hardly count.
+    # Six times the signed volume. The bars are open at the roots, which lie in the skin: the volume hardly changes.
     inside = (
         bars.reshape(len(HEAD.lash_triangle_h), -1, 3)
         .mean(1)
@@ -71,7 +71,7 @@ def test_hairs_of_a_band() -> None:
     both = np.stack([band_v3, band_v3 + np.array([0, 7.0, 0])])
     hairs = lash_bands.hairs(both, quads_q4[order], 12, np.random.default_rng(0))
     assert np.allclose(hairs[1], hairs[0] + [0, 7, 0])
-    assert np.allclose(hairs[0, :, 0, 2], 1)  # from the first row on, outwards
+    assert np.allclose(hairs[0, :, 0, 2], 1)  # hairs start at the first row and point outwards
     assert (np.diff(hairs[0, :, :, 2], axis=1) > 0).all()
-    with pytest.raises(Exception, match="no grid"):
+    with pytest.raises(Exception, match="not a grid"):
         lash_bands.hairs(both, quads_q4[:-1], 12, np.random.default_rng(0))

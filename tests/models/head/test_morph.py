@@ -40,7 +40,7 @@ def test_identity_is_linear(head):
     np.testing.assert_allclose(found.numpy(), expected, atol=0.02)
 
 
-def test_weights_of_the_wrong_number_are_a_mistake(head):
+def test_wrong_numbers_of_weights_are_refused(head):
     a, m, e = weights(head)
     with pytest.raises(ValueError, match=r"weights for \(archetypes, modes\)"):
         shape(head, a, m[:, 1:], e)
@@ -62,7 +62,7 @@ def test_gradients_of_all_weights(head):
 @settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 1000), weight=st.floats(0, 1))
 def test_the_jaw_keeps_its_distance_from_the_hinge(head, seed, weight):
-    """The part that moves most comes closer to a circle about the hinge than the chord does."""
+    """The vertices that move most stay closer to a circle about the hinge than the chord does."""
     b = expression_model(head, torch.device("cpu"), torch.float32)
     most = torch.from_numpy(np.linalg.norm(head.expressions_ev3[b.jaw], axis=-1) > 25)
     closed, half, opened = (person(head, seed, {"jawOpen": w})[0, most, 1:] - b.hinge_2 for w in (0.0, weight, 1.0))

@@ -26,7 +26,7 @@ Sample = dict[str, torch.Tensor]
 
 @pytest.fixture(scope="module")
 def sample() -> Sample:
-    """Twelve people with an expression each and random maps."""
+    """Twelve people, each with an expression and random maps."""
     head, generator = load_head(), torch.Generator().manual_seed(3)
     people = [sample_identity(head, generator) for _ in range(12)]
     who = torch.stack([p.archetype_a for p in people]), torch.stack([p.mode_m for p in people])
@@ -37,7 +37,7 @@ def sample() -> Sample:
 
 
 def made(sample: Sample, **changes: object) -> tuple[Stage, Morphable]:
-    """A stage with some of SMALL changed, and its calibrated module."""
+    """A stage with changes to SMALL, and its module with fitted statistics."""
     torch.manual_seed(0)
     stage = Stage(dataclasses.replace(SMALL, **changes), load_head())  # type: ignore[arg-type]
     module = stage.build({})
@@ -55,8 +55,8 @@ def module(sample: Sample) -> Morphable:
     return made(sample)[1]
 
 
-def test_chebyshev_convolution_is_its_formula() -> None:
-    """T_k of the dense scaled Laplacian, by its eigenvalues: T_k(x) = cos(k arccos x)."""
+def test_chebyshev_convolution_equals_the_formula() -> None:
+    """T_k of the dense scaled Laplacian from its eigenvalues: T_k(x) = cos(k arccos x)."""
     triangles = np.array([[0, 1, 2], [1, 3, 2], [3, 4, 2]])
     laplacian = scaled_laplacian(adjacency(triangles, 5))
     convolution = ChebConv(SparseLinear(laplacian), 2, 3, order=4)
@@ -86,24 +86,24 @@ def test_components_are_those_of_a_weighted_singular_value_decomposition() -> No
     left, _, _ = torch.linalg.svd(flat, full_matrices=False)
     found = basis.coefficients(offsets)
     torch.testing.assert_close(found[:, :21].abs(), left.abs() * 30**0.5, atol=1e-3, rtol=1e-3)
-    assert (found[:, 21:] == 0).all()  # there are no more directions than numbers
+    assert (found[:, 21:] == 0).all()  # 21 numbers per sample span at most 21 directions
     torch.testing.assert_close(basis.mean_v3 + basis.to_vertices(found), offsets, atol=1e-4, rtol=1e-4)
     few = torch.tensor([5, 2])
     torch.testing.assert_close(basis.to_vertices(found, few), basis.to_vertices(found)[:, few])
 
 
-def test_untrained_it_is_pca(sample: Sample, module: Morphable) -> None:
-    """Each code standardised, the mesh its weighted projection on as many components."""
+def test_untrained_model_is_pca(sample: Sample, module: Morphable) -> None:
+    """Codes are standardised, and the mesh is its weighted projection onto the components."""
     (identity, _), (expression, _) = module.encode(sample["neutral"], sample["mesh"])
     torch.testing.assert_close(identity[:, :11].square().mean(0), torch.ones(11), atol=1e-3, rtol=0)
     found = module.decode(identity, expression)
-    torch.testing.assert_close(found, sample["mesh"], atol=2e-3, rtol=0)  # eleven components carry twelve people
+    torch.testing.assert_close(found, sample["mesh"], atol=2e-3, rtol=0)  # eleven components span twelve people
     torch.testing.assert_close(found, module.decode_linear(identity, expression))
     few = torch.tensor([7, 3])
     torch.testing.assert_close(module.decode(identity, expression, few), found[:, few], atol=1e-4, rtol=1e-5)
 
 
-def test_started_at_the_mean_it_gives_the_average(sample: Sample) -> None:
+def test_model_started_at_the_mean_gives_the_average(sample: Sample) -> None:
     _, module = made(sample, start="mean")
     mesh = module.decode(torch.randn(2, 16), torch.randn(2, 16))
     torch.testing.assert_close(mesh, sample["mesh"].mean(dim=0).expand(2, -1, -1), atol=1e-3, rtol=0)
@@ -125,7 +125,7 @@ def test_a_few_steps_beat_the_average(sample: Sample, encoder: str, decoder: str
     assert a["loss"] != b["loss"]
     codes = module.encode(sample["neutral"], sample["mesh"])[0][0]
     meshes = module.decode(codes, module.neutral_code().expand(12, -1))
-    assert (meshes[0] - meshes[1]).norm(dim=-1).mean() > 0.1  # another input, another output
+    assert (meshes[0] - meshes[1]).norm(dim=-1).mean() > 0.1  # different inputs give different outputs
 
 
 @pytest.mark.parametrize("path", ["spectral", "graph"])
@@ -143,7 +143,7 @@ def test_gradients_reach_every_parameter(sample: Sample, path: str) -> None:
 
 @pytest.mark.parametrize("observe", [photograph, scan])
 def test_most_likely_face_of_a_linear_model_is_the_closed_form(sample: Sample, observe) -> None:  # type: ignore[no-untyped-def]
-    """The same components, Gaussian and landmarks, once through the decoder and once by normal equations."""
+    """With the same components, Gaussian and landmarks, the decoder and the normal equations give the same face."""
     module, faces, pca = _linear(sample)
     prior = Gaussian.of(torch.randn(500, 16, generator=torch.Generator().manual_seed(0)))
     mixture = Mixture(torch.ones(1).double(), prior.mean_k[None], torch.linalg.inv(prior.precision_kk)[None])
@@ -153,7 +153,7 @@ def test_most_likely_face_of_a_linear_model_is_the_closed_form(sample: Sample, o
     torch.testing.assert_close(found, pca.most_likely(faces, observed, prior, 0.7), atol=1e-3, rtol=0)
 
 
-def test_a_photograph_tells_no_depth_and_nothing_behind_the_cheek(sample: Sample) -> None:
+def test_photograph_observes_no_depth_and_no_far_cheek(sample: Sample) -> None:
     faces = Faces(load_head())
     observed = photograph(faces, faces.of(sample["mesh"]), 30, 0.0001, 3)
     away_n3 = torch.cross(observed.axes_na3[:, 0], observed.axes_na3[:, 1], dim=1)
@@ -165,7 +165,7 @@ def test_a_photograph_tells_no_depth_and_nothing_behind_the_cheek(sample: Sample
 
 
 def test_recovery_finds_the_component_of_each_person(sample: Sample) -> None:
-    """Two groups of people far apart: the nearer one counts, and its own Gaussian alone gives the same face."""
+    """With two distant groups of people, the Gaussian of a person's own group alone gives the same face."""
     module, faces, pca = _linear(sample)
     generator = torch.Generator().manual_seed(1)
     centre = 6 * torch.randn(16, generator=generator).double()
@@ -196,7 +196,7 @@ def test_a_mixture_finds_the_groups_it_was_drawn_from() -> None:
 
 
 def _linear(sample: Sample) -> tuple[Morphable, Faces, Pca]:
-    """A model without a non-linear part, and PCA with the same components."""
+    """A model without a non-linear part, its faces, and PCA with the same components."""
     _, module = made(sample, encoder="linear", decoder="linear", off_face=1e-4, identity_codes=8, expression_codes=8)
     faces = Faces(load_head())
     rows = torch.cat([module.identity.basis.rows_kv3[:8], module.expression.basis.rows_kv3[:8]])
@@ -230,7 +230,7 @@ def test_impossible_sizes_are_refused() -> None:
 
 
 def test_reflectance_code_round_trip(module: Morphable, sample: Sample) -> None:
-    """What lies in the span of the basis comes back; codes have the variance of the data."""
+    """A code in the span of the basis is recovered, and codes of maps reconstruct better than the mean does."""
     code = 0.2 * torch.randn(3, 8)
     diffuse, specular = module.reflectance(code)
     inside = (diffuse > 0) & (diffuse < 1)

@@ -11,7 +11,7 @@ from mosar.models.networks.unet import UNet, UNetConfig
 
 @settings(max_examples=10, deadline=None)
 @given(height=st.integers(5, 40), width=st.integers(5, 40), fold=st.sampled_from([1, 2]), levels=st.integers(1, 3))
-def test_any_size_comes_out_as_it_went_in(height, width, fold, levels):
+def test_output_has_the_size_of_the_input(height, width, fold, levels):
     network = UNet(4, 2, UNetConfig(width=8, levels=levels, blocks=1, fold=fold))
     assert network(torch.rand(2, 4, height, width)).shape == (2, 2, height, width)
 
@@ -51,6 +51,6 @@ def test_impossible_sizes_are_refused(values):
         UNetConfig(**values)
 
 
-def test_a_critic_that_does_not_count_is_refused():
-    with pytest.raises(ConfigError, match="null for none"):
+def test_a_critic_without_weight_is_refused():
+    with pytest.raises(ConfigError, match="critic: null"):
         CriticConfig(weight=0.0)

@@ -7,7 +7,7 @@ from mosar.models.camera import Camera
 
 @pytest.fixture
 def sphere():
-    """Vertices (V, 3) float64 and triangles of a sphere of 100 mm, moved so that no edge meets pixel centres."""
+    """Vertices (V, 3), float64, and triangles of a sphere of radius 100 mm. No edge meets a pixel centre."""
     mesh = trimesh.creation.icosphere(subdivisions=3, radius=100.0)
     return torch.tensor(mesh.vertices) + torch.tensor([0.3, 0.7, 0.1]), torch.tensor(mesh.faces)
 

@@ -9,7 +9,7 @@ SIZE = (48, 56)
 
 
 def flat_picture(vertices, triangles, colours_v3, camera, size):
-    """Colours of vertices over a background of 0.2."""
+    """A picture of vertex colours over a background of 0.2, and its fragments."""
     fragments = rasterize(vertices, triangles, camera, size)
     pixels = covered(fragments, len(triangles))
     values = gather(pixels, triangles, colours_v3[None])
@@ -24,7 +24,7 @@ def finer(camera, factor):
 
 @pytest.fixture
 def two_triangles():
-    """A triangle before another, larger one."""
+    """A triangle in front of a larger one."""
     vertices = torch.tensor(
         [[-60.0, -50, 80], [55, -40, 80], [10, 62, 80], [-90, -75, -50], [95, -60, -50], [-20, 90, -50]],
         dtype=torch.float64,
@@ -40,7 +40,7 @@ def test_the_picture_stays_as_it_is(two_triangles, make_camera):
 
 
 def test_gradients_of_a_moving_triangle_are_the_finite_differences(two_triangles, make_camera):
-    # The loss weighs the picture smoothly; its true value is that of a picture with 10 x 10 samples a pixel.
+    # The loss weights the picture smoothly; a picture with 10 x 10 samples per pixel gives its reference value.
     vertices, triangles, colours = two_triangles
     camera = make_camera(size=SIZE)
     factor = 10
@@ -65,7 +65,7 @@ def test_gradients_of_a_moving_triangle_are_the_finite_differences(two_triangles
 
 
 def test_a_closed_surface_has_edges_only_at_its_outline(sphere, make_camera):
-    # Colours differ from pixel to pixel, but the sphere joins itself everywhere; the background is of one colour.
+    # Colours differ between pixels, but the sphere has no inner edges; the background has a single colour.
     vertices, triangles = sphere
     camera = make_camera(size=SIZE)
     moved = vertices[None].clone().requires_grad_()
@@ -97,7 +97,7 @@ def test_a_displaced_sphere_is_found_from_its_picture(make_camera):
         schedule.step()
     error = (place.detach() - truth).abs()
     assert float(error[:2].max()) < 1.5  # a pixel is 3 mm
-    assert float(error[2]) < 8  # 8 mm of distance are half a pixel of radius
+    assert float(error[2]) < 8  # a depth change of 8 mm changes the radius by half a pixel
 
 
 def test_wrong_shapes_are_named(two_triangles, make_camera):

@@ -22,7 +22,7 @@ from mosar.models.rasterizer.layout import Layout
 
 
 def cast(vertices, triangles, camera, size):
-    """Brute force: every pixel's ray against every triangle (Moeller-Trumbore), front faces from 1 mm on."""
+    """Brute force: intersect every pixel's ray with every front face (Moeller-Trumbore), from a depth of 1 mm on."""
     points = to_camera(camera, vertices[None])[0].numpy()[triangles.numpy()]
     rows, columns = np.mgrid[: size[0], : size[1]] + 0.5
     rays = (
@@ -48,7 +48,7 @@ def cast(vertices, triangles, camera, size):
 @pytest.mark.parametrize("size", [(64, 64), (40, 90), (90, 33)])
 @pytest.mark.parametrize("distance", [500.0, 180.0, 103.0, 0.0])
 def test_equals_brute_force(sphere, make_camera, size, distance):
-    # At 180 mm the outline leaves the picture, at 0 the camera is inside and its back faces are not drawn.
+    # At 180 mm the outline leaves the picture. At 0 mm the camera is inside the sphere, whose back faces are not drawn.
     vertices, triangles = sphere
     camera = make_camera(1, size, distance=distance)
     fragments = rasterize(vertices[None], triangles, camera, size)
@@ -63,7 +63,7 @@ def test_equals_brute_force(sphere, make_camera, size, distance):
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6))
 def test_equals_brute_force_on_random_triangles(seed):
-    # Soups around the camera: triangles that cross its plane, lie behind it or are larger than the picture.
+    # Random triangles around the camera: they cross its plane, lie behind it or are larger than the picture.
     generator = torch.Generator().manual_seed(seed)
     size = (17, 23)
     corners = torch.randn(12, 3, 3, generator=generator, dtype=torch.float64) * 60
@@ -95,7 +95,7 @@ def test_equals_pytorch3d(sphere, make_camera, size):
     torch.testing.assert_close(ours.zbuf[same], theirs.zbuf[same], atol=5e-3, rtol=1e-5)
 
 
-def test_the_other_kernel_sees_the_same(sphere, make_camera):
+def test_both_kernels_see_the_same(sphere, make_camera):
     vertices, triangles = sphere[0].float(), sphere[1]
     camera = make_camera(2, (40, 60), distance=104.0, dtype=torch.float32)
     points = to_camera(camera, vertices[None]).reshape(-1, 3)
@@ -113,7 +113,7 @@ def test_a_pixel_centre_is_at_a_half():
 
 
 def test_shared_edges_leave_no_gap():
-    # A grid whose lines pass through pixel centres, at depths that round differently.
+    # The lines of the grid pass through pixel centres, at depths that round differently.
     generator = torch.Generator().manual_seed(0)
     n = 9
     x, y = torch.meshgrid(torch.arange(n) * 2 + 0.5, torch.arange(n) * 2 + 0.5, indexing="xy")
@@ -169,7 +169,7 @@ def test_gradients(make_camera):
         fragments = rasterize(vertices, triangles, Camera(torch.triu(k), r, t), (9, 11))
         return fragments.bary_coords, fragments.zbuf
 
-    # The third row of the intrinsics is fixed, so only the two others may be moved.
+    # The third row of the intrinsics is fixed, so only the other two may vary.
     k = inputs[0].detach()
     free = k[:, :2].clone().requires_grad_()
     row = k[:, 2:]

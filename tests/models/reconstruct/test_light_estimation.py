@@ -12,7 +12,7 @@ COUNT = 600
 
 @pytest.fixture
 def face():
-    """Material, normals and views of points that a camera in front sees, and the light that they are under."""
+    """Material, normals and views of points that a frontal camera sees, and the light on them."""
     generator = torch.Generator().manual_seed(0)
     normals = normalize(torch.randn(1, COUNT, 3, generator=generator), dim=-1)
     normals[..., 2] = normals[..., 2].abs()
@@ -22,7 +22,7 @@ def face():
     return Material(*values), normals, torch.tensor([0.0, 0.0, 1.0]).expand_as(normals), light
 
 
-def test_a_wrong_estimate_is_mended(face):
+def test_a_wrong_estimate_is_corrected(face):
     material, normals, views, light = face
     observed = shade(*face)
     estimate = light * torch.tensor([1.3, 1.0, 0.8])
@@ -35,7 +35,7 @@ def test_a_wrong_estimate_is_mended(face):
     assert error(found) < 0.4 * error(estimate)
 
 
-def test_what_hides_the_skin_counts_little(face):
+def test_occluded_points_change_the_light_little(face):
     material, normals, views, light = face
     observed = shade(*face)
     found = solve_light(material, normals, views, observed, light)
@@ -46,16 +46,16 @@ def test_what_hides_the_skin_counts_little(face):
     assert float(difference.abs().max() / irradiance(found, normals).mean()) < 0.1
 
 
-def test_light_is_negative_from_no_side(face):
+def test_irradiance_is_positive_on_every_side(face):
     material, normals, views, light = face
     sides = normalize(torch.randn(1, 500, 3, generator=torch.Generator().manual_seed(1)), dim=-1)
-    # Dark towards the rim, as where hair shades the skin: explained best by negative light from behind.
+    # Dark towards the rim, as where hair shades the skin: negative light from behind would explain this best.
     observed = shade(*face) * (normals[..., 2:] ** 2).clamp_min(0.05)
     found = solve_light(material, normals, views, observed, light)
     assert float((irradiance(found, sides) / irradiance(light, sides)).min()) > 0
 
 
-def test_brightness_is_what_the_light_leaves_over(face):
+def test_brightness_is_the_ratio_of_observed_to_explained(face):
     material, normals, views, light = face
     observed = shade(*face)
     assert brightness(material, normals, views, observed, light) == pytest.approx(1.0, abs=0.01)

@@ -35,7 +35,7 @@ def someone(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("yaw", [-0.5, 0.0, 0.4])
-def test_fit_lies_on_the_landmarks_of_another_head(model: torch.nn.Module, yaw: float) -> None:
+def test_fit_reaches_the_landmarks_of_another_person(model: torch.nn.Module, yaw: float) -> None:
     head = load_head()
     mesh, _ = someone(5)
     turn = torch.tensor([[math.cos(yaw), 0.0, math.sin(yaw)], [0.0, 1.0, 0.0], [-math.sin(yaw), 0.0, math.cos(yaw)]])
@@ -58,7 +58,7 @@ def test_fit_lies_on_the_landmarks_of_another_head(model: torch.nn.Module, yaw: 
     assert none.end_px == none.start_px == fit.start_px
 
 
-def test_expression_weights_are_found_again() -> None:
+def test_expression_weights_are_recovered() -> None:
     mesh, neutral = someone(7)
     weights = expression_weights(load_head(), mesh, neutral)
     assert weights["jawOpen"] == pytest.approx(0.4, abs=0.08)
@@ -68,7 +68,7 @@ def test_expression_weights_are_found_again() -> None:
 
 
 def test_morph_targets_are_the_persons_own() -> None:
-    """Exact for one expression at full weight; in between and together they lose what is not linear."""
+    """Exact for one expression at full weight; at other weights and in combinations they lose the non-linear part."""
     head = load_head()
     _, neutral = someone(9)
     targets = morph_targets(head, neutral)
@@ -85,7 +85,7 @@ def test_morph_targets_are_the_persons_own() -> None:
     assert found["mouthSmileLeft"] == pytest.approx(0.4, abs=0.08)
 
 
-def test_light_is_found_from_reflectance_and_normals() -> None:
+def test_light_is_recovered_from_reflectance_and_normals() -> None:
     generator = torch.Generator().manual_seed(0)
     normals = torch.nn.functional.normalize(torch.randn(1, 2000, 3, generator=generator), dim=-1)
     views = torch.nn.functional.normalize(normals + 0.3 * torch.randn(1, 2000, 3, generator=generator), dim=-1)

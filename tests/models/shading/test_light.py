@@ -25,7 +25,7 @@ def constant(value=1.0):
 
 
 def integrate(image_hw3, normals, kernel):
-    """Brute force: the sum over the pixels of an environment map."""
+    """Brute force: sum over the pixels of an environment map."""
     at = sh.environment_directions(*image_hw3.shape[:2]).reshape(-1, 3)
     weight = torch.from_numpy(sh.row_solid_angles(*image_hw3.shape[:2])).repeat_interleave(image_hw3.shape[1])
     return kernel(normals @ at.mT) @ (weight[:, None] * image_hw3.reshape(-1, 3))
@@ -48,7 +48,7 @@ def test_band_limited_light_is_integrated_exactly():
     assert float(error) < 1e-4
 
 
-def test_the_lobe_is_phongs():
+def test_the_lobe_is_the_phong_lobe():
     light, mirror = lights(1), directions(20)
     image = sh.to_environment(light[0], 256)
     for sharpness in (4.0, 32.0):

@@ -46,7 +46,7 @@ def test_gradients(scene):
 
 
 def test_the_split_sum_is_the_integral():
-    # Another quadrature: over directions of light, not over half vectors.
+    # This quadrature is over light directions; the implementation integrates over half vectors.
     alpha = 1 / math.sqrt(2 * 32 + 1)
     nodes, weight = np.polynomial.legendre.leggauss(300)
     phi = np.linspace(0, 2 * np.pi, 400, endpoint=False)
@@ -68,7 +68,7 @@ def test_the_split_sum_is_the_integral():
         assert float(b) == pytest.approx((brdf * fresnel * solid).sum(), abs=0.01)
 
 
-def test_reflectance_stays_between_nothing_and_everything():
+def test_reflectance_stays_between_zero_and_one():
     a, b = environment_brdf(torch.linspace(0, 1, 101).double())
     assert float(b.min()) > -0.01
     assert float((a + b).max()) <= 1.001

@@ -9,14 +9,14 @@ from mosar.models.shading import Light, Material, negative_lobes, sh, shade
 
 @pytest.fixture
 def ball():
-    """Material, normals and views of 400 points all over a sphere."""
+    """Material, normals and views of 400 random points on a sphere."""
     generator = torch.Generator().manual_seed(0)
     normals = normalize(torch.randn(1, 400, 3, generator=generator), dim=-1)
     values = [torch.rand(1, 400, n, generator=generator) for n in (3, 1, 1, 1)]
     return Material(*values), normals, normalize(normals + torch.tensor([0.0, 0.0, 0.5]), dim=-1)
 
 
-def test_both_kinds_of_light_enter_alike(ball):
+def test_environment_and_directional_light_add_up(ball):
     sun = sh.directional(torch.tensor([[0.0, 0.0, 1.0]]), torch.ones(1, 3))
     sky = sh.from_environment(torch.rand(16, 32, 3, generator=torch.Generator().manual_seed(1)))[None]
     expected = shade(*ball, sun) + shade(*ball, sky)

@@ -120,7 +120,7 @@ def test_environment_maps_and_back():
 
 
 def test_environment_axes():
-    # One bright pixel at the centre is +z, at u = 1/4 +x, at the top +y.
+    # The centre of the map is +z, u = 1/4 is +x, the top is +y.
     at = sh.environment_directions(64, 128)
     near = lambda row, column: at[row - 1 : row + 1, column - 1 : column + 1].mean((0, 1))  # noqa: E731
     torch.testing.assert_close(near(32, 64), torch.tensor([0.0, 0, 1]).double(), atol=1e-3, rtol=0)

@@ -74,7 +74,7 @@ def module(stage: geometry.Stage, parent: torch.nn.Module, batch: dict[str, Samp
 
 @given(x=st.floats(-80, 80), y=st.floats(-80, 80), z=st.floats(300, 4000), focal=st.floats(50, 2000))
 @settings(max_examples=30, deadline=None)
-def test_place_and_camera_are_inverse(x: float, y: float, z: float, focal: float) -> None:
+def test_image_position_and_camera_of_are_inverse(x: float, y: float, z: float, focal: float) -> None:
     camera = frontal(1, focal)
     camera = Camera(camera.intrinsics_b33, camera.rotation_b33, torch.tensor([[x, y, z]]))
     again = camera_of(camera.rotation_b33, image_position(camera, SIZE), camera.intrinsics_b33, SIZE)
@@ -88,7 +88,7 @@ def test_six_numbers_are_a_rotation() -> None:
 
 
 def test_uniform_light_shows_the_albedo() -> None:
-    """Under white light of radiance one from everywhere skin shows its albedo, and a little that it reflects."""
+    """Under white light of radiance one from everywhere, skin shows its albedo plus a small reflection."""
     head = load_head()
     light = torch.zeros(1, 81, 3)
     light[:, 0] = 2.0 * math.sqrt(math.pi)  # radiance one
@@ -144,7 +144,7 @@ def test_landmarks_can_be_switched_off(parent: torch.nn.Module, batch: dict[str,
     assert torch.equal(one.image_position_b3, other.image_position_b3)
 
 
-def test_no_face_in_the_mask_is_no_crash(stage: geometry.Stage, module: Geometry, batch: dict[str, Sample]) -> None:
+def test_an_empty_mask_is_accepted(stage: geometry.Stage, module: Geometry, batch: dict[str, Sample]) -> None:
     empty = {name: sample | {"mask": torch.zeros_like(sample["mask"])} for name, sample in batch.items()}
     losses = stage.losses(module, empty, torch.Generator())
     assert losses["photometric"] == 0.0

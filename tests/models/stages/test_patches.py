@@ -7,13 +7,13 @@ from mosar.models.stages.normals.patches import PatchBasis
 
 @pytest.fixture
 def maps():
-    """Mixtures of four random maps: four components a place are enough."""
+    """Mixtures of four random maps: four components per place suffice."""
     generator = torch.Generator().manual_seed(0)
     modes = torch.randn(4, 2, 32, 32, generator=generator)
     return torch.einsum("bm,mchw->bchw", torch.randn(20, 4, generator=generator), modes) + 0.3
 
 
-def test_enough_components_give_the_map_back(maps):
+def test_enough_components_reproduce_the_map(maps):
     basis = PatchBasis(2, 32, 8, 6)
     basis.fit(maps)
     torch.testing.assert_close(basis.compose(basis.project(maps)), maps, atol=1e-3, rtol=0)
@@ -28,7 +28,7 @@ def test_coefficients_are_in_standard_deviations(maps):
     torch.testing.assert_close(coefficients.std(dim=0), torch.ones(basis.across**2, 4), atol=1e-3, rtol=0)
 
 
-def test_first_component_is_the_strongest_and_as_numpy_has_it(maps):
+def test_strengths_of_components_are_the_singular_values(maps):
     basis = PatchBasis(2, 32, 8, 3)
     basis.fit(maps)
     place = basis.across + 2  # second row, third column: rows 4 to 11, columns 8 to 15
@@ -37,7 +37,7 @@ def test_first_component_is_the_strongest_and_as_numpy_has_it(maps):
     torch.testing.assert_close(basis.components_pkd[place].norm(dim=1), values, rtol=1e-3, atol=1e-4)
 
 
-def test_no_coefficients_are_the_mean(maps):
+def test_zero_coefficients_give_the_mean(maps):
     basis = PatchBasis(2, 32, 8, 4)
     basis.fit(maps)
     torch.testing.assert_close(basis.compose(torch.zeros(1, basis.across**2, 4)), maps.mean(dim=0, keepdim=True))
@@ -50,7 +50,7 @@ def test_one_capture_is_its_own_mean(maps):
     torch.testing.assert_close(basis.mean_1chw, maps[:1])
 
 
-def test_upright_normals_are_unit_and_look_out():
+def test_unit_normals_are_unit_and_point_outwards():
     slope = 2.0 * torch.randn(1, 2, 8, 8, generator=torch.Generator().manual_seed(0))
     normal = unit_normals(slope)
     torch.testing.assert_close(normal.norm(dim=1), torch.ones(1, 8, 8))

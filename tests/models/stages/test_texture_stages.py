@@ -1,4 +1,4 @@
-"""What the stages on the chart have in common."""
+"""Properties that all stages in texture space share."""
 
 import importlib
 from dataclasses import replace
@@ -24,7 +24,7 @@ def recipe(name, preset):
 
 @pytest.fixture(params=NAMES)
 def trained(request, head, make_captures):
-    """A small stage with its statistics: (stage, module, batch)."""
+    """A small stage with fitted statistics: (stage, module, batch)."""
     module, config = recipe(request.param, "tiny")
     config = replace(config, map_size=SIZE, **({"patch": 8} if request.param == "normals" else {}))
     stage = module.Stage(config, head)
@@ -43,12 +43,12 @@ def test_losses_are_finite_and_reach_every_parameter(trained):
     losses = stage.losses(network, batch, generator())
     total(losses).backward()
     assert all(bool(value.isfinite()) for value in losses.values())
-    # Hinge losses of fake and real cancel in the critic's last bias: there, a gradient of zero is one.
+    # Hinge losses of fake and real cancel in the critic's last bias, so a gradient of zero is accepted in the critic.
     silent = [n for n, p in network.named_parameters() if p.grad is None or not ("critic" in n or bool(p.grad.any()))]
     assert not silent
 
 
-def test_generator_and_critic_do_not_touch_each_other(trained):
+def test_generator_and_critic_have_separate_gradients(trained):
     stage, network, batch = trained
     if getattr(network, "critic", None) is None:
         pytest.skip("this stage has no critic")
@@ -67,7 +67,7 @@ def test_generator_and_critic_do_not_touch_each_other(trained):
     assert not touched(rest, critic)
 
 
-def test_metrics_are_of_the_generator_alone_and_repeat(trained):
+def test_metrics_are_repeatable_and_have_no_adversarial_terms(trained):
     stage, network, batch = trained
     first, second = (stage.metrics(network, batch, generator(5)) for _ in range(2))
     assert first.keys() == second.keys()
@@ -120,7 +120,7 @@ def test_preview_is_a_picture(trained):
     assert float(picture.std()) > 0.01
 
 
-def test_state_round_trip_gives_the_same_answer(trained):
+def test_state_round_trip_gives_the_same_loss(trained):
     stage, network, batch = trained
     torch.manual_seed(1)
     again = stage.build({})
@@ -140,7 +140,7 @@ def test_recipes_parse(name, preset, head):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_paper_size_takes_a_step(name, head, make_captures):
+def test_a_step_at_paper_size_moves_the_parameters(name, head, make_captures):
     module, config = recipe(name, "paper")
     stage = module.Stage(config, head)
     network = stage.build({})

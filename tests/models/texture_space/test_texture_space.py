@@ -25,9 +25,9 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def test_evenly_lit_is_what_uniform_light_shows_head_on(head, sample):
+def test_light_normalized_equals_radiance_under_uniform_light_seen_along_the_normal(head, sample):
     skin = read_skin(sample, head)
-    # A camera far along each texel's own normal cannot be had; where the surface faces it, the two agree.
+    # One camera cannot look along every texel's normal; the two agree where the surface faces the camera.
     eye = torch.tensor([[0.0, 0.0, 1e6], [0.0, 0.0, 1e6]])
     seen, even = radiance(skin, uniform_light(2), eye), light_normalized(skin)
     facing = (skin.world_normal_b3hw[:, 2:] > 0.998) & (skin.inside_11hw > 0)
@@ -41,10 +41,10 @@ def test_radiance_is_linear_in_light_and_bounded_at_the_rim(head, sample):
     eye = random_eyes(2, generator())
     once, twice = (radiance(skin, gain * uniform_light(2), eye) for gain in (1.0, 2.0))
     torch.testing.assert_close(twice, 2 * once)
-    assert float(once.max()) < 1.3 * float(light_normalized(skin).max())  # no bright rim where no camera looks
+    assert float(once.max()) < 1.3 * float(light_normalized(skin).max())  # no bright rim at grazing texels
 
 
-def test_shading_is_one_under_uniform_light_and_half_lit_under_a_lamp(head, sample):
+def test_shading_is_one_under_uniform_light_and_the_cosine_under_a_lamp(head, sample):
     normal = read_skin(sample, head).surface.normal_b3hw
     inside = normal.norm(dim=1, keepdim=True) > 0.5
     one = shading(uniform_light(2), normal)
@@ -53,7 +53,7 @@ def test_shading_is_one_under_uniform_light_and_half_lit_under_a_lamp(head, samp
     torch.testing.assert_close(shading(lamp, normal)[:, 0], normal[:, 2].clamp_min(0) * inside[:, 0], atol=0.04, rtol=0)
 
 
-def test_every_second_texel_shades_as_all_do(head, sample):
+def test_a_subsample_has_the_radiance_of_all_texels(head, sample):
     skin = read_skin(sample, head)
     eye = random_eyes(2, generator())
     torch.testing.assert_close(
@@ -91,11 +91,11 @@ def test_fill_joins_the_mirrored_side_without_a_seam():
     known = torch.zeros(1, 1, 64, 64)
     known[..., 24:] = 1
     step = fill(ramp, known).texture_bchw[..., 32, :].diff(dim=-1).abs()
-    assert float(step.max()) < 0.05  # the bare mirror would jump by 0.15
+    assert float(step.max()) < 0.05  # without the correction the mirror would jump by 0.15
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (16, 33)])
-def test_spread_of_one_texel_fills_everything_with_it(size):
+def test_pull_push_of_one_texel_fills_everything_with_it(size):
     weight = torch.zeros(1, 1, *size)
     weight[..., size[0] // 2, size[1] // 2] = 1
     colours = torch.tensor([0.2, 0.4, 0.6])[None, :, None, None]
@@ -107,7 +107,7 @@ def test_fill_refuses_shapes_that_do_not_match():
         fill(torch.rand(1, 3, 8, 8), torch.ones(1, 1, 4, 4))
 
 
-def test_average_skin_finds_the_light_of_its_own_kind(head, sample):
+def test_average_skin_recovers_the_light_of_an_average_texture(head, sample):
     skin = read_skin(sample, head)
     average = AverageSkin(48)
     average.fit([skin])
@@ -117,7 +117,7 @@ def test_average_skin_finds_the_light_of_its_own_kind(head, sample):
     texture = average.even_13hw * true_shading
     lit, found = average.fit_lighting(texture, torch.ones(2, 1, 48, 48))
     inside = (skin.inside_11hw > 0).expand(2, 3, -1, -1)
-    # The ridge pulls the directional part down by about a tenth: it is a guess.
+    # The ridge penalty shrinks the directional part by about a tenth.
     assert float((found - true_shading)[inside].abs().mean()) < 0.15 * float(true_shading[inside].mean())
     assert float((lit - texture)[inside].abs().mean()) < 0.02
     torch.testing.assert_close(average.shade_with(texture, torch.ones(2, 1, 48, 48), 3 * true_shading), texture)

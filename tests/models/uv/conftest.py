@@ -10,7 +10,7 @@ from mosar.models.head import Head
 
 @pytest.fixture(scope="session")
 def dome():
-    """A small head: a bulging square sheet of skin, 200 mm wide, whose chart fills the middle of the unit square."""
+    """A small head: a bulging square sheet of skin, 200 mm wide; its chart fills the middle of the unit square."""
     n = 21
     u, v = np.meshgrid(np.linspace(0.1, 0.9, n), np.linspace(0.1, 0.9, n))
     x, y = (u - 0.5) * 250, (v - 0.5) * 250
@@ -19,7 +19,7 @@ def dome():
     triangles = np.concatenate(
         [np.stack([first, first + 1, first + n + 1], -1), np.stack([first, first + n + 1, first + n], -1)]
     ).astype(np.int64)
-    # One more triangle, of the eyes: behind, and in a chart of its own.
+    # One more triangle belongs to the eyes: it lies behind the skin and has its own chart.
     vertices = np.concatenate([vertices, np.array([[-5, -5, -80], [5, -5, -80], [0, 5, -80]], np.float32)])
     triangles = np.concatenate([triangles, [[n * n, n * n + 1, n * n + 2]]])
     uv = np.concatenate([np.stack([u, v], -1).reshape(-1, 2), [[0, 0], [1, 0], [0.5, 1]]]).astype(np.float32)
@@ -34,7 +34,7 @@ def dome():
 
 @pytest.fixture
 def front():
-    """Two frontal cameras for pictures of 128 x 160; the second a little to the side."""
+    """Two cameras for pictures of 128 x 160: one frontal, one slightly to the side."""
     k = torch.tensor([[300.0, 0, 80], [0, 300, 64], [0, 0, 1]], dtype=torch.float64).repeat(2, 1, 1)
     angle = torch.tensor([0.0, 0.3], dtype=torch.float64)
     zero, one = torch.zeros(2).double(), torch.ones(2).double()

@@ -53,7 +53,7 @@ def test_footprints_are_the_differences(dome, front):
 
 
 def test_large_maps_do_not_alias(dome, front):
-    # A fine checkerboard seen from afar is grey; bilinear samples of it are noise. Steep parts included.
+    # A fine checkerboard seen from afar is grey, also at oblique parts; bilinear samples of it are noise.
     size, far = (64, 80), scaled(front, 0.5)
     row, column = torch.meshgrid(torch.arange(1024), torch.arange(1024), indexing="ij")
     board = (((row // 4 + column // 4) % 2).double())[None, None]

@@ -64,7 +64,7 @@ def test_gradients(dome):
 
 
 def painted(head, vertices, camera, size):
-    """A picture whose colours are the chart's u, v and one."""
+    """A picture whose colours are u and v of the chart, and one."""
     triangles = torch.tensor(head.triangles_f3)
     pixels = covered(rasterize(vertices, triangles, camera, size), len(triangles))
     values = torch.cat([torch.tensor(head.uv_w2), torch.ones(len(head.uv_w2), 1)], -1).double()[None]
@@ -87,7 +87,7 @@ def test_unwrap_undoes_painting(dome, front):
     assert bool((texture[~known.expand_as(texture)] == 0).all())
 
 
-def test_unwrap_knows_what_is_hidden(dome, front):
+def test_unwrap_excludes_hidden_texels(dome, front):
     # A second, small sheet in front of the first hides a part of it.
     vertices = batch_of(dome, 2)
     vertices[:, -3:] = torch.tensor([[-30.0, -30, 120], [30, -30, 120], [0, 40, 120]])

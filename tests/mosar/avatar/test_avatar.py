@@ -1,4 +1,4 @@
-"""The files of an avatar, read back with other people's libraries."""
+"""The files of an avatar, read with third-party libraries."""
 
 import io
 import json
@@ -56,7 +56,7 @@ def test_glb_opens_with_textures_and_seams(avatar: Avatar) -> None:
     )
     assert skin.visual.uv.shape == (len(skin.vertices), 2)
     assert np.allclose(np.linalg.norm(skin.vertex_normals, axis=1), 1, atol=1e-3)
-    # The texture lies where the head file says: compare the uv of a vertex by its position.
+    # UVs are those of the head file: find a vertex by its position and compare.
     corner = head.triangles_f3[0, 0], head.uv_triangles_f3[0, 0]
     at = np.abs(skin.vertices * 1000 - head.template_v3[corner[0]]).sum(axis=1)
     assert np.abs(skin.visual.uv[at < 0.01] - head.uv_w2[corner[1]]).sum(axis=1).min() < 1e-5
@@ -95,7 +95,7 @@ def test_glb_has_the_persons_own_morph_targets(avatar: Avatar) -> None:
     assert all(m["extras"]["targetNames"] == list(head.expression_names) for m in tree["meshes"])
     assert len(primitive["targets"]) == len(skin["weights"]) == len(head.expression_names)
     base, target = read(primitive["attributes"]["POSITION"]), read(primitive["targets"][jaw]["POSITION"])
-    # At the file's weights, the avatar; the target itself is what this person does, not what the template does.
+    # The file's initial weights give the avatar; a target is the person's own offset, not the template's.
     shown = 1000 * (base + skin["weights"][jaw] * target)
     assert cKDTree(shown).query(mesh[0, np.unique(head.triangles_f3[head.material_f == 0])])[0].max() < 1e-2
     own = morph_targets(head, rest)[jaw].norm(dim=-1).max()

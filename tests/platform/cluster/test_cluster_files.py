@@ -1,4 +1,4 @@
-"""The node image and the manifests, against the schemas of Ray and Kubernetes and against what is in this checkout."""
+"""The node image and the manifests fit the schemas of Ray and Kubernetes, and the files of this checkout."""
 
 import json
 import re
@@ -30,7 +30,7 @@ def manifest(name: str) -> dict[str, Any]:
 
 
 def ray_cluster(name: str) -> dict[str, Any]:
-    """The RayCluster that is, or is part of, a manifest."""
+    """The RayCluster in a manifest, which may be the manifest itself."""
     found = manifest(name)
     spec = {"RayCluster": found["spec"], "RayJob": found["spec"].get("rayClusterSpec")}
     spec["RayService"] = found["spec"].get("rayClusterConfig")
@@ -44,7 +44,7 @@ def groups(name: str) -> Iterator[dict[str, Any]]:
 
 
 def env(name: str) -> list[dict[str, str]]:
-    """Environment of a manifest's head."""
+    """Environment variables of a manifest's head."""
     found: list[dict[str, str]] = next(groups(name))["template"]["spec"]["containers"][0]["env"]
     return found
 
@@ -99,7 +99,7 @@ def test_cluster_files_fit_rays_schema_and_keep_the_token_out_of_commands(path: 
 
 
 def test_every_node_on_aws_may_use_the_bucket_and_names_its_machine_image() -> None:
-    """Where they are left out Ray gives its own profile to the head alone, and all an image with an old driver."""
+    """Without them, Ray gives only the head a profile (its default), and all nodes an image with an old driver."""
     guide = (ROOT / "docs" / "cluster.md").read_text()
     kinds = local_autoscaler.load(CLUSTERS[0])["available_node_types"]
     assert set(kinds) == {"head", *NODE_TYPES}
@@ -127,7 +127,7 @@ def test_every_node_runs_one_image_of_this_version() -> None:
 
 @pytest.mark.parametrize("name", sorted(MANIFESTS))
 def test_rays_autoscaler_reads_the_manifests(name: str) -> None:
-    """By the code that runs beside the head in Kubernetes; it checks the result against Ray's schema."""
+    """Uses the code that runs beside the head in Kubernetes; it checks the result against Ray's schema."""
     from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
 
     resource = ray_cluster(name)
@@ -152,7 +152,7 @@ def test_pod_templates_fit_kubernetes_schema(name: str) -> None:
         kubernetes.validate(pod, kubernetes.latest_version(), strict=True)
 
 
-def test_the_job_runs_a_job_of_this_checkout_with_options_that_exist() -> None:
+def test_the_job_manifest_starts_an_existing_job_with_existing_options() -> None:
     spec = manifest("job")["spec"]
     python, script, *options = shlex.split(spec["entrypoint"])
     assert python == "python"
@@ -162,7 +162,7 @@ def test_the_job_runs_a_job_of_this_checkout_with_options_that_exist() -> None:
 
 
 @pytest.mark.parametrize("name", ["cluster", "job"])
-def test_heads_tell_jobs_what_all_nodes_come_to(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heads_tell_jobs_the_capacity_of_all_nodes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
 
     derived = _derive_autoscaling_config_from_ray_cr(ray_cluster(name))

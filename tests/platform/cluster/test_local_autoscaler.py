@@ -35,7 +35,7 @@ def test_the_twin_has_the_shipped_node_types_and_fits_the_schema_too(tmp_path: P
         local_autoscaler.load(tmp_path / "bad.yaml")
 
 
-def test_heads_tell_jobs_what_the_cluster_can_grow_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heads_tell_jobs_the_capacity_of_the_full_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     shipped = local_autoscaler.load(SHIPPED)
     told = ",".join(f"{name}={amount:g}" for name, amount in local_autoscaler.capacity(shipped).items())
     (start,) = [command for command in shipped["head_start_ray_commands"] if "ray start" in command]
@@ -50,7 +50,7 @@ def test_heads_tell_jobs_what_the_cluster_can_grow_to(monkeypatch: pytest.Monkey
         cluster.growth()
 
 
-def test_room_is_that_of_all_nodes_within_the_limit_over_all_types() -> None:
+def test_capacity_counts_all_nodes_within_the_limit_over_all_types() -> None:
     kinds = {
         "head": {"resources": {"CPU": 2}, "max_workers": 0},
         "few": {"resources": {"CPU": 4, "GPU": 1}, "max_workers": 9},

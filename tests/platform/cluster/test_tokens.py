@@ -1,4 +1,4 @@
-"""A cluster on this machine asks for its token, tells it to nobody and listens on the loopback interface alone."""
+"""A cluster on this machine requires its token, never reveals it, and listens on the loopback interface only."""
 
 import contextlib
 from collections.abc import Iterator
@@ -34,12 +34,12 @@ def arguments(pid: int) -> list[str]:
 
 
 def listening() -> dict[str, str]:
-    """Inode -> address of the machine's listening TCP sockets, hexadecimal as the kernel shows them."""
+    """Inode -> address of the machine's listening TCP sockets, in the kernel's hexadecimal form."""
     rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
     return {row[9]: row[1].split(":")[0] for row in rows if row[3] == "0A"}
 
 
-def test_the_dashboard_and_the_jobs_api_want_the_token(running: cluster.LocalCluster) -> None:
+def test_the_dashboard_and_the_jobs_api_require_the_token(running: cluster.LocalCluster) -> None:
     url = f"{running.dashboard}/api/jobs/"
     assert httpx.get(url).status_code == 401
     assert httpx.get(url, headers={"Authorization": "Bearer wrong"}).status_code in {401, 403}

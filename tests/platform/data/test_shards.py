@@ -166,7 +166,7 @@ def test_sample_rows_are_read_across_row_groups(tmp_path: Path, monkeypatch: pyt
 
 
 def rows_of(counts: list[int]) -> tuple[list[manifest.ShardRow], list[pa.Table]]:
-    """Shards of so many samples each, and a table of sample rows for each."""
+    """Shard rows with ``counts`` samples each, and a table of sample rows for each shard."""
     rows = [manifest.ShardRow(f"shard-{n}.tar", "train", count, 1, "0" * 64) for n, count in enumerate(counts)]
     samples = [
         [{"shard": row.name, "key": f"k{n}-{i}", "offset": i, "size": 1, "crc32": i, "split": "train", "subject": "s",

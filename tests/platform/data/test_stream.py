@@ -1,4 +1,4 @@
-"""Streams read in this process: damaged samples, several streams in proportions, their positions."""
+"""Streams read in this process: damaged samples, several streams in proportion, their positions."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ TRAIN = (toy.SHARDS - 2) * toy.SAMPLES
 
 @pytest.fixture
 def sources(tmp_path: Path) -> list[Source]:
-    """12 labelled and 4 unlabelled samples a step."""
+    """12 labelled and 4 unlabelled samples per step."""
     places = toy.make_data(str(tmp_path), ("labelled", "unlabelled"))
     streams = toy.Stage(0.0, "").streams
     return [
@@ -34,7 +34,7 @@ def rows(sources: list[Source], name: str, steps: range, slices: int = 2) -> lis
 
 
 def damage(location: str, shard: int, indices: list[int]) -> list[int]:
-    """Flip a byte of some samples; their rows."""
+    """Flip a byte in some samples of a shard. Returns their rows."""
     manifest = open_manifest(location)
     path = Path(manifest.shard_location(shard))
     content = bytearray(path.read_bytes())
@@ -59,7 +59,7 @@ def test_each_stream_has_a_position_of_its_own(sources: list[Source]) -> None:
     assert rows(sources, "labelled", range(40), slices=4) == labelled
 
 
-def test_a_damaged_sample_stops_with_its_name(sources: list[Source]) -> None:
+def test_a_damaged_sample_stops_with_an_error_that_names_it(sources: list[Source]) -> None:
     damage(sources[0].location, 3, [5])
     with pytest.raises(DataError, match=r"labelled/shard-000003\.tar: sample 's3-5' was altered"):
         rows(sources, "labelled", range(14))
@@ -77,7 +77,7 @@ def test_a_damaged_sample_is_skipped_and_counted_and_all_others_keep_their_steps
     assert len(np.unique(found["labelled/y"])) < 12
 
 
-def test_a_shard_that_is_not_there_is_skipped_as_a_whole_but_not_a_whole_step(sources: list[Source]) -> None:
+def test_a_missing_shard_is_skipped_but_a_whole_step_is_not(sources: list[Source]) -> None:
     manifest = open_manifest(sources[0].location)
     Path(manifest.shard_location(2)).unlink()
     skipped = [row for row in rows(with_policy(sources, "skip"), "labelled", range(13)) if row < 0]
@@ -88,7 +88,7 @@ def test_a_shard_that_is_not_there_is_skipped_as_a_whole_but_not_a_whole_step(so
         rows(with_policy(sources, "skip"), "labelled", range(1))
 
 
-def test_a_slice_of_one_sample_takes_that_of_the_next_place(sources: list[Source]) -> None:
+def test_a_damaged_slice_of_one_sample_uses_the_sample_of_the_next_place(sources: list[Source]) -> None:
     before = rows(sources, "labelled", range(14))
     bad = damage(sources[0].location, 3, [0, 5, 6])
     skipping = with_policy(sources, "skip")
@@ -103,7 +103,7 @@ def test_a_slice_of_one_sample_takes_that_of_the_next_place(sources: list[Source
 
 
 def refusing(source: Source, bad: set[bytes], policy: str) -> Source:
-    """A decoder that cannot make anything of some samples, whose bytes are as they were written."""
+    """A source whose decoder refuses some samples, although their bytes are undamaged."""
 
     def decode(members: Mapping[str, bytes], seed: int) -> stream.Arrays:
         if set(members.values()) & bad:
@@ -113,7 +113,7 @@ def refusing(source: Source, bad: set[bytes], policy: str) -> Source:
     return Source(**{**vars(source), "decode": decode, "on_corrupt": policy})
 
 
-def test_a_sample_that_cannot_be_decoded_stops_with_its_name_or_is_skipped(sources: list[Source]) -> None:
+def test_a_sample_that_cannot_be_decoded_stops_with_an_error_or_is_skipped(sources: list[Source]) -> None:
     labelled = sources[0]
     manifest = open_manifest(labelled.location)
     (members,) = shards.read_samples(manifest.shard_location(3), manifest.extents(3, [5]))

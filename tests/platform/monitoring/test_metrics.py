@@ -25,7 +25,7 @@ TRAIN = {"steps": 60, "batch": 8, "checkpoint_every": 60, "log_every": 2, "evalu
 TRAIN |= {"lr": 0.3, "decay": "constant", "keep": 1}
 
 
-def test_outside_ray_metrics_are_prometheus_ones_under_rays_names() -> None:
+def test_metrics_outside_ray_have_the_names_that_ray_exports() -> None:
     metrics.Counter("test_skipped", "Skipped samples", ("run",)).add(2, run="a")
     metrics.Counter("test_skipped", "Skipped samples", ("run",)).add(run="a")
     metrics.Gauge("test_loss", "Loss").set(0.5)
@@ -36,7 +36,7 @@ def test_outside_ray_metrics_are_prometheus_ones_under_rays_names() -> None:
     assert 'ray_test_seconds_bucket{le="0.3"} 1.0' in text
 
 
-def test_the_dashboard_asks_for_what_the_code_tells() -> None:
+def test_dashboard_and_documentation_name_exactly_the_metrics_of_the_code() -> None:
     told = {metric.name for metric in metrics.ALL}
     defined = {value.name for value in vars(metrics).values() if isinstance(value, metrics.Metric)}
     assert told == defined
@@ -52,7 +52,7 @@ def test_the_dashboard_asks_for_what_the_code_tells() -> None:
     assert documented == told
 
 
-def test_prometheus_scrapes_a_training_whose_best_step_is_kept(tmp_path: Path) -> None:
+def test_prometheus_scrapes_a_training_run_which_keeps_its_best_checkpoint(tmp_path: Path) -> None:
     prometheus = shutil.which("prometheus")
     if not prometheus:
         pytest.skip("no Prometheus on this machine; apt-get install prometheus")

@@ -1,4 +1,4 @@
-"""Pictures of runs can be drawn from what runs write, whatever came of them."""
+"""Plots can be drawn from the metrics of any run, including empty and failed ones."""
 
 import io
 
@@ -7,7 +7,7 @@ from PIL import Image
 from mosar.platform.monitoring import plots
 
 
-def test_curves_and_time_line() -> None:
+def test_curves_and_timeline() -> None:
     lines = [{"step": 0, "heldout": {"loss": 2.0}}]
     lines += [{"step": s, "loss": 2.0 / s, "lr": 1e-3} for s in range(1, 40)]
     lines += [{"step": 20, "warning": "x"}, {"step": 40, "heldout": {"loss": 0.2}}]

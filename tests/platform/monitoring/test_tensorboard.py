@@ -1,4 +1,4 @@
-"""What follows a run's metrics, TensorBoard's file and MLflow, holds what they hold, also where a run went back."""
+"""TensorBoard's event file and MLflow hold the values of a run's metrics, also after the run went back."""
 
 import struct
 from pathlib import Path
@@ -24,7 +24,7 @@ def lines(place: str, *steps: int, loss: float = 1.0) -> None:
 
 
 def scalars(folder: Path) -> list[tuple[str, int, float]]:
-    """(name, step, value) of the one event file, each record's checksums verified."""
+    """(name, step, value) of the only event file; verifies the checksums of each record."""
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.record_writer import masked_crc32c
 
@@ -95,7 +95,7 @@ def test_curves_are_drawn_with_a_checkpoint_once_a_minute_and_at_the_end(
     assert picture.stat().st_ino == seen[-1]
 
 
-def test_mlflow_is_told_what_checkpoints_hold_and_only_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mlflow_receives_each_checkpointed_step_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mlflow", reason="MLflow is not installed; pip install mlflow-skinny")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     monkeypatch.setenv(mlflow_tracker.URI, (tmp_path / "server").as_uri())
@@ -132,17 +132,17 @@ def test_mlflow_is_told_what_checkpoints_hold_and_only_once(tmp_path: Path, monk
     assert (found.info.status, found.data.params) == ("FINISHED", {"train.lr": "0.1", "stage": "toy"})
 
 
-def test_a_server_that_does_not_answer_costs_a_warning(
+def test_a_server_that_does_not_answer_causes_one_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tracker = Tracker(str(tmp_path))
     monkeypatch.setattr(tracker, "_update", (tmp_path / "nothing").stat)
     tracker.update()
     tracker.update()
-    assert capsys.readouterr().err.count("MLflow cannot be told") == 1
+    assert capsys.readouterr().err.count("cannot send metrics to MLflow") == 1
 
 
-def test_a_server_s_password_is_not_said(
+def test_warnings_hide_the_password_of_the_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refused(_: object) -> None:

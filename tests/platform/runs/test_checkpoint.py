@@ -18,7 +18,7 @@ def save(place: Path, step: int, keep: int = 3, protect: tuple[int, ...] = ()) -
     checkpoint.save(str(place), Checkpoint(step, tensors, {"notes": {"x": step}}), keep, protect)
 
 
-def test_what_is_saved_is_loaded_and_old_ones_go(tmp_path: Path) -> None:
+def test_saved_checkpoints_load_and_old_ones_are_removed(tmp_path: Path) -> None:
     for step in (10, 20, 30, 40):
         save(tmp_path, step, keep=2, protect=(10,))
     assert checkpoint.steps(str(tmp_path)) == [10, 30, 40]
@@ -31,7 +31,7 @@ def test_what_is_saved_is_loaded_and_old_ones_go(tmp_path: Path) -> None:
     assert found.tensors["a"].shape == ()
 
 
-def test_what_a_kill_left_behind_takes_no_place_of_a_whole_one(tmp_path: Path) -> None:
+def test_an_incomplete_checkpoint_does_not_count_towards_keep(tmp_path: Path) -> None:
     for step in (10, 20, 30):
         save(tmp_path, step)
     (tmp_path / "checkpoints/000000030/state.json").unlink()
@@ -40,7 +40,7 @@ def test_what_a_kill_left_behind_takes_no_place_of_a_whole_one(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "no state", "bad state", "empty"])
-def test_a_damaged_newest_one_falls_back_aloud(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_newest_checkpoint_falls_back_with_a_message(tmp_path: Path, damage: str) -> None:
     save(tmp_path, 10)
     save(tmp_path, 20)
     tensors = tmp_path / "checkpoints/000000020/tensors.safetensors"
@@ -65,7 +65,7 @@ def test_a_damaged_newest_one_falls_back_aloud(tmp_path: Path, damage: str) -> N
 
 
 @pytest.mark.parametrize(("keep", "bad"), [(1, [40]), (2, [30, 40])])
-def test_a_run_that_went_back_behind_damaged_checkpoints_is_not_left_with_them(
+def test_saving_after_a_fallback_removes_the_damaged_later_checkpoints(
     tmp_path: Path, keep: int, bad: list[int]
 ) -> None:
     for step in (10, 20, 30, 40):
@@ -81,7 +81,7 @@ def test_a_run_that_went_back_behind_damaged_checkpoints_is_not_left_with_them(
     assert (again.step, problems) == (found.step + 5, [])
 
 
-def test_none_at_all_is_a_fresh_start_and_none_valid_is_not(tmp_path: Path) -> None:
+def test_a_run_without_checkpoints_starts_fresh_and_one_without_valid_ones_fails(tmp_path: Path) -> None:
     assert checkpoint.newest(str(tmp_path)) == (None, [])
     save(tmp_path, 10)
     (tmp_path / "checkpoints/000000010/tensors.safetensors").write_bytes(b"")
@@ -91,7 +91,7 @@ def test_none_at_all_is_a_fresh_start_and_none_valid_is_not(tmp_path: Path) -> N
     assert checkpoint.newest(str(tmp_path))[0] is None
 
 
-def test_runs_keep_their_identity_metrics_and_weights(tmp_path: Path) -> None:
+def test_runs_keep_their_fingerprint_metrics_and_weights(tmp_path: Path) -> None:
     place = str(tmp_path / "run")
     fingerprint = {"train": {"lr": 1, "readers": 1}, "data": {"a": {"location": "/x", "digest": "1"}}}
     assert not run.check(place, fingerprint)
@@ -120,7 +120,7 @@ def test_runs_keep_their_identity_metrics_and_weights(tmp_path: Path) -> None:
         run.weights(place)
 
 
-def test_a_run_that_goes_on_with_other_code_records_it_and_says_so(
+def test_a_run_that_continues_with_other_code_records_it_and_warns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def begin() -> int:
@@ -134,10 +134,10 @@ def test_a_run_that_goes_on_with_other_code_records_it_and_says_so(
     (edited / "platform" / "runs" / "run.py").write_text("edited = True\n")
     monkeypatch.setattr(run, "__file__", str(edited / "platform" / "runs" / "run.py"))
     assert [begin(), begin()] == [2, 2]
-    assert capsys.readouterr().err.count("goes on with other code or packages") == 1
+    assert capsys.readouterr().err.count("continues with other code or packages") == 1
 
 
-def test_metrics_end_with_the_last_whole_line(tmp_path: Path) -> None:
+def test_metrics_end_with_the_last_complete_line(tmp_path: Path) -> None:
     run.log(str(tmp_path), {"step": 1})
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 2, "lo')
@@ -145,5 +145,5 @@ def test_metrics_end_with_the_last_whole_line(tmp_path: Path) -> None:
     run.log(str(tmp_path), {"step": 1, "warning": "checkpoint"})
     assert [line["step"] for line in run.metrics(str(tmp_path))] == [1, 1]
     (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2, "lo{"step": 3}\n{"step": 4}\n')
-    with pytest.raises(DataError, match=r"metrics\.jsonl: a line is no JSON"):
+    with pytest.raises(DataError, match=r"metrics\.jsonl: a line is not JSON"):
         run.metrics(str(tmp_path))

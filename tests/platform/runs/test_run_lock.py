@@ -34,7 +34,7 @@ def test_a_run_is_held_by_one_driver_until_it_ends_or_is_killed(tmp_path: Path) 
         with run_lock.held(run):
             pass
         with pytest.raises(UnheardError), run_lock.held(other):
-            raise UnheardError("workers of this driver may still come")
+            raise UnheardError("workers of this driver may still start")
         with pytest.raises(ConfigError, match="another driver"), run_lock.held(other, 0.5):
             pass
         command = [sys.executable, "-c", DRIVER, run]

@@ -1,4 +1,4 @@
-"""The endpoint's routes without Ray: what a client is told of mistakes that are not its own."""
+"""The endpoint's routes without Ray: errors that a client sees if the server fails."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from mosar.platform.serving import endpoint
 
 
 class Replica:
-    """Fails as its request says."""
+    """Raises the error that the request names."""
 
     async def respond(self, body: bytes, _: str) -> bytes:
         if body == b"photograph":
@@ -20,7 +20,7 @@ class Replica:
         raise KeyError("secret of /etc/somewhere")
 
 
-def test_a_bug_is_a_500_that_tells_nothing_of_the_inside(
+def test_a_bug_returns_500_without_internal_details(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("ray.serve.get_replica_context", lambda: SimpleNamespace(servable_object=Replica()))
@@ -33,6 +33,6 @@ def test_a_bug_is_a_500_that_tells_nothing_of_the_inside(
     with caplog.at_level(logging.ERROR):
         bug, mistake = asyncio.run(post(b"bug", b"photograph"))
     assert bug.status_code == 500
-    assert bug.json() == {"error": "the request could not be worked on; the log tells why"}
+    assert bug.json() == {"error": "internal error; see the log of the endpoint"}
     assert "secret" in caplog.text
     assert (mistake.status_code, mistake.json()) == (422, {"error": "no face"})

@@ -29,7 +29,7 @@ _PATIENCE_S = 60.0
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    """A bucket on a server that lives as long as the module."""
+    """A bucket on a server that runs for all tests of the module."""
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
     code = f"from moto.server import main; main(['-H', '127.0.0.1', '-p', '{port}'])"
@@ -108,14 +108,14 @@ def test_what_another_process_wrote_is_seen(bucket: str) -> None:
     assert storage.names(folder) == ["mine", "theirs"]
 
 
-def test_metrics_are_followed_as_they_grow_and_go_back(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tail_follows_metrics_as_they_grow_and_are_rewound(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     place = f"{bucket}/run"
     tail = run.Tail(place)
     assert tail.read() == ([], False)
     run.log(place, {"step": 1})
     assert tail.read() == ([{"step": 1}], False)
     with monkeypatch.context() as patched:
-        patched.setattr(storage, "read_bytes", None)  # nothing new, nothing fetched
+        patched.setattr(storage, "read_bytes", None)  # without new lines nothing is fetched
         assert tail.read() == ([], False)
     run.log(place, {"step": 2})
     run.log(place, {"step": 3})
@@ -141,7 +141,7 @@ def test_a_data_set_is_the_same_as_in_a_folder_and_is_continued(bucket: str, tmp
     assert [json.loads(m["capture.json"])["n"] for m in members] == [8, 6]
 
 
-def test_scattered_samples_cost_about_their_own_bytes(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scattered_samples_fetch_only_their_own_bytes(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import s3fs
 
     place = storage.join(bucket, "large.tar")
@@ -165,7 +165,7 @@ def test_scattered_samples_cost_about_their_own_bytes(bucket: str, monkeypatch: 
     fetched.clear()
     samples = shards.read_samples(place, chosen)
     next(samples)
-    assert sum(fetched) == 2 * extents[0].size  # what comes later is not fetched yet
+    assert sum(fetched) == 2 * extents[0].size  # later chunks are not fetched yet
     assert [members["x.npy"][0] for members in samples] == [3, 4, 17]
     for end in (extents[30].offset + 100, extents[30].offset):
         storage.write_bytes(place, content[:end])
@@ -176,7 +176,7 @@ def test_scattered_samples_cost_about_their_own_bytes(bucket: str, monkeypatch: 
         list(shards.read_samples(place, chosen))
 
 
-def test_sample_rows_cost_no_more_than_their_row_group(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sample_rows_fetch_no_more_than_their_row_group(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import s3fs
 
     monkeypatch.setattr(manifest, "_ROWS_PER_GROUP", 64)

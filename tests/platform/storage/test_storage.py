@@ -55,7 +55,7 @@ def test_a_failed_write_leaves_the_old_content_and_no_litter(tmp_path: Path, mon
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"old"]
 
 
-def test_seeds_tell_parts_apart() -> None:
+def test_seeds_differ_between_different_parts() -> None:
     seeds = {digest.seed(*parts) for parts in [(1, 23), (12, 3), (123,), ("1", 23), ("1, 23",)]}
     assert len(seeds) == 5
     assert all(0 <= s < 1 << 63 for s in seeds)

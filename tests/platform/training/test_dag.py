@@ -45,25 +45,25 @@ def test_parents_come_first() -> None:
     assert failed == {}
 
 
-def test_a_failure_takes_down_its_descendants_only() -> None:
+def test_a_failure_skips_only_its_descendants() -> None:
     states, begun, failed, _ = run(fails="parent")
     assert states == {"parent": "failed", "child": "skipped", "grandchild": "skipped", "other": "done"}
     assert sorted(begun) == ["other", "parent"]
     assert str(failed["parent"]) == "parent"
 
 
-def test_what_is_stopped_has_not_failed_and_what_requires_it_is_stopped_too() -> None:
+def test_a_stop_is_no_failure_and_also_stops_descendants() -> None:
     states, _, failed, _ = run(fails="parent", error=StoppedError)
     assert states == {"parent": "stopped", "child": "stopped", "grandchild": "stopped", "other": "done"}
     assert failed == {}
 
 
-def test_no_more_runs_at_once_than_there_is_room_for_but_one_always() -> None:
+def test_running_names_stay_within_capacity_but_one_always_runs() -> None:
     assert run(capacity=1.0)[3] == 1
     assert run(capacity=0.1)[3] == 1
 
 
-def test_every_resource_counts_and_what_does_not_fit_waits() -> None:
+def test_every_resource_counts_and_a_name_that_does_not_fit_waits() -> None:
     size = {"first": {"CPU": 1.0, "GPU": 1.0}, "second": {"CPU": 1.0, "GPU": 1.0}, "third": {"CPU": 1.0}}
     states = dict.fromkeys(size, "waiting")
     beside: list[str] = []
@@ -73,7 +73,7 @@ def test_every_resource_counts_and_what_does_not_fit_waits() -> None:
         if name == "third":
             third.set()
             return
-        assert third.wait(30), "what needs no GPU waited for one"
+        assert third.wait(30), "the work without a GPU waited for a GPU"
         (other,) = {"first", "second"} - {name}
         beside.append(states[other])
 

@@ -1,4 +1,4 @@
-"""A run's record of what its bits depend on."""
+"""A run's record of the device and the kernels that its last bits depend on."""
 
 from pathlib import Path
 
@@ -11,20 +11,20 @@ from mosar.platform.training import device_info
 CPU = torch.device("cpu")
 
 
-def test_another_processor_is_noted_and_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_processor_is_recorded_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = str(tmp_path)
     assert device_info.note(place, 0, CPU) is None
     assert device_info.note(place, 10, CPU) is None
     here = device_info.name(CPU)
     monkeypatch.setattr(device_info, "name", lambda device: "another, AVX2")
     assert device_info.note(place, 20, CPU) == (
-        f"trained on {here} until now, goes on on another, AVX2: its weights may differ in their last bits"
+        f"trained on {here} until now, continues on another, AVX2: its weights may differ in their last bits"
     )
     assert device_info.note(place, 30, CPU) is None
     assert [line["hardware"] for line in run.metrics(place)] == [here, "another, AVX2"]
 
 
-def test_kernels_that_add_up_in_any_order_are_named() -> None:
+def test_kernels_without_a_deterministic_version_are_named() -> None:
     def work() -> torch.Tensor:
         return torch.zeros(4).put_(torch.tensor([1, 1]), torch.tensor([2.0, 3.0]))
 

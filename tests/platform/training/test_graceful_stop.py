@@ -1,4 +1,4 @@
-"""How a driver's wish to stop reaches workers, or nobody."""
+"""A driver's request to stop reaches its workers, or times out if there are none."""
 
 import threading
 from pathlib import Path
@@ -19,11 +19,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return event
 
 
-def test_a_run_that_no_worker_trains_is_left(tmp_path: Path, asked: threading.Event) -> None:
+def test_the_driver_leaves_a_run_that_no_worker_trains(tmp_path: Path, asked: threading.Event) -> None:
     never = threading.Event()
-    with pytest.raises(StoppedError, match="no worker trained it; the same command goes on"):
+    with pytest.raises(StoppedError, match="no worker trained it; the same command continues it"):
         graceful_stop.call(never.wait, asked, str(tmp_path), "first")
-    late = Listener(str(tmp_path), "first", 0, 1)  # one that comes all the same leaves after its first step
+    late = Listener(str(tmp_path), "first", 0, 1)  # a worker that starts later stops after its first step
     assert late.wish() is Wish.STOP
     late.close()
     other = Listener(str(tmp_path), "second", 0, 1)
@@ -32,7 +32,7 @@ def test_a_run_that_no_worker_trains_is_left(tmp_path: Path, asked: threading.Ev
     never.set()
 
 
-def test_workers_that_heard_it_are_waited_for(tmp_path: Path, asked: threading.Event) -> None:
+def test_the_driver_waits_for_workers_that_noticed_the_request(tmp_path: Path, asked: threading.Event) -> None:
     saved = threading.Event()
     threading.Timer(3.0, saved.set).start()
 

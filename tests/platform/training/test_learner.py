@@ -1,4 +1,4 @@
-"""A step of training beside its definition: precision, moving average, schedule, clipping; and what is kept of it."""
+"""A training step compared with its definition: precision, moving average, schedule, clipping, checkpoints."""
 
 import copy
 import math
@@ -39,7 +39,7 @@ def train(made: Learner, *steps: int) -> Learner:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_run_taken_up_from_a_checkpoint_ends_with_the_same_bits(tmp_path: Path, precision: str) -> None:
+def test_a_run_resumed_from_a_checkpoint_ends_with_the_same_bits(tmp_path: Path, precision: str) -> None:
     settings = {"precision": precision, "ema": 0.9, "weight_decay": 0.01}
     whole = train(learner(**settings), *range(STEPS)).tensors()
     first = train(learner(**settings), *range(3))
@@ -51,7 +51,7 @@ def test_a_run_taken_up_from_a_checkpoint_ends_with_the_same_bits(tmp_path: Path
     assert all(torch.equal(found[name], whole[name]) for name in whole)
 
 
-def test_bf16_is_that_of_the_forward_pass_alone() -> None:
+def test_bf16_applies_to_the_forward_pass_only() -> None:
     fine, coarse = learner(), learner(precision="bf16")
     difference = abs(float(fine.step(0, batches(0))[0]) - float(coarse.step(0, batches(0))[0]))
     assert 0 < difference < 0.05
@@ -72,7 +72,7 @@ def test_the_average_is_the_exponential_mean_of_all_weights_so_far() -> None:
 
 
 @pytest.mark.parametrize("clip", [0.0, 0.1, 1e6])
-def test_the_gradient_is_the_mean_over_slices_and_no_longer_than_it_may_be(clip: float) -> None:
+def test_the_gradient_is_the_mean_over_slices_and_is_clipped(clip: float) -> None:
     made = learner(clip=clip)
     twin = copy.deepcopy(made.module)
     total = torch.zeros(())
@@ -91,7 +91,7 @@ def test_the_gradient_is_the_mean_over_slices_and_no_longer_than_it_may_be(clip:
     )
 
 
-def test_the_learning_rate_rises_in_a_line_and_falls_along_a_cosine() -> None:
+def test_the_learning_rate_rises_linearly_and_falls_along_a_cosine() -> None:
     config = TrainConfig(steps=110, batch=1, lr=2.0, warmup=10, final_lr=0.1)
     assert [config.lr_at(step) for step in (0, 4, 9)] == pytest.approx([0.2, 1.0, 2.0])
     assert config.lr_at(10) == 2.0

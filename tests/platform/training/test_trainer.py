@@ -1,4 +1,4 @@
-"""What a run asks of a cluster, and what it does not go on with."""
+"""Resources that a run needs, devices on which it may resume, and losses averaged over workers."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ def config(**changes: object) -> TrainConfig:
     return TrainConfig(steps=1, batch=12, **changes)  # type: ignore[arg-type]
 
 
-def test_a_run_takes_a_gpu_a_worker_where_there_are_any_and_none_where_there_are_none() -> None:
+def test_each_worker_takes_a_gpu_if_the_cluster_has_any() -> None:
     two = config(workers=2, readers=4)
     assert resources.size(two, 0) == {"CPU": 4.0}
     assert resources.size(two, 8) == {"CPU": 4.0, "GPU": 2.0}
@@ -25,7 +25,7 @@ def test_a_run_takes_a_gpu_a_worker_where_there_are_any_and_none_where_there_are
 
 
 @pytest.mark.parametrize(("given", "gpus"), [({"workers": 2}, 1), ({"workers": 1, "device": "gpu"}, 0)])
-def test_too_few_gpus_are_a_mistake_and_not_a_reason_to_train_on_cpus(given: dict[str, object], gpus: float) -> None:
+def test_too_few_gpus_are_an_error_rather_than_a_reason_to_train_on_cpus(given: dict[str, object], gpus: float) -> None:
     with pytest.raises(ConfigError, match=r"train\.device"):
         resources.on_gpus(config(**given), gpus)
 
@@ -34,7 +34,7 @@ def test_an_elastic_run_needs_gpus_for_its_fewest_workers() -> None:
     assert resources.on_gpus(config(workers=4, min_workers=1, slices=4), 1)
 
 
-def test_a_run_does_not_go_on_on_another_device(tmp_path: Path) -> None:
+def test_a_run_does_not_resume_on_another_device_type(tmp_path: Path) -> None:
     resources.check_device(str(tmp_path), gpus=False)  # nothing trained yet
     run.log(str(tmp_path), {"step": 1, "device": "cuda"})
     resources.check_device(str(tmp_path), gpus=True)
@@ -56,7 +56,7 @@ print(total.item(), parts["fit"].item())
 """
 
 
-def test_losses_are_means_over_all_slices_also_where_some_workers_have_more(tmp_path: Path) -> None:
+def test_losses_are_means_over_all_slices_even_if_some_workers_have_more(tmp_path: Path) -> None:
     commands = [[sys.executable, "-c", MEAN, str(rank), str(tmp_path / "store")] for rank in range(3)]
     workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
     said = [worker.communicate(timeout=120)[0] for worker in workers]

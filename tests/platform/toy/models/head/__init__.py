@@ -1,4 +1,4 @@
-"""Stands in for the head: the toy stages know of none."""
+"""A stand-in for the head, which the toy stages do not use."""
 
 from types import SimpleNamespace
 

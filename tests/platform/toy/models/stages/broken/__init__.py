@@ -1,4 +1,4 @@
-"""A stage that reads a data set of its own, so that it alone fails where that is damaged."""
+"""A stage with its own data set, so that it alone fails if that data set is damaged."""
 
 from collections.abc import Mapping
 from types import SimpleNamespace

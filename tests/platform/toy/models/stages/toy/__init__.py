@@ -1,4 +1,4 @@
-"""A linear regression with noise and dropout, on two streams: one with answers, one with inputs only."""
+"""A linear regression with noise and dropout, on two streams: one with targets, one with inputs only."""
 
 import os
 import time
