@@ -16,7 +16,7 @@ demo: install
 	.venv/bin/python jobs/demo.py
 
 test: install
-	.venv/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+	.venv/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder --durations=10
 
 check: install
 	.venv/bin/ruff check .

@@ -72,8 +72,9 @@ class Reconstructor:
         image = _pixels(photograph)
         faces = find_faces(self._detector, image)
         if len(faces) != 1:
+            name = f"{photograph}: " if isinstance(photograph, str | Path) else ""
             found = "no face was found" if not faces else f"{len(faces)} faces were found"
-            raise PhotographError(f"{found}; give a photograph that shows exactly one face, not too small")
+            raise PhotographError(f"{name}{found}; give a photograph that shows exactly one face, not too small")
         portrait = self._portrait(image, faces[0].landmarks[:, :2])
         estimate = pipeline.reconstruct(self.bundle.head, self.bundle.modules, portrait, self._settings)
         return Avatar.of(estimate, image, self.bundle.digest)
