@@ -5,7 +5,7 @@ from typing import Literal
 
 from mosar.errors import ConfigError
 
-Path = Literal["spectral", "graph", "linear"]
+Residual = Literal["spectral", "linear"]
 
 
 @dataclass(frozen=True)
@@ -13,9 +13,8 @@ class Config:
     """Sizes of the morphable model and weights of its losses.
 
     Encoder and decoder each have a linear path between codes and principal components of the meshes, plus a non-linear
-    residual: ``spectral`` is a perceptron on those components; ``graph`` is Chebyshev convolutions on the mesh, part by
-    part in the encoder; ``linear`` is none. With ``start: pca`` the decoder's linear path starts as PCA, with ``mean``
-    at zero.
+    residual: ``spectral`` is a perceptron on those components, ``linear`` is none. With ``start: pca`` the decoder's
+    linear path starts as PCA, with ``mean`` at zero.
     """
 
     identity_codes: int = 64
@@ -23,14 +22,10 @@ class Config:
     reflectance_codes: int = 64
     identity_basis: int = 192  # principal components that a residual may use; at least as many as codes
     expression_basis: int = 128
-    encoder: Path = "spectral"
-    decoder: Path = "spectral"
+    encoder: Residual = "spectral"
+    decoder: Residual = "spectral"
     start: Literal["pca", "mean"] = "pca"
     hidden: int = 512  # units of a perceptron's two hidden layers
-    width: int = 16  # channels of the first convolution; the second has twice as many
-    order: int = 6  # Chebyshev order K
-    pooled: int = 8  # vertices to which each part is pooled before its latents
-    decoder_vertices: int = 128
     texture_size: int = 64  # texels along a side of the coarse reflectance texture
     synthetic_per_batch: int = 0  # synthetic people, sampled from the head's own bases, added to every batch
     synthetic_statistics: int = 0  # synthetic people added to the samples of the principal components
@@ -42,7 +37,7 @@ class Config:
     kl_weight: float = 1e-4  # mm per nat
 
     def __post_init__(self) -> None:
-        for name in ("identity_codes", "expression_codes", "reflectance_codes", "width", "order", "pooled", "hidden"):
+        for name in ("identity_codes", "expression_codes", "reflectance_codes", "hidden"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected at least 1")
         for part in ("identity", "expression"):

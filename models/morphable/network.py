@@ -11,7 +11,6 @@ from mosar.models.colour import to_linear, to_srgb
 from mosar.models.head import Head
 from mosar.models.morphable.basis import Basis
 from mosar.models.morphable.config import Config
-from mosar.models.morphable.parts import JointResidual, PartsResidual
 
 Code = tuple[Tensor, Tensor]
 """Mean and log-variance, (b, k) each."""
@@ -31,28 +30,22 @@ class Encoder(nn.Module):
         nn.init.eye_(self.linear.weight)
         self.log_variance = nn.Parameter(torch.full((codes,), _LOG_VARIANCE))
         self.spectral = _perceptron(components, config.hidden, 2 * codes) if config.encoder == "spectral" else None
-        self.graph = PartsResidual(head, 2 * codes, config) if config.encoder == "graph" else None
 
     def forward(self, components_bm: Tensor) -> Code:
         mean, log_variance = self.linear(components_bm), self.log_variance.expand(len(components_bm), -1)
-        change = None
         if self.spectral is not None:
-            change = self.spectral(components_bm)
-        if self.graph is not None:
-            change = self.graph(self.basis.to_vertices(components_bm))
-        if change is not None:
-            of_mean, of_log_variance = change.chunk(2, dim=1)
+            of_mean, of_log_variance = self.spectral(components_bm).chunk(2, dim=1)
             mean, log_variance = mean + of_mean, log_variance + of_log_variance
         return mean, log_variance.clamp(-12.0, 4.0)
 
 
 class Decoder(nn.Module):
-    """Decodes both codes jointly to components of both bases (b, m), and to offsets (b, v, 3) in mm or None.
+    """Decodes both codes jointly to components of both bases (b, m).
 
-    A linear path plus a non-linear residual, zero before training. Only the residual ``graph`` gives the offsets.
+    A linear path plus a non-linear residual, zero before training.
     """
 
-    def __init__(self, head: Head, config: Config) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         codes = config.identity_codes + config.expression_codes
         components = config.identity_basis + config.expression_basis
@@ -63,13 +56,10 @@ class Decoder(nn.Module):
                 self.linear.weight[: config.identity_basis, : config.identity_codes].fill_diagonal_(1.0)
                 self.linear.weight[config.identity_basis :, config.identity_codes :].fill_diagonal_(1.0)
         self.spectral = _perceptron(codes, config.hidden, components) if config.decoder == "spectral" else None
-        self.graph = JointResidual(head, codes, config) if config.decoder == "graph" else None
 
-    def forward(self, codes_bk: Tensor) -> tuple[Tensor, Tensor | None]:
-        components = self.linear(codes_bk)
-        if self.spectral is not None:
-            components = components + self.spectral(codes_bk)
-        return components, None if self.graph is None else self.graph(codes_bk)
+    def forward(self, codes_bk: Tensor) -> Tensor:
+        components: Tensor = self.linear(codes_bk)
+        return components if self.spectral is None else components + self.spectral(codes_bk)
 
 
 class Morphable(nn.Module):
@@ -87,7 +77,7 @@ class Morphable(nn.Module):
         self.config = config
         self.identity = Encoder(head, config.identity_basis, config.identity_codes, config)
         self.expression = Encoder(head, config.expression_basis, config.expression_codes, config)
-        self.decoder = Decoder(head, config)
+        self.decoder = Decoder(config)
         pixels = 4 * config.texture_size**2
         self.register_buffer("mean_neutral_v3", torch.from_numpy(head.template_v3.copy()))
         self.register_buffer("reflectance_mean", torch.zeros(pixels))
@@ -120,12 +110,9 @@ class Morphable(nn.Module):
 
     def decode(self, identity_bk: Tensor, expression_bk: Tensor, vertices_n: Tensor | None = None) -> Tensor:
         """Mesh (b, v, 3) of both codes, or (b, n, 3) of the given vertices only; mm, head frame."""
-        components, added = self.decoder(torch.cat([identity_bk, expression_bk], dim=1))
-        average = self.average()
-        if vertices_n is not None:
-            average, added = average[vertices_n], None if added is None else added[:, vertices_n]
-        mesh = average + self.to_vertices(components, vertices_n)
-        return mesh if added is None else mesh + added
+        components = self.decoder(torch.cat([identity_bk, expression_bk], dim=1))
+        average = self.average() if vertices_n is None else self.average()[vertices_n]
+        return average + self.to_vertices(components, vertices_n)
 
     def decode_linear(self, identity_bk: Tensor, expression_bk: Tensor) -> Tensor:
         """Like :meth:`decode`, without the non-linear residual."""

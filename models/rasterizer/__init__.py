@@ -2,6 +2,6 @@
 
 from mosar.models.rasterizer.coverage import Covered, covered, gather, scatter
 from mosar.models.rasterizer.edges import edge_gradients
-from mosar.models.rasterizer.fragments import rasterize, rasterize_meshes
+from mosar.models.rasterizer.fragments import rasterize
 
-__all__ = ["Covered", "covered", "edge_gradients", "gather", "rasterize", "rasterize_meshes", "scatter"]
+__all__ = ["Covered", "covered", "edge_gradients", "gather", "rasterize", "scatter"]

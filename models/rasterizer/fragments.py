@@ -16,7 +16,7 @@ from mosar.models.rasterizer.layout import Layout
 from mosar.models.rasterizer.visibility import visible
 
 if TYPE_CHECKING:
-    from pytorch3d.structures import Meshes
+    pass
 
 
 def rasterize(
@@ -61,21 +61,6 @@ def rasterize(
         tuple(len(triangles_f3) * image for image in range(batch)),
     )
     return _fragments(to_camera(camera, vertices_bv3).reshape(-1, 3), layout, camera, size, cull_backfaces)
-
-
-def rasterize_meshes(meshes: "Meshes", camera: Camera, size: tuple[int, int], cull_backfaces: bool = True) -> Fragments:
-    """Draw meshes of any topologies, one per image. Like :func:`rasterize`, but with packed face indices."""
-    if len(meshes) != len(camera):
-        raise ValueError(f"rasterize_meshes: got {len(meshes)} meshes and {len(camera)} cameras; expected one per mesh")
-    for vertices_v3, triangles_f3 in zip(meshes.verts_list(), meshes.faces_list(), strict=True):
-        _check_indices(triangles_f3, len(vertices_v3))
-    points_p3 = torch.cat([to_camera(camera[i], v[None])[0] for i, v in enumerate(meshes.verts_list())])
-    layout = Layout(
-        tuple(meshes.faces_list()),
-        tuple(meshes.mesh_to_verts_packed_first_idx().tolist()),
-        tuple(meshes.mesh_to_faces_packed_first_idx().tolist()),
-    )
-    return _fragments(points_p3, layout, camera, size, cull_backfaces)
 
 
 def _check_indices(triangles_f3: Tensor, vertices: int) -> None:

@@ -29,6 +29,6 @@ def test_skin_and_fronts_of_a_few_people():
     head = load_head()
     skins = data.skins(head, 4, 32, 900_000_000)
     assert skins["albedo_in_measured_range"] > 0.95
-    found = data.fronts(head, 2, 128, 900_000_000)
-    assert found["detector_found"] >= 0.5
+    found = data.fronts(head, 4, 192, 900_000_000)
+    assert found["detector_found"] == 1.0
     assert found["captures_per_minute_fast"] > 0

@@ -12,7 +12,7 @@ from mosar.models.camera import Camera, project, transform_image
 from mosar.models.colour import to_srgb
 from mosar.models.head import Head
 from mosar.models.head.morph import landmarks, vertex_normals
-from mosar.models.morphable.graph import SparseLinear, adjacency, scaled_laplacian
+from mosar.models.mesh_laplacian import SparseLinear, adjacency, scaled_laplacian
 from mosar.models.morphable.network import Morphable
 from mosar.models.stages.geometry.config import Config
 from mosar.models.stages.geometry.network import Geometry, Parameters, camera_of, image_position

@@ -63,9 +63,8 @@ class Stage:
         at = torch.multinomial(self._weight_v.to(truth.device), c.loss_vertices, True, generator=generator)
 
         def distance(codes_s: Tensor, codes_e: Tensor, truth_bm: Tensor) -> Tensor:
-            components, added = module.decoder(torch.cat([codes_s, codes_e], dim=1))
-            error_bn3 = module.to_vertices(components - truth_bm, at)
-            return (error_bn3 if added is None else error_bn3 + added[:, at]).norm(dim=-1).mean()
+            components = module.decoder(torch.cat([codes_s, codes_e], dim=1))
+            return module.to_vertices(components - truth_bm, at).norm(dim=-1).mean()
 
         rest = module.rest()
         mean_0, log_variance_0 = (part.expand(len(truth), -1) for part in module.expression(rest))

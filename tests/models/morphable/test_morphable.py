@@ -1,6 +1,5 @@
 import dataclasses
 
-import numpy as np
 import pytest
 import torch
 
@@ -11,7 +10,6 @@ from mosar.models.head.morph import shape
 from mosar.models.morphable import pretrained
 from mosar.models.morphable.basis import Basis
 from mosar.models.morphable.fitting import Faces, Gaussian, MapEstimator, photograph, scan
-from mosar.models.morphable.graph import ChebConv, SparseLinear, adjacency, cluster, pooling, scaled_laplacian
 from mosar.models.morphable.mixture import Mixture
 from mosar.models.morphable.network import Morphable
 from mosar.models.morphable.pca import Pca
@@ -19,7 +17,7 @@ from mosar.models.stages.morphable import Config, Stage
 
 SMALL = Config(
     identity_codes=16, expression_codes=16, reflectance_codes=8, identity_basis=24, expression_basis=24, hidden=32,
-    width=4, order=3, decoder_vertices=32, texture_size=16,
+    texture_size=16,
 )  # fmt: skip
 Sample = dict[str, torch.Tensor]
 
@@ -55,27 +53,6 @@ def module(sample: Sample) -> Morphable:
     return made(sample)[1]
 
 
-def test_chebyshev_convolution_equals_the_formula() -> None:
-    """T_k of the dense scaled Laplacian from its eigenvalues: T_k(x) = cos(k arccos x)."""
-    triangles = np.array([[0, 1, 2], [1, 3, 2], [3, 4, 2]])
-    laplacian = scaled_laplacian(adjacency(triangles, 5))
-    convolution = ChebConv(SparseLinear(laplacian), 2, 3, order=4)
-    x = torch.randn(2, 5, 2)
-    values, vectors = torch.linalg.eigh(torch.tensor(laplacian.toarray()))
-    polynomials = [vectors @ torch.diag((k * values.clamp(-1, 1).acos()).cos()) @ vectors.T for k in range(4)]
-    expected = convolution.linear(torch.cat([p @ x for p in polynomials], dim=-1))
-    torch.testing.assert_close(convolution(x), expected, atol=1e-5, rtol=1e-5)
-
-
-def test_sparse_product_gradient() -> None:
-    points = np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)
-    product = SparseLinear(pooling(points, cluster(points, 3)))
-    x, weight = torch.randn(2, 9, 2, requires_grad=True), torch.randn(2, 3, 2)
-    (product(x) * weight).sum().backward()
-    dense = torch.tensor(pooling(points, cluster(points, 3)).toarray())
-    torch.testing.assert_close(x.grad, dense.T @ weight)
-
-
 def test_components_are_those_of_a_weighted_singular_value_decomposition() -> None:
     generator = torch.Generator().manual_seed(0)
     offsets = torch.randn(30, 7, 3, generator=generator) + 2.0
@@ -109,7 +86,7 @@ def test_model_started_at_the_mean_gives_the_average(sample: Sample) -> None:
     torch.testing.assert_close(mesh, sample["mesh"].mean(dim=0).expand(2, -1, -1), atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize(("encoder", "decoder"), [("spectral", "spectral"), ("graph", "graph"), ("linear", "linear")])
+@pytest.mark.parametrize(("encoder", "decoder"), [("spectral", "spectral"), ("linear", "linear")])
 def test_a_few_steps_beat_the_average(sample: Sample, encoder: str, decoder: str) -> None:
     stage, module = made(sample, start="mean", encoder=encoder, decoder=decoder, off_face=1.0)
     generator, batch = torch.Generator().manual_seed(0), {"lightstage": sample}
@@ -128,9 +105,8 @@ def test_a_few_steps_beat_the_average(sample: Sample, encoder: str, decoder: str
     assert (meshes[0] - meshes[1]).norm(dim=-1).mean() > 0.1  # different inputs give different outputs
 
 
-@pytest.mark.parametrize("path", ["spectral", "graph"])
-def test_gradients_reach_every_parameter(sample: Sample, path: str) -> None:
-    stage, module = made(sample, encoder=path, decoder=path, synthetic_per_batch=4, synthetic_pool=16)
+def test_gradients_reach_every_parameter(sample: Sample) -> None:
+    stage, module = made(sample, synthetic_per_batch=4, synthetic_pool=16)
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=0.01)
     losses = stage.losses(module, {"lightstage": sample}, torch.Generator())
@@ -231,12 +207,10 @@ def test_impossible_sizes_are_refused() -> None:
 
 def test_reflectance_code_round_trip(module: Morphable, sample: Sample) -> None:
     """A code in the span of the basis is recovered, and codes of maps reconstruct better than the mean does."""
-    code = 0.2 * torch.randn(3, 8)
+    code = 0.05 * torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
     diffuse, specular = module.reflectance(code)
-    inside = (diffuse > 0) & (diffuse < 1)
-    found = module.reflectance_code(diffuse, specular)
-    if inside.all():
-        torch.testing.assert_close(found, code, atol=1e-3, rtol=1e-3)
+    assert ((diffuse > 0) & (diffuse < 1)).all()  # nothing is clipped, so that the code can be recovered
+    torch.testing.assert_close(module.reflectance_code(diffuse, specular), code, atol=1e-3, rtol=1e-3)
     maps = torch.cat([sample["diffuse"], sample["specular"]], dim=1)[:1] / 255.0
     from mosar.models.colour import to_linear
 

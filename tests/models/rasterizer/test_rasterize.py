@@ -14,7 +14,6 @@ from mosar.models.rasterizer import (
     gather,
     interpolation,
     rasterize,
-    rasterize_meshes,
     scatter,
     visibility,
 )
@@ -136,21 +135,6 @@ def test_the_number_of_threads_changes_nothing(sphere, make_camera):
     torch.set_num_threads(before)
     assert all(torch.equal(p.pix_to_face, pictures[0].pix_to_face) for p in pictures)
     assert all(torch.equal(p.bary_coords, pictures[0].bary_coords) for p in pictures)
-
-
-def test_mixed_meshes(sphere, make_camera):
-    box = trimesh.creation.box((120.0, 90.0, 70.0))
-    vertices = [sphere[0].float(), torch.tensor(box.vertices).float()]
-    triangles = [sphere[1], torch.tensor(box.faces)]
-    camera = make_camera(2, dtype=torch.float32)
-    mixed = rasterize_meshes(Meshes(vertices, triangles), camera, (64, 64))
-    offset = 0
-    for i in range(2):
-        alone = rasterize(vertices[i][None], triangles[i], camera[i], (64, 64))
-        faces = mixed.pix_to_face[i]
-        assert torch.equal(torch.where(faces >= 0, faces - offset, -1), alone.pix_to_face[0])
-        torch.testing.assert_close(mixed.bary_coords[i], alone.bary_coords[0])
-        offset += len(triangles[i])
 
 
 def test_gradients(make_camera):

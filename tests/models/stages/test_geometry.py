@@ -15,9 +15,7 @@ from mosar.models.stages.geometry.network import Geometry, camera_of, image_posi
 from mosar.models.stages.geometry.render import render_skin
 
 SIZE = 64
-MORPHABLE = morphable.Config(
-    identity_codes=16, expression_codes=16, reflectance_codes=8, width=4, order=3, texture_size=16
-)
+MORPHABLE = morphable.Config(identity_codes=16, expression_codes=16, reflectance_codes=8, texture_size=16)
 CONFIG = geometry.Config(width=8, blocks=(1, 1, 1, 1), crop_size=SIZE, render_size=32)
 Sample = dict[str, torch.Tensor]
 

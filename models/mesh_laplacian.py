@@ -1,6 +1,6 @@
-"""Chebyshev graph convolutions on a mesh (Defferrard et al. 2016), with pooling to a coarse set of vertices.
+"""The Laplacian of a triangle mesh as a sparse linear layer.
 
-Legend: b batch, v vertices, p coarse vertices, c channels, f triangles.
+Legend: b batch, v vertices, c channels, f triangles.
 """
 
 import warnings
@@ -9,11 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
 Triangles = npt.NDArray[np.int64]
-Points = npt.NDArray[np.float32]
 
 
 def adjacency(triangles_f3: Triangles, vertices: int) -> scipy.sparse.csr_matrix:
@@ -30,36 +28,6 @@ def scaled_laplacian(adjacency_vv: scipy.sparse.csr_matrix) -> scipy.sparse.csr_
     degree = np.asarray(adjacency_vv.sum(axis=1)).reshape(-1)
     scale = scipy.sparse.diags(1.0 / np.sqrt(np.maximum(degree, 1.0)))
     return (-(scale @ adjacency_vv @ scale)).tocsr().astype(np.float32)
-
-
-def cluster(points_v3: Points, count: int) -> npt.NDArray[np.int64]:
-    """Indices of ``count`` vertices chosen by farthest-point sampling from vertex 0."""
-    count = min(count, len(points_v3))
-    chosen = np.zeros(count, np.int64)
-    distance = np.full(len(points_v3), np.inf)
-    for i in range(1, count):
-        distance = np.minimum(distance, ((points_v3 - points_v3[chosen[i - 1]]) ** 2).sum(axis=1))
-        chosen[i] = int(distance.argmax())
-    return chosen
-
-
-def pooling(points_v3: Points, centres_p: npt.NDArray[np.int64]) -> scipy.sparse.csr_matrix:
-    """Matrix (P, V) that averages the vertices nearest to each centre."""
-    nearest = cKDTree(points_v3[centres_p]).query(points_v3)[1]
-    ones = np.ones(len(points_v3), np.float32)
-    assign = scipy.sparse.csr_matrix((ones, (nearest, np.arange(len(points_v3)))), (len(centres_p), len(points_v3)))
-    return (scipy.sparse.diags(1.0 / np.asarray(assign.sum(axis=1)).reshape(-1)) @ assign).tocsr().astype(np.float32)
-
-
-def unpooling(points_v3: Points, centres_p: npt.NDArray[np.int64], neighbours: int = 3) -> scipy.sparse.csr_matrix:
-    """Matrix (V, P) that interpolates from the nearest centres by inverse distance."""
-    neighbours = min(neighbours, len(centres_p))
-    distance, nearest = cKDTree(points_v3[centres_p]).query(points_v3, k=neighbours)
-    weight = 1.0 / (np.asarray(distance).reshape(-1, neighbours) + 1e-3)
-    weight /= weight.sum(axis=1, keepdims=True)
-    rows = np.repeat(np.arange(len(points_v3)), neighbours)
-    entries = (weight.reshape(-1).astype(np.float32), (rows, np.asarray(nearest).reshape(-1)))
-    return scipy.sparse.csr_matrix(entries, (len(points_v3), len(centres_p)))
 
 
 class _SparseMatmul(torch.autograd.Function):
@@ -94,23 +62,6 @@ class SparseLinear(nn.Module):
         flat = x_bvc.permute(1, 0, 2).reshape(v, b * c).float()
         out: Tensor = _SparseMatmul.apply(self._matrix, self._transposed, flat)
         return out.reshape(-1, b, c).permute(1, 0, 2)
-
-
-class ChebConv(nn.Module):
-    """Chebyshev convolution of order K: one linear layer on concat(T_0(L) x, ..., T_{K-1}(L) x)."""
-
-    def __init__(self, laplacian: SparseLinear, channels_in: int, channels_out: int, order: int) -> None:
-        super().__init__()
-        self.laplacian = laplacian
-        self.order = order
-        self.linear = nn.Linear(order * channels_in, channels_out)
-
-    def forward(self, x_bvc: Tensor) -> Tensor:
-        terms = [x_bvc]
-        for k in range(1, self.order):
-            step = self.laplacian(terms[-1])
-            terms.append(step if k == 1 else 2 * step - terms[-2])
-        return self.linear(torch.cat(terms, dim=-1))
 
 
 def _to_torch(matrix: scipy.sparse.csr_matrix) -> Tensor:
