@@ -21,7 +21,7 @@ SIZE = 256
 @pytest.fixture(scope="module")
 def model() -> torch.nn.Module:
     torch.manual_seed(0)
-    config = morphable.Config(identity_codes=16, expression_codes=16, reflectance_codes=8, width=4, order=3)
+    config = morphable.Config(identity_codes=16, expression_codes=16, reflectance_codes=8)
     return morphable.Stage(config, load_head()).build({}).eval().requires_grad_(False)
 
 
