@@ -1,7 +1,7 @@
 """Settings of every test: no network, one torch thread (several would contend with Ray's processes on few cores).
 
-Two processes run the suite, so that one computes while the other waits for Ray. Tests of one file run in one process,
-and so do all pipeline tests, because they share expensive fixtures. The longest tests run first.
+Two processes run the suite. All tests that start Ray clusters run in one of them, one after another: on two cores, two
+clusters slow each other down several times. Tests of one file run in one process. The longest tests run first.
 """
 
 import os
@@ -16,11 +16,19 @@ import torch
 
 torch.set_num_threads(1)
 
-_FIRST = ("tests/pipeline/", "tests/jobs/test_train_")
+_CLUSTERS = (
+    "tests/pipeline/",
+    "tests/jobs/test_train_runs.py",
+    "tests/jobs/test_drill.py",
+    "tests/platform/monitoring/test_metrics.py",
+    "tests/platform/runs/test_run_lock.py",
+    "tests/platform/cluster/",
+)
+"""Tests that start Ray, in the order in which they run."""
 
 
 def _rank(nodeid: str) -> int:
-    return next((i for i, name in enumerate(_FIRST) if nodeid.startswith(name)), len(_FIRST))
+    return next((i for i, name in enumerate(_CLUSTERS) if nodeid.startswith(name)), len(_CLUSTERS))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -33,7 +41,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return _FIRST[0] if _rank(nodeid) == 0 else nodeid.split("::", maxsplit=1)[0]
+            return "clusters" if _rank(nodeid) < len(_CLUSTERS) else nodeid.split("::", maxsplit=1)[0]
 
     return Scheduling(config, log)
 
