@@ -85,7 +85,7 @@ def bitmap(values_hwc: Floats) -> Mapping[str, Any]:
 
 def trace(
     shape: Any, environment_hw3: Floats, eye: Floats, target: Floats, field_of_view: float, size: int, samples: int,
-    bounces: int = 6,
+    max_depth: int = 6,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:  # fmt: skip
     """A square picture (size, size, 3) of a shape, and a mask (size, size) of the pixels that it covers fully.
 
@@ -93,18 +93,19 @@ def trace(
     """
     look = {"origin": [float(x) for x in eye], "target": [float(x) for x in target], "up": [0.0, 1.0, 0.0]}
     view = {"fov": field_of_view, "to_world": load().ScalarTransform4f().look_at(**look)}
-    picture = render_scene({"shape": shape}, environment_hw3, view, size, samples, bounces)
+    picture = render_scene({"shape": shape}, environment_hw3, view, size, samples, max_depth)
     return picture[..., :3], picture[..., 3] > 1 - 1e-6
 
 
 def render_scene(
     shapes: Mapping[str, Any], environment_hw3: Floats, view: Mapping[str, Any], size: int, samples: int,
-    bounces: int = 6, seed: int = 0,
+    max_depth: int = 6, seed: int = 0,
 ) -> NDArray[np.float32]:  # fmt: skip
     """Render named shapes under an environment map: a square picture (size, size, 4), colour x coverage and coverage.
 
     The environment map follows docs/architecture.md. Mitsuba differs in the rows only: its first and last row are the
-    poles. ``view``: parameters of Mitsuba's perspective camera. Pixels are box filtered.
+    poles. ``view``: parameters of Mitsuba's perspective camera. ``max_depth``: most segments of a path,
+    counted from the camera: 2 is direct light alone, each further one adds a bounce. Pixels are box filtered.
     """
     mi = load()
     between = np.concatenate([environment_hw3[:1], environment_hw3, environment_hw3[-1:]])
@@ -112,7 +113,7 @@ def render_scene(
     rows[0::2], rows[1::2] = (between[1:] + between[:-1]) / 2, environment_hw3
     scene = mi.load_dict({
         "type": "scene",
-        "integrator": {"type": "path", "max_depth": bounces, "hide_emitters": True},
+        "integrator": {"type": "path", "max_depth": max_depth, "hide_emitters": True},
         "light": {"type": "envmap", "bitmap": mi.Bitmap(rows)},
         "camera": {
             "type": "perspective",

@@ -20,7 +20,7 @@ _CARD = """# Model card
 
 A reconstructor of relightable head avatars from one portrait photograph, trained with the preset `{preset}`.
 
-**Trained on synthetic captures** of a virtual light stage{wild}. Held-out figures are measured on people and
+{trained_on} Held-out figures are measured on people and
 lights that are not in the training data. They do not show how well photographs of real people are reconstructed.
 
 Head: `{head}` (sha256 `{head_digest}`).
@@ -29,13 +29,23 @@ Head: `{head}` (sha256 `{head_digest}`).
 |---|---|---|---|---|---|
 {rows}
 
-Do not use it to identify people or to make decisions about them. Expect poor reconstructions of children, who are rare
-on the virtual light stage, and of what it never shows: tinted glasses, face masks, jewellery and tattoos.
+Do not use it to identify people or to make decisions about them. {limits}
 """
+_LIGHTSTAGE = {
+    "virtual": "**Trained on synthetic captures** of a virtual light stage",
+    "studio": "**Trained on captures of a light stage**, imported with `make_shards source=studio`",
+    "unknown": "**Trained on light-stage captures** of unknown origin",
+}
 _WILD = {
-    "virtual": "; renders of other people, without their ground truth, stand in for photographs",
+    "virtual": "; renders of virtual people, without their ground truth, stand in for photographs",
     "photographs": ", and on photographs without ground truth",
-    "unknown": ", and on a wild data set that no longer existed when this card was written",
+    "unknown": ", and on a wild data set of unknown origin",
+}
+_LIMITS = {
+    "virtual": "Expect poor reconstructions of children, who are rare\non the virtual light stage, and of what it "
+    "never shows: tinted glasses, face masks, jewellery and tattoos.",
+    "studio": "Expect poor reconstructions of people unlike those captured.",
+    "unknown": "Expect poor reconstructions of people unlike those captured.",
 }
 
 
@@ -113,17 +123,25 @@ def _card(
         figures = [f"{summary['heldout'][key]:.4g}" for key in ("start", "end", "baseline")]
         data = ", ".join(f"{s} {d['digest'][:12]}" for s, d in fingerprints[name]["data"].items())
         rows.append(f"| {name} | {summary['steps']} | {' | '.join(figures)} | {data} |")
-    wild = _WILD[_source(fingerprints["geometry"]["data"]["wild"]["location"])]
-    return _CARD.format(preset=preset, wild=wild, head=head, head_digest=head_digest, rows="\n".join(rows))
+    data = fingerprints["geometry"]["data"]
+    stage, wild = _source(data["lightstage"]["location"], _LIGHTSTAGE), _source(data["wild"]["location"], _WILD)
+    return _CARD.format(
+        preset=preset,
+        trained_on=f"{_LIGHTSTAGE[stage]}{_WILD[wild]}.",
+        limits=_LIMITS[stage],
+        head=head,
+        head_digest=head_digest,
+        rows="\n".join(rows),
+    )
 
 
-def _source(location: str) -> str:
-    """Return what a wild data set was made from: a key of ``_WILD``."""
+def _source(location: str, known: Mapping[str, str]) -> str:
+    """The ``source=`` of ``make_shards`` for a data set, if ``known``; unknown for another one or a lost data set."""
     try:
-        source = Manifest(location).about.get("recipe", {}).get("source", "photographs")
+        source = Manifest(location).about.get("recipe", {}).get("source")
     except DataError:
         return "unknown"
-    return source if source in _WILD else "photographs"
+    return str(source) if source in known else "unknown"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ Repeat the command to continue unfinished data sets; finished shards are not mad
 """
 
 import functools
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -124,7 +123,7 @@ def main(config: MakeShards) -> None:
     else:
         _plans(config, locations, [], 0)  # report invalid input before a cluster is started
         with cluster.connect():
-            concurrency = config.concurrency or _cores()
+            concurrency = config.concurrency or cluster.cpus()
             _write(_plans(config, locations, found, concurrency), _recipe(config, found), concurrency)
 
 
@@ -196,13 +195,6 @@ def _finished(location: str) -> bool:
 
 def _progress(name: str, done: int, of: int) -> None:
     print(f"{name}: {done} of {of} shards", file=sys.stderr, flush=True)
-
-
-def _cores() -> int:
-    """Cores of the cluster, all machines taken as this one. Ray may count more CPUs, for readers that mostly wait."""
-    import ray
-
-    return (os.cpu_count() or 1) * max(1, sum(node["Alive"] for node in ray.nodes()))
 
 
 if __name__ == "__main__":

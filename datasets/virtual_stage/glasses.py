@@ -6,10 +6,6 @@ from mosar.datasets.virtual_stage.geometry import Body, Prop, tube
 from mosar.datasets.virtual_stage.subjects import Subject
 from mosar.models.head import Head
 
-_COLOURS = np.array(
-    [[0.012, 0.012, 0.012], [0.05, 0.025, 0.012], [0.35, 0.27, 0.15], [0.3, 0.3, 0.3], [0.02, 0.03, 0.07]]
-)
-
 
 def glasses(head: Head, subject: Subject, body: Body) -> Prop:
     """Frames in front of the eyes with arms to the ears; the lenses are clear and not modelled."""

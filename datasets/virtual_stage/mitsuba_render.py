@@ -24,7 +24,7 @@ SAMPLES = 64
 
 Floats = NDArray[np.floating]
 _WET = {"type": "roughplastic", "int_ior": 1.376}
-_BOUNCES = 4
+_MAX_DEPTH = 4  # three bounces
 _WINDOW = math.pi**2 / 288
 """Variance that the window of the nine bands (:func:`mosar.models.shading.sh.window`) adds to a lobe."""
 _ALPHA = 1 / (2 / (1 / (SHARPNESS + 2) + _WINDOW) - 3) ** 0.5
@@ -56,7 +56,7 @@ def path_trace_view(
         shapes[f"part{number}"] = _thing(part)
     size = len(background_hw3)
     around = lights.environment(light)
-    picture = path_tracer.render_scene(shapes, around, _view(camera, size), size, samples, _BOUNCES)
+    picture = path_tracer.render_scene(shapes, around, _view(camera, size), size, samples, _MAX_DEPTH)
     colour, alpha = picture[..., :3], picture[..., 3:]
     level = float(np.median(colour[alpha[..., 0] > 0.9])) if (alpha > 0.9).any() else 1.0
     return np.minimum(colour, _FIREFLY * max(level, 0.05)) + background_hw3 * (1 - alpha)

@@ -16,7 +16,7 @@ from torch.nn.functional import avg_pool2d, normalize
 from mosar.datasets import lights
 from mosar.datasets.virtual_stage.accessories import Accessories
 from mosar.datasets.virtual_stage.geometry import FUZZ, HAIR, SKIN
-from mosar.models.camera import Camera, to_camera, transform_image, views
+from mosar.models.camera import Camera, transform_image, views
 from mosar.models.colour import to_linear
 from mosar.models.head import Head
 from mosar.models.rasterizer import covered, gather, rasterize, scatter
@@ -159,11 +159,6 @@ def backdrop(
     if rng.random() < 0.75:  # photographers avoid backgrounds that would burn out
         image = image * min(1.0, 0.45 / max(float(np.median(image)), 1e-3))
     return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC).clip(0), np.float32)
-
-
-def point_depths(camera: Camera, points_n3: Tensor) -> NDArray[np.float32]:
-    """Depth (n), mm, of points in the head frame."""
-    return np.asarray(to_camera(camera, points_n3[None])[0, :, 2].numpy(), np.float32)
 
 
 def _glint(light: lights.EnvironmentLight, material: Tensor, normal: Tensor, view: Tensor, lit: Tensor) -> Tensor:

@@ -211,7 +211,6 @@ def _synthetic(location: str, samples: int) -> None:
     """Write a manifest of shards of 400 samples. All rows name one real shard, so that any sample can be read."""
     one = location + "-one"
     count = 400
-    picture = {"image.jpg": b"", "landmarks.npy": b""}
     make_data(one, 1)
     first = manifest.open_manifest(one)
     picture = next(shards.read_samples(first.shard_location(0), first.extents(0, [0])))

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mosar.errors import ConfigError
 from mosar.models.head import Head, vertex_normals
 from mosar.models.morphable.mixture import Mixture
 from mosar.models.morphable.network import Morphable
@@ -91,6 +92,9 @@ def photograph(faces: Faces, faces_nf3: Tensor, count: int, noise_mm: float, see
     """Observe ``count`` random landmarks of each person that face a distant camera at a known place.
 
     The camera's yaw is up to 40 degrees to either side. Depth and the far cheek are not observed.
+
+    Raises:
+        ConfigError: fewer than ``count`` landmarks face some camera.
     """
     generator = torch.Generator().manual_seed(seed)
     yaw_n = (2 * torch.rand(len(faces_nf3), generator=generator) - 1) * math.radians(_YAW_DEGREES)
@@ -102,7 +106,11 @@ def photograph(faces: Faces, faces_nf3: Tensor, count: int, noise_mm: float, see
 
 
 def scan(faces: Faces, faces_nf3: Tensor, count: int, noise_mm: float, seed: int) -> LandmarkObservations:
-    """Observe ``count`` random landmarks of each person in three dimensions."""
+    """Observe ``count`` random landmarks of each person in three dimensions.
+
+    Raises:
+        ConfigError: the head has fewer than ``count`` landmarks on its face.
+    """
     generator = torch.Generator().manual_seed(seed)
     every_nl = torch.ones(len(faces_nf3), len(faces.normal_l3), dtype=torch.bool)
     return _observed(faces, faces_nf3, torch.eye(3).expand(len(faces_nf3), 3, 3), every_nl, count, noise_mm, generator)
@@ -117,6 +125,9 @@ def _observed(
     noise_mm: float,
     generator: torch.Generator,
 ) -> LandmarkObservations:
+    fewest = int(visible_nl.sum(dim=1).min())
+    if count > fewest:
+        raise ConfigError(f"landmarks: got {count}, expected at most {fewest}: no more face every camera")
     points_nla = torch.einsum("nlx,nax->nla", faces.landmarks(faces_nf3), axes_na3)
     points_nla = points_nla + noise_mm * torch.randn(points_nla.shape, generator=generator)
     order_nl = torch.rand(visible_nl.shape, generator=generator).where(visible_nl, torch.tensor(2.0)).argsort(dim=1)

@@ -90,7 +90,8 @@ def _counts(light_blc: Tensor, directions: Tensor, image_n: Tensor | None) -> li
     if directions.ndim == 2 and image_n is None and batch == 1:
         return [len(directions)]
     if directions.ndim == 2 and image_n is not None and image_n.shape == directions.shape[:1]:
-        if len(image_n) and (int(image_n[-1]) >= batch or bool((image_n.diff() < 0).any())):
+        outside = len(image_n) and (int(image_n[0]) < 0 or int(image_n[-1]) >= batch)
+        if outside or bool((image_n.diff() < 0).any()):
             raise ValueError(f"series: image_n must ascend within 0 to {batch - 1}, one index of a light per direction")
         counts: list[int] = torch.bincount(image_n, minlength=batch).tolist()
         return counts

@@ -96,7 +96,7 @@ def call(work: Callable[[], Result], asked: threading.Event, location: str, subm
 class Wish(enum.IntEnum):
     """What a run does at the end of a step; ``ASK`` means to ask Ray Train first."""
 
-    GO_ON = 0
+    CONTINUE = 0
     SAVE = 1
     STOP = 2
     ASK = 3
@@ -120,10 +120,10 @@ class Listener:
             threading.Thread(target=self._follow, daemon=True).start()
 
     def wish(self) -> Wish:
-        """What to do now: ``GO_ON``, ``SAVE`` or ``STOP``, the same on every worker."""
+        """What to do now: ``CONTINUE``, ``SAVE`` or ``STOP``, the same on every worker."""
         import torch
 
-        wish = Wish.GO_ON
+        wish = Wish.CONTINUE
         if self._heard.is_set():
             wish = Wish.STOP
         elif time.monotonic() >= self._ask_at:
@@ -140,7 +140,7 @@ class Listener:
 
         leaving = ray.train.get_preemption_info() is not None
         self._ask_at = time.monotonic() + (_SAVE_S if leaving else _ASK_S)
-        return Wish.SAVE if leaving else Wish.GO_ON
+        return Wish.SAVE if leaving else Wish.CONTINUE
 
     def close(self) -> None:
         self._done.set()

@@ -174,7 +174,7 @@ class _Training:
             if evaluating and self.rank == 0:
                 self._evaluate(reached)
             wish = listener.wish()
-            saving = wish is not Wish.GO_ON or reached % config.checkpoint_every == 0 or reached == config.steps
+            saving = wish is not Wish.CONTINUE or reached % config.checkpoint_every == 0 or reached == config.steps
             if self.rows and (saving or evaluating):
                 self._account(reached)
             if saving:

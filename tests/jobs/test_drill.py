@@ -35,6 +35,7 @@ def test_runs_that_end_like_the_undisturbed_one_meet_all_requirements() -> None:
         (result(lines=LINES[:1]), ["samples_lost: 8"]),
         (result(lines=[*LINES, LINES[0]]), ["samples_repeated: 8"]),
         (result(same_size=False, heldout={"end": 2.5}), ["resize_loss_rel_difference: 0.25"]),
+        (result(same_size=False, weights_sha256="cc"), ["resize_weights_identical: False"]),
     ],
 )
 def test_differences_are_reported(changed: Result, short: list[str]) -> None:
@@ -51,7 +52,7 @@ def test_unmeasured_metrics_are_absent_and_an_unfinished_run_gives_none() -> Non
     found = outcome.metrics([unfinished])
     assert found["resize_loss_rel_difference"] is None
     assert {line.partition(":")[0] for line in outcome.short(found)} == {
-        "order_identical", "samples_lost", "resize_loss_rel_difference",
+        "order_identical", "samples_lost", "resize_weights_identical", "resize_loss_rel_difference",
     }  # fmt: skip
 
 

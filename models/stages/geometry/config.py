@@ -1,6 +1,6 @@
 """Configuration of the ``geometry`` stage."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from mosar.errors import ConfigError
 
@@ -34,3 +34,6 @@ class Config:
         if self.crop_size < 32 or self.render_size < 16:
             got = (self.crop_size, self.render_size)
             raise ConfigError(f"model.crop_size, render_size: got {got}, expected at least (32, 16)")
+        for name in (each.name for each in fields(self) if each.name.endswith("_weight")):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"model.{name}: got {getattr(self, name):g}, expected 0 or more")

@@ -138,6 +138,8 @@ def test_photograph_observes_no_depth_and_no_far_cheek(sample: Sample) -> None:
     for person in range(len(moved)):
         error = (observed.predicted(moved[person], person) - observed.known(person)) * observed.noise_mm
         assert error.abs().max() < 0.01
+    with pytest.raises(ConfigError, match="expected at most"):
+        photograph(faces, faces.of(sample["mesh"]), len(faces.normal_l3), 0.0001, 3)
 
 
 def test_recovery_finds_the_component_of_each_person(sample: Sample) -> None:

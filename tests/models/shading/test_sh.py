@@ -156,6 +156,7 @@ def test_wrong_shapes_are_named():
         (r"\(2, 81, 3\).*\(4, 3\)", lambda: sh.series(lights(), directions(4))),
         ("ascend", lambda: sh.series(lights(), directions(2), torch.tensor([1, 0]))),
         ("ascend", lambda: sh.series(lights(), directions(2), torch.tensor([0, 2]))),
+        ("ascend", lambda: sh.series(lights(), directions(2), torch.tensor([-1, 0]))),
         (r"\(3, 3\)", lambda: sh.rotate(lights(), rotation(0))),
         (r"\(4, 4\)", lambda: sh.from_environment(torch.zeros(4, 4))),
     ]:

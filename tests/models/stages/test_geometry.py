@@ -149,7 +149,7 @@ def test_an_empty_mask_is_accepted(stage: geometry.Stage, module: Geometry, batc
     torch.stack(list(losses.values())).sum().backward()
 
 
-@pytest.mark.parametrize("values", [{"labelled": 1.0}, {"trim": 1.0}, {"crop_size": 8}])
+@pytest.mark.parametrize("values", [{"labelled": 1.0}, {"trim": 1.0}, {"crop_size": 8}, {"light_weight": -0.1}])
 def test_impossible_values(values: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         geometry.Config(**values)  # type: ignore[arg-type]

@@ -15,7 +15,14 @@ from mosar.platform.runs.checkpoint import Checkpoint
 
 
 def line(step: int, loss: float) -> dict[str, object]:
-    return {"step": step, "time": 1e9 + step, "loss": loss, "losses": {"fit": loss / 2}, "order": "abc", "rows": [1]}
+    return {
+        "step": step,
+        "time": 1e9 + step,
+        "loss": loss,
+        "losses": {"fit": loss / 2},
+        "sample_order_hash": "abc",
+        "rows": [1],
+    }
 
 
 def lines(place: str, *steps: int, loss: float = 1.0) -> None:

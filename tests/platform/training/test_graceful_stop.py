@@ -27,7 +27,7 @@ def test_the_driver_leaves_a_run_that_no_worker_trains(tmp_path: Path, asked: th
     assert late.wish() is Wish.STOP
     late.close()
     other = Listener(str(tmp_path), "second", 0, 1)
-    assert other.wish() is Wish.GO_ON
+    assert other.wish() is Wish.CONTINUE
     other.close()
     never.set()
 

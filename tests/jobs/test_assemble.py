@@ -1,0 +1,36 @@
+"""The model card says what the stages were trained on."""
+
+from pathlib import Path
+
+import pytest
+
+from mosar.jobs import assemble
+from mosar.platform.data import writer
+from mosar.platform.data.shards import Record
+
+
+def data_set(place: Path, source: str) -> dict[str, str]:
+    def produce(_: int) -> list[Record]:
+        return [Record("a", "train", "s", {"x.json": b"{}"})]
+
+    found = writer.write_dataset(str(place), [0], produce, recipe={"source": source}, schema_version=1, concurrency=0)
+    return {"location": str(place), "digest": found.digest}
+
+
+@pytest.mark.parametrize(
+    ("stage", "wild", "said", "unsaid"),
+    [
+        ("virtual", "virtual", ["synthetic captures", "renders of virtual people", "children"], ["make_shards"]),
+        ("studio", "photographs", ["source=studio", "and on photographs"], ["synthetic", "virtual light stage"]),
+        ("elsewhere", "elsewhere", ["light-stage captures** of unknown origin", "wild data set of unknown"], ["synth"]),
+    ],
+)
+def test_the_card_names_the_source_of_the_data(
+    stage: str, wild: str, said: list[str], unsaid: list[str], tmp_path: Path
+) -> None:
+    data = {"lightstage": data_set(tmp_path / "stage", stage), "wild": data_set(tmp_path / "wild", wild)}
+    summary = {"steps": 10, "heldout": {"start": 2.0, "end": 1.0, "baseline": 1.5}}
+    card = assemble._card("tiny", "head", "0" * 64, {"geometry": {"data": data}}, {"geometry": summary})
+    assert all(words in card for words in said), card
+    assert not any(words in card for words in unsaid), card
+    assert "| geometry | 10 | 2 | 1 | 1.5 |" in card
