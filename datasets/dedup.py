@@ -1,4 +1,8 @@
-"""Find photographs that differ only in size, compression and small edits, by a perceptual hash."""
+"""Find photographs that differ only in size, compression and small edits, by a perceptual hash.
+
+The hash is the classic one of cosine frequencies, as in ``imagehash.phash(image, hash_size=16)``. It takes four lines
+of OpenCV, so imagehash, which brings PyWavelets along for hashes that are not used here, is not a dependency.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from mosar.datasets.obj import Corner, read_obj
 from mosar.errors import DataError
@@ -39,9 +40,7 @@ class Motion:
     def fit(source_n3: Points, target_n3: Points) -> "Motion":
         """The motion that moves source points closest to target points in least squares (Kabsch 1976)."""
         a, b = source_n3.mean(0), target_n3.mean(0)
-        u, _, vt = np.linalg.svd((source_n3 - a).T @ (target_n3 - b))
-        flip = np.diag([1, 1, np.sign(np.linalg.det(vt.T @ u.T))])
-        rotation = vt.T @ flip @ u.T
+        rotation = Rotation.align_vectors(target_n3 - b, source_n3 - a)[0].as_matrix()
         return Motion(rotation, b - rotation @ a)
 
 

@@ -24,6 +24,7 @@ def streamed(items: Sequence[Item], work: Callable[[Item], Result], concurrency:
 
     with ray_data_settings.settings():
         rows = ray.data.from_items([{"index": i} for i in range(len(items))], override_num_blocks=len(items))
-        done = rows.map_batches(apply, batch_size=1, num_cpus=1, compute=ray.data.TaskPoolStrategy(size=concurrency))
+        pool = ray.data.TaskPoolStrategy(size=min(concurrency, len(items)))  # Ray warns of more tasks than inputs
+        done = rows.map_batches(apply, batch_size=1, num_cpus=1, compute=pool)
     for row in done.iter_rows():
         yield ray.cloudpickle.loads(row["result"])

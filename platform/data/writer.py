@@ -85,7 +85,9 @@ def _make(
 
     with ray_data_settings.settings():
         rows = ray.data.from_items([{"index": index} for index in todo], override_num_blocks=len(todo))
-        made = rows.map_batches(make, batch_size=1, num_cpus=1, compute=ray.data.TaskPoolStrategy(size=concurrency))
+        most = len(todo) if concurrency is None else min(concurrency, len(todo))  # Ray warns of more tasks than inputs
+        pool = ray.data.TaskPoolStrategy(size=most)
+        made = rows.map_batches(make, batch_size=1, num_cpus=1, compute=pool)
     for row in made.iter_rows():
         yield int(row["index"])
 

@@ -20,7 +20,15 @@ _DRAW_S = 60.0
 
 
 class EventFile:
-    """The event file of the run at ``location``; :meth:`update` adds the new lines of the metrics."""
+    """The event file of the run at ``location``; :meth:`update` adds the new lines of the metrics.
+
+    tensorboardX only provides the messages and their checksum. Its ``SummaryWriter`` does not fit, because
+
+    - it opens local files, or S3 and GCS by clients of its own, but a run may lie on any fsspec storage;
+    - each writer begins a new file, but every command that follows a run must append to the run's only one;
+    - its ``purge_step`` leaves the steps after a checkpoint in the old file and asks the reader to ignore them. Here
+      the file is written anew after a resume, so that it holds the same steps as ``metrics.jsonl`` for any reader.
+    """
 
     def __init__(self, location: str) -> None:
         self._folder = storage.join(location, FOLDER)
