@@ -8,6 +8,8 @@ import dataclasses
 import hashlib
 import os
 import sys
+import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -64,6 +66,11 @@ class Detector:
                 output_facial_transformation_matrixes=True,
             )
             self._detector: Any = vision.FaceLandmarker.create_from_options(options)
+            self._closing = weakref.finalize(self, _close, self._detector)
+            # mediapipe closes by a thread pool. The interpreter ends those before it runs what atexit knows, so that a
+            # detector freed later prints a traceback; only this hook, which the pools themselves use, comes first.
+            self._closing.atexit = False
+            threading._register_atexit(self._closing)  # type: ignore[attr-defined]
             self.detect(np.zeros((64, 64, 3), np.uint8))  # the first call writes to stderr too
 
     def __enter__(self) -> Self:
@@ -76,10 +83,8 @@ class Detector:
 
     def close(self) -> None:
         """Release the detector; calling it again does nothing."""
-        if self._detector is not None:
-            with _quiet():
-                self._detector.close()
-            self._detector = None
+        self._closing()
+        self._detector = None
 
     def detect(self, image_hw3: npt.NDArray[np.uint8]) -> list[Face]:
         """The faces in an sRGB image (h, w, 3 uint8), in the detector's order; empty when it finds none.
@@ -108,6 +113,11 @@ class Detector:
                 found.face_landmarks, found.face_blendshapes, found.facial_transformation_matrixes, strict=True
             )
         ]
+
+
+def _close(detector: Any) -> None:
+    with _quiet():
+        detector.close()
 
 
 def _verified_model() -> bytes:

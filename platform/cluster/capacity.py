@@ -6,7 +6,6 @@ from mosar.errors import ConfigError
 
 CAPACITY = "MOSAR_CAPACITY"
 """Environment variable of the head node: the resources to which the cluster can grow."""
-_FORMER = "MOSAR_ROOM"
 
 
 def cpus() -> int:
@@ -35,8 +34,6 @@ def capacity(resource: str = "CPU") -> float:
 
 def growth() -> dict[str, float]:
     """The resources in ``MOSAR_CAPACITY``; empty if it is not set."""
-    if _FORMER in os.environ:
-        raise ConfigError(f"{_FORMER} is called {CAPACITY} now; set that instead")
     given = os.environ.get(CAPACITY, "")
     try:
         return {name: float(most) for name, most in (pair.split("=") for pair in given.split(",") if pair)}

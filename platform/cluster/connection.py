@@ -19,6 +19,12 @@ LOOPBACK = {
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
 }
 
+_QUIET = {
+    # A cluster on this machine has more processes than cores: controllers and readers mostly wait. Ray prints a warning
+    # for every further pair of them (docs/runs.md). Only this message is left out.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": r"PYTHON worker processes have been started on node",
+}
+
 
 @contextlib.contextmanager
 def connect(logical_cpus: int = LOGICAL_CPUS) -> Iterator[None]:
@@ -27,6 +33,8 @@ def connect(logical_cpus: int = LOGICAL_CPUS) -> Iterator[None]:
     A new cluster requires a token. It ends with the block, or with this process, however that ends.
     """
     given = os.environ.get(ADDRESS)
+    for name, value in _QUIET.items():  # Ray reads it once, when it is imported.
+        os.environ.setdefault(name, value)
     with changed_environment({} if given else credentials() | LOOPBACK):
         import ray
 

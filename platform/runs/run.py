@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 _PACKAGES = ("ray", "torch", "numpy", "pyarrow", "numba", "easypytorch3d", "safetensors")
 METRICS = "metrics.jsonl"
 _FINGERPRINT, _RECORD, _SUMMARY, _WEIGHTS = "fingerprint.json", "record.json", "summary.json", "weights.safetensors"
-_FORMER = "identity.json"
-"""File name of the fingerprint in earlier versions."""
 _PLACES = ("location", "path")
 _FOLDERS = ("mosar", "platform", "models", "datasets", "jobs")
 
@@ -58,11 +56,9 @@ def check(location: str, fingerprint: Mapping[str, Any], without_effect: Sequenc
     say where the inputs are and not what they contain.
 
     Raises:
-        ConfigError: the fingerprint differs (the message shows where), or an earlier version made the run.
+        ConfigError: the fingerprint differs (the message shows where).
     """
     where = storage.join(location, _FINGERPRINT)
-    if storage.exists(storage.join(location, _FORMER)):
-        raise ConfigError(f"run {location} was made by an earlier version ({_FORMER}); choose another name (run=...)")
     if not storage.exists(where):
         return False
     differences = config_diff.differences(storage.read_json(where), json.loads(json.dumps(fingerprint)))

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from skimage import data
@@ -75,3 +78,14 @@ def test_an_altered_or_missing_model_is_refused(tmp_path, monkeypatch):
     path.write_bytes(b"something else")
     with pytest.raises(DataError, match="sha256"):
         Detector()
+
+
+def test_a_detector_that_is_freed_while_the_interpreter_ends_says_nothing():
+    program = """
+import atexit
+from mosar.datasets.landmarks import Detector
+kept = [Detector()]
+atexit.register(kept.clear)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
