@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mosar.models.shading import irradiance, sh
+from mosar.models.colour import LUMINANCE
+from mosar.models.relight import metered
+from mosar.models.shading import sh
 
 ASSET = Path(__file__).parent / "assets" / "lights.npz"
 HEIGHT = 128
@@ -56,7 +58,7 @@ def light_sh(name: str) -> NDArray[np.float32]:
 def normalized_sh(environment_hw3: NDArray[np.float32]) -> NDArray[np.float32]:
     """Coefficients (81 x 3) of an environment map in its own frame, scaled so that its mean luminance is one."""
     light = sh.from_environment(torch.from_numpy(environment_hw3).double()).numpy()
-    mean = light[0] @ _LUMINANCE * 0.28209479177387814  # coefficient of band 0 = mean radiance / Y_00
+    mean = light[0] @ LUMINANCE * 0.28209479177387814  # coefficient of band 0 = mean radiance / Y_00
     return (light / mean).astype(np.float32)
 
 
@@ -79,11 +81,11 @@ def random_light(
     light = dimmed * sh.rotate(torch.from_numpy(light_sh(name))[None].double(), torch.from_numpy(rotation)[None])
     for lamp in placed:
         light = light + sh.directional(torch.from_numpy(lamp[None, :3]), torch.from_numpy(lamp[None, 3:]))
-    front = np.maximum(_frontal(light), 1e-3)
-    tint = tint * (front @ _LUMINANCE / front) ** generator.uniform(0.5, 1.0)
+    front = np.maximum(metered(light)[0].numpy(), 1e-3)
+    tint = tint * (front @ LUMINANCE / front) ** generator.uniform(0.5, 1.0)
     # the lower bound keeps metering from brightening a back-lit face until it no longer looks back-lit
-    scale = tint * exposure / max(float(front * tint @ _LUMINANCE), 0.15)
-    gain = dimmed / (load_lights()[name].reshape(-1, 3) @ _LUMINANCE * _solid_angles()).sum()
+    scale = tint * exposure / max(float(front * tint @ LUMINANCE), 0.15)
+    gain = dimmed / (load_lights()[name].reshape(-1, 3) @ LUMINANCE * _solid_angles()).sum()
     lamps_k6 = placed * np.concatenate([np.ones(3), scale])
     return EnvironmentLight(name, (light[0].numpy() * scale).astype(np.float32), rotation, gain * scale, lamps_k6)
 
@@ -140,7 +142,6 @@ def environment(light: EnvironmentLight, height: int = HEIGHT) -> NDArray[np.flo
 
 _LAMP = 150.0
 """Concentration of a lamp's disc: a softbox of about 14 degrees."""
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 
 
 @functools.cache
@@ -148,20 +149,6 @@ def _solid_angles() -> NDArray[np.float64]:
     """Share of the sphere that each pixel of a built-in map covers, flattened."""
     sines = np.sin((np.arange(HEIGHT) + 0.5) / HEIGHT * np.pi)
     return np.repeat(sines / sines.sum() / (2 * HEIGHT), 2 * HEIGHT)
-
-
-@functools.cache
-def _front(count: int = 200) -> torch.Tensor:
-    """Normals (count x 3) of a ball seen from +z, spread evenly over its disc in the picture."""
-    index = np.arange(count) + 0.5
-    radius, angle = np.sqrt(index / count), index * np.pi * (3 - np.sqrt(5))
-    return torch.from_numpy(np.stack([radius * np.cos(angle), radius * np.sin(angle), np.sqrt(1 - index / count)], -1))
-
-
-def _frontal(light_1lc: torch.Tensor) -> NDArray[np.float64]:
-    """Mean (3) of irradiance / pi over a ball seen from +z."""
-    lit = irradiance(light_1lc, _front()[None])[0] / np.pi
-    return np.asarray(lit.clamp(min=0).mean(0).numpy(), np.float64)
 
 
 def _rotation(axis: int, angle: float) -> NDArray[np.float64]:

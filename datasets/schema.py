@@ -14,10 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mosar.datasets.png import png
 from mosar.errors import DataError
+from mosar.models.head import LANDMARKS
 
 VERSION = 1
-LANDMARKS = 478
 SH = 81
 
 Kind = Literal["lightstage", "wild"]
@@ -153,15 +154,11 @@ def _check_camera(camera: Mapping[str, Any], size: int, pose: bool) -> None:
         _expect("camera.json", bool(np.isfinite(array).all()), f"{key} contains a value that is not finite")
 
 
-def _encode_image(extension: str, flags: tuple[int, ...]) -> Any:
-    def encode_array(array: NDArray[Any]) -> bytes:
-        pixels = array[..., ::-1] if array.ndim == 3 else array
-        done, data = cv2.imencode(extension, np.ascontiguousarray(pixels), flags)
-        if not done:
-            raise ValueError(f"array of shape {array.shape} and type {array.dtype} cannot be written as {extension}")
-        return data.tobytes()
-
-    return encode_array
+def _jpeg(image_hw3: NDArray[np.uint8]) -> bytes:
+    done, data = cv2.imencode(".jpg", np.ascontiguousarray(image_hw3[..., ::-1]), (cv2.IMWRITE_JPEG_QUALITY, 92))
+    if not done:
+        raise ValueError(f"array of shape {image_hw3.shape} and type {image_hw3.dtype} cannot be written as JPEG")
+    return data.tobytes()
 
 
 def _decode_image(flags: int, dtype: type, channels: int) -> Any:
@@ -176,7 +173,6 @@ def _decode_image(flags: int, dtype: type, channels: int) -> Any:
     return decode_bytes
 
 
-_png = _encode_image(".png", (cv2.IMWRITE_PNG_COMPRESSION, 3))
 _unchanged = cv2.IMREAD_UNCHANGED
 _rgb16 = _decode_image(_unchanged, np.uint16, 3)
 
@@ -194,10 +190,10 @@ def _decode_normal(data: bytes) -> NDArray[np.float32]:
 
 _ENCODERS: dict[Codec, Any] = {
     "npy": npy_bytes,
-    "rgb": _png,
-    "grey": _png,
-    "normal": lambda value: _png(normal_words(value)),
-    "jpeg": _encode_image(".jpg", (cv2.IMWRITE_JPEG_QUALITY, 92)),
+    "rgb": png,
+    "grey": png,
+    "normal": lambda value: png(normal_words(value)),
+    "jpeg": _jpeg,
     "json": lambda value: json.dumps(value, allow_nan=False).encode(),
 }
 _DECODERS: dict[Codec, Any] = {

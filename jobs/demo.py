@@ -68,12 +68,11 @@ def photograph(path: str) -> bytes:
     """Return the content of the image file, or scikit-image's astronaut as PNG."""
     if path:
         return Path(path).read_bytes()
-    from PIL import Image
     from skimage.data import astronaut
 
-    buffer = io.BytesIO()
-    Image.fromarray(astronaut()).save(buffer, "PNG")
-    return buffer.getvalue()
+    from mosar.datasets.png import png
+
+    return png(astronaut())
 
 
 def headline(title: str) -> None:

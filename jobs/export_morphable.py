@@ -5,7 +5,6 @@ python jobs/export_morphable.py run=morphable-cpu
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from mosar.errors import ConfigError
 from mosar.jobs import hydra_main, stages
@@ -33,9 +32,9 @@ def main(config: Export) -> None:
     stage, module = stages.trained(storage.join(storage.root(config.storage), "runs", config.run))
     if not isinstance(stage, Stage) or not isinstance(module, Morphable):
         raise ConfigError(f"run: {config.run} is of stage {stage.name!r}, expected 'morphable'")
-    path = Path(config.output)
-    pretrained.save(module, stage.head, path)
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    content = pretrained.to_file(module, stage.head)
+    storage.write_bytes(config.output, content)
+    print(f"{config.output}: {len(content) / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ from pathlib import Path
 from mosar.datasets.head_building import builder, makehuman, obj_folder
 from mosar.errors import ConfigError
 from mosar.jobs import hydra_main
-from mosar.models.head import load_head, save_head
+from mosar.models.head import head_bytes, load_head
 from mosar.models.head.head import DEFAULT_PATH
+from mosar.platform import storage
 
 MAKEHUMAN = "makehuman"
 
@@ -62,12 +63,13 @@ def main(config: MakeHead) -> None:
         output = Path(config.output or folder.with_suffix(".npz"))
     for note in notes:
         print(f"missing: {note}")
-    digest = save_head(output, builder.build(source, known, config.views, config.seed))
+    storage.write_bytes(str(output), head_bytes(builder.build(source, known, config.views, config.seed)))
     head = load_head(output)
     print(
         f"{output}: {len(head.template_v3)} vertices, {len(head.triangles_f3)} triangles, {len(head.archetype_names)} "
         f"archetypes, {len(head.mode_names)} modes, {len(head.expression_names)} expressions, "
-        f"{int((head.landmark_triangle_l >= 0).sum())} landmarks, {len(head.lash_triangle_h)} lashes, sha256 {digest}"
+        f"{int((head.landmark_triangle_l >= 0).sum())} landmarks, {len(head.lash_triangle_h)} lashes, "
+        f"sha256 {head.digest}"
     )
 
 

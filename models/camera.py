@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from pytorch3d.renderer import PerspectiveCameras
 
 
+FACING = 0.2
+"""A photograph shows a point of a surface only if the cosine between its normal and the view direction exceeds this."""
+
+
 @dataclass(frozen=True)
 class Camera:
     """A batch of pinhole cameras.

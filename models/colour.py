@@ -1,6 +1,9 @@
-"""The sRGB transfer function (IEC 61966-2-1). Colour is linear inside the project, sRGB only in inputs and outputs."""
+"""sRGB (IEC 61966-2-1). Colour is linear inside the project, sRGB only in inputs and outputs."""
 
 from torch import Tensor, where
+
+LUMINANCE = (0.2126, 0.7152, 0.0722)
+"""Luminance of linear red, green and blue: the primaries of ITU-R BT.709, which sRGB shares."""
 
 
 def to_linear(srgb: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ from functools import lru_cache
 from typing import Any
 
 import numba
+import numpy as np
+import numpy.typing as npt
 import torch
 
 
@@ -25,6 +27,11 @@ def compiled(function: Callable[..., Any], reorder_sums: bool = False) -> Callab
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no cache directory is writable: a read-only installation without a home
         return numba.njit(**options)(function)
+
+
+def arrays(*tensors: torch.Tensor) -> list[npt.NDArray[Any]]:
+    """The values of CPU tensors for a kernel, contiguous; they share memory where they can."""
+    return [np.ascontiguousarray(x.detach().numpy()) for x in tensors]
 
 
 def side_by_side(function: Callable[..., None], tasks: Sequence[tuple[Any, ...]]) -> None:

@@ -4,14 +4,15 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
+from mosar.models.colour import LUMINANCE
+from mosar.models.directions import on_hemisphere
 from mosar.models.shading import irradiance, sh
 
 LAMPS = 3
 """Maximum number of directional lights added to a light."""
 
-_LUMINANCE = (0.2126, 0.7152, 0.0722)
+_BALL = 200  # points of the ball that the lights are metered on
 
 
 def uniform_light(batch: int, device: torch.device | None = None) -> Tensor:
@@ -38,14 +39,14 @@ def random_lights(light_blc: Tensor, generator: torch.Generator, exposure: float
 
     order = torch.randperm(count, generator=generator, device=generator.device).to(device)
     light = sh.rotate(light_blc[order], _turns(uniform(-math.pi, math.pi, count))).to(light_blc.dtype)
-    light = light / _metered(light)
+    light = light / _exposure(light)
     for _ in range(LAMPS):
         around, height = uniform(-1.9, 1.9, count), 0.35 + 0.35 * normal(count)
         direction = torch.stack([around.sin() * height.cos(), height.sin(), around.cos() * height.cos()], dim=-1)
         power = uniform(0.2, 1.5, count, 1) * (uniform(0.0, 1.0, count, 1) < 0.4)
         light = light + sh.directional(direction, power * _tint(0.15 * normal(count, 1)))
     # The meter has a lower bound, so a back-lit face stays darker than others.
-    light = light / _metered(light) * (exposure * normal(count, 1, 1)).exp()
+    light = light / _exposure(light) * (exposure * normal(count, 1, 1)).exp()
     tint = _tint(0.08 * normal(count, 1)) * (0.05 * normal(count, 3)).exp()
     return light * tint[:, None]
 
@@ -70,13 +71,14 @@ def _turns(angle_b: Tensor) -> Tensor:
     return torch.stack([cosine, zero, sine, zero, one, zero, -sine, zero, cosine], dim=-1).view(-1, 3, 3)
 
 
-def _metered(light_blc: Tensor) -> Tensor:
-    """Mean luminance (b, 1, 1) of irradiance / pi on a ball seen from +z, at least 0.15."""
-    count = 64
-    index = torch.arange(count, device=light_blc.device, dtype=light_blc.dtype) + 0.5
-    radius, angle = (index / count).sqrt(), index * (math.pi * (3.0 - math.sqrt(5.0)))
-    ball = normalize(
-        torch.stack([radius * angle.cos(), radius * angle.sin(), (1.0 - index / count).sqrt()], dim=-1), dim=1
-    )
+def metered(light_blc: Tensor) -> Tensor:
+    """What a camera's meter sees (b, 3): the mean of irradiance / pi over a ball seen from +z, linear."""
+    ball = torch.from_numpy(on_hemisphere(_BALL)).to(light_blc)
     lit = irradiance(light_blc, ball.expand(len(light_blc), -1, -1)).clamp_min(0.0) / math.pi
-    return (lit.mean(dim=1) @ lit.new_tensor(_LUMINANCE)).clamp_min(0.15)[:, None, None]
+    return lit.mean(dim=1)
+
+
+def _exposure(light_blc: Tensor) -> Tensor:
+    """Luminance (b, 1, 1) of :func:`metered`, at least 0.15."""
+    seen = metered(light_blc)
+    return (seen @ seen.new_tensor(LUMINANCE)).clamp_min(0.15)[:, None, None]

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from mosar.datasets import skin_mask
-from mosar.datasets.head_building.region_labels import inside, openness
+from mosar.datasets.head_building.region_labels import openness
 from mosar.datasets.landmarks import Detector
+from mosar.datasets.polygons import inside
 from mosar.errors import DataError
-from mosar.models.camera import Camera, project
+from mosar.models.camera import FACING, Camera, project
 from mosar.models.camera import views as camera_views
 from mosar.models.colour import to_linear, to_srgb
 from mosar.models.head import Head, landmarks, sample_identity, shape, vertex_normals
@@ -34,7 +35,6 @@ _OUTLINE = np.isin(np.arange(LANDMARKS), skin_mask.OVAL)
 _FRONTAL = np.deg2rad(20)
 # Standard deviation and limit of yaw and pitch, radians: beyond the limit the detector guesses.
 _TURNS, _TURN_LIMIT = torch.tensor([0.3, 0.15]), 0.7
-_FACING = 0.2  # smallest cosine between normal and view direction at which a point counts as seen
 _CLIP_MM = 4.0
 
 
@@ -146,7 +146,7 @@ def embed(head: Head, views: LandmarkViews) -> Embedding:
             place_n3 = _near(place)
             triangle_n = np.full(len(place_n3), triangle)
         distance_b = np.linalg.norm(found_b2 - seen_b2, axis=-1) * scale_b
-        spread_l[point] = np.median(distance_b[facing_b > _FACING]) if (facing_b > _FACING).any() else np.inf
+        spread_l[point] = np.median(distance_b[facing_b > FACING]) if (facing_b > FACING).any() else np.inf
         triangle_l[point], barycentric_l3[point] = triangle, place
     return Embedding(triangle_l, barycentric_l3, spread_l)
 
@@ -161,7 +161,7 @@ def residuals(head: Head, views: LandmarkViews) -> Array:
     facing_bl3 = _facing(head, views)[:, head.triangles_f3[head.landmark_triangle_l]]
     facing_bl = (facing_bl3 * head.landmark_barycentric_l3).sum(-1)
     frontal_b1 = (np.abs(views.yaw_b) < _FRONTAL)[:, None]
-    counted_bl = np.where(_OUTLINE, frontal_b1, facing_bl > _FACING) & (head.landmark_triangle_l >= 0)
+    counted_bl = np.where(_OUTLINE, frontal_b1, facing_bl > FACING) & (head.landmark_triangle_l >= 0)
     return np.where(counted_bl[..., None], residual_bl2, np.nan)
 
 
@@ -228,7 +228,7 @@ def _painted(head: Head, pixels: Covered, hair: Tensor) -> Tensor:
         known = [i for i in outline if head.landmark_triangle_l[i] >= 0]
         if len(known) >= 3:
             front = template_n3[:, 2] > points_l3[known, 2].min() - 10
-            albedo_n3[torch.from_numpy(front & inside(template_n3, points_l3[known]))] = hair
+            albedo_n3[torch.from_numpy(front & inside(template_n3[:, :2], points_l3[known][:, :2]))] = hair
     return albedo_n3
 
 

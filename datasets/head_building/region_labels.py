@@ -4,8 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from mosar.datasets import skin_mask
+from mosar.datasets.polygons import inside
+from mosar.models.head import vertex_normals
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -57,7 +60,7 @@ def label(
     front = skin & (normals_z > 0.05)
 
     def within(outline: tuple[int, ...]) -> Mask:
-        return front & inside(vertices_v3, points_l3[list(outline)])
+        return front & inside(vertices_v3[:, :2], points_l3[list(outline), :2])
 
     side = points_l3[[234, 454]]
     chin, top = points_l3[152], points_l3[10]
@@ -109,17 +112,5 @@ def openness(vertices_v3: Array, triangles_f3: npt.NDArray[np.int64], rays: int 
 
 
 def _normals(vertices_v3: Array, triangles_f3: npt.NDArray[np.int64]) -> Array:
-    a, b, c = (vertices_v3[triangles_f3[:, i]] for i in range(3))
-    total = np.zeros_like(vertices_v3)
-    for i in range(3):
-        np.add.at(total, triangles_f3[:, i], np.cross(b - a, c - a))
-    return np.asarray(total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12))
-
-
-def inside(points_n3: Array, outline_k3: Array) -> Mask:
-    """Mask (n) of the points inside a closed outline in the frontal plane."""
-    start, end = outline_k3, np.roll(outline_k3, -1, 0)
-    crosses = (start[:, 1] > points_n3[:, None, 1]) != (end[:, 1] > points_n3[:, None, 1])
-    rise = np.where(end[:, 1] == start[:, 1], 1e-12, end[:, 1] - start[:, 1])
-    at = start[:, 0] + (points_n3[:, None, 1] - start[:, 1]) * (end[:, 0] - start[:, 0]) / rise
-    return np.asarray((crosses & (points_n3[:, None, 0] < at)).sum(1) % 2 == 1)
+    normals: Array = vertex_normals(torch.tensor(vertices_v3)[None], torch.tensor(triangles_f3))[0].numpy()
+    return normals

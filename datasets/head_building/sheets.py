@@ -1,13 +1,12 @@
 """Contact sheets to judge a head by eye: people, expressions, chart, checkerboard, landmarks on renders."""
 
-import io
-
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw
 
 from mosar.datasets.head_building import landmark_embedding
+from mosar.datasets.png import png
 from mosar.models.camera import project
 from mosar.models.head import Head, landmarks, sample_identity, shape
 
@@ -20,11 +19,11 @@ _CHECKS = 32
 def head_sheets(head: Head, views: landmark_embedding.LandmarkViews) -> dict[str, bytes]:
     """The contact sheets as PNG files, by name."""
     return {
-        "people": _png(_sheet(people(head, 12), 4)),
-        "expressions": _png(_sheet(expressions(head), 8)),
-        "chart": _png(chart(head)),
-        "checkerboard": _png(_sheet(checkerboard(head), 3)),
-        "landmarks": _png(_sheet(landmark_renders(head, views, 8), 4)),
+        "people": png(_sheet(people(head, 12), 4)),
+        "expressions": png(_sheet(expressions(head), 8)),
+        "chart": png(chart(head)),
+        "checkerboard": png(_sheet(checkerboard(head), 3)),
+        "landmarks": png(_sheet(landmark_renders(head, views, 8), 4)),
     }
 
 
@@ -123,9 +122,3 @@ def _sheet(pictures: list[Picture], columns: int) -> Picture:
     blank = np.zeros_like(pictures[0])
     padded = pictures + [blank] * (-len(pictures) % columns)
     return np.concatenate([np.concatenate(padded[i : i + columns], 1) for i in range(0, len(padded), columns)])
-
-
-def _png(picture: Picture) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "png")
-    return buffer.getvalue()

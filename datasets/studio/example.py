@@ -7,11 +7,13 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mosar.datasets import schema
 from mosar.datasets.studio.layout import VERSION
 from mosar.datasets.studio.meshes import write_mesh
+from mosar.models.colour import to_linear
 from mosar.models.head import Head
 
 Format = Literal["png", "tif", "exr"]
@@ -62,7 +64,7 @@ def _write_map(path: Path, stem: str, pixels: NDArray[Any]) -> None:
     else:
         values = pixels / 255
         if stem == "diffuse":
-            values = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+            values = to_linear(torch.from_numpy(values)).numpy()
     channels = {"RGB" if values.ndim == 3 else "Y": values.astype(np.float32)}
     with OpenEXR.File({"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}, channels) as file:
         file.write(str(path))

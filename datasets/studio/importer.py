@@ -19,7 +19,7 @@ from mosar.datasets.studio.meshes import Motion, check_frame, onto, read_mesh, t
 from mosar.datasets.studio.views import crop_view, read_view
 from mosar.errors import DataError
 from mosar.models.colour import to_linear
-from mosar.models.head import Head
+from mosar.models.head import LANDMARKS, Head
 from mosar.models.shading import sh
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class Importer:
         if detector is not None:
             _compare(crop.image_hw3, sample["landmarks"], detector, report, name)
         side = self.image_size
-        for stem, shape in (("mask", (side, side)), ("landmarks", (schema.LANDMARKS, 3))):
+        for stem, shape in (("mask", (side, side)), ("landmarks", (LANDMARKS, 3))):
             if stem in given:
                 sample[stem] = _own(place / str(given[stem]), stem, shape)
         members = schema.encode(sample)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from mosar.datasets import crop
+from mosar.datasets.landmark_visibility import hide_covered
 from mosar.datasets.studio.layout import ColourSpace, Studio
 from mosar.datasets.studio.maps import colour
 from mosar.datasets.studio.meshes import Motion
@@ -18,9 +19,6 @@ from mosar.models.camera import Camera, project, to_camera
 from mosar.models.head import Head
 from mosar.models.head.morph import landmarks
 from mosar.models.rasterizer import rasterize
-
-HIDDEN_MM = 7.0
-"""Depth behind the nearest surface up to which a landmark counts as visible: landmarks do not lie exactly on it."""
 
 _ACROSS = 1e-3
 _KEYS = {"image", "intrinsics", "rotation", "translation_mm", "distortion", "mask", "landmarks", "cropped"}
@@ -111,7 +109,7 @@ def crop_view(
     triangle, depth = _visible(head, mesh, camera, size)
     sample = {
         "image": image,
-        "landmarks": _seen(marks, to_camera(camera, points)[0, :, 2].numpy(), depth),
+        "landmarks": hide_covered(marks, to_camera(camera, points)[0, :, 2].numpy(), depth),
         "mask": np.where(_skin(head)[triangle] & (triangle >= 0), 255, 0).astype(np.uint8),
         "camera": {
             "size": size,
@@ -135,19 +133,6 @@ def _visible(
     seen = rasterize(mesh_1v3, torch.tensor(head.triangles_f3), camera, (size, size))
     triangle, depth = seen.pix_to_face[0, ..., 0].numpy(), seen.zbuf[0, ..., 0].numpy()
     return triangle, np.where(triangle >= 0, depth, np.inf).astype(np.float32)
-
-
-def _seen(
-    marks_l3: NDArray[np.float32], depth_l: NDArray[np.float32], nearest_hw: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Set the visibility of landmarks to 0.5 if the mesh is nearer to the camera or they lie outside the crop."""
-    size = len(nearest_hw)
-    column, row = np.floor(marks_l3[:, :2]).astype(int).T
-    inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
-    nearest = nearest_hw[row.clip(0, size - 1), column.clip(0, size - 1)]
-    found = marks_l3.astype(np.float32)
-    found[(found[:, 2] > 0) & ~(inside & (depth_l < nearest + HIDDEN_MM)), 2] = 0.5
-    return found
 
 
 def _skin(head: Head) -> NDArray[np.bool_]:

@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from mosar.datasets import crop, lights, schema
+from mosar.datasets.landmark_visibility import hide_covered
 from mosar.datasets.virtual_stage import mitsuba_render, occlusion, skin
 from mosar.datasets.virtual_stage.accessories import add_accessories
 from mosar.datasets.virtual_stage.geometry import Body
 from mosar.datasets.virtual_stage.hair import veil
 from mosar.datasets.virtual_stage.quantize import POINT_BITS, UNIT_BITS, quantize
-from mosar.datasets.virtual_stage.render import RenderedView, Scene, backdrop, render_view
+from mosar.datasets.virtual_stage.render import Scene, backdrop, render_view
 from mosar.datasets.virtual_stage.renderers import Renderer
 from mosar.datasets.virtual_stage.subjects import Subject, sample_expression
 from mosar.datasets.virtual_stage.uv_regions import Atlas, atlas
@@ -25,9 +26,6 @@ from mosar.models.colour import to_linear, to_srgb
 from mosar.models.head import Head
 from mosar.models.head.morph import landmarks, shape, vertex_normals
 from mosar.models.uv import chart, interpolate, surface, to_world
-
-_HIDDEN_MM = 7.0
-"""Depth behind the nearest surface up to which a landmark counts as visible: landmarks do not lie exactly on it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +64,7 @@ def capture(
     scene = Scene(mesh, normals, texels, torch.from_numpy(shadow), subject.iris, accessories)
     behind = backdrop(rng, light, camera, stage.image_size)
     view = render_view(head, scene, camera, light, behind)
+    depth_l = to_camera(camera, landmarks(head, mesh[None]))[0, :, 2].numpy()
     colour = view.colour_hw3
     if stage.renderer == "path":
         colour = mitsuba_render.path_trace_view(head, scene, a, drawn_normal, camera, light, behind)
@@ -75,7 +74,7 @@ def capture(
         **maps,
         "image": display(colour),
         "mask": np.where(view.skin_hw > 0.5, 255, 0).astype(np.uint8),
-        "landmarks": _visible(head, mesh, camera, points, view),
+        "landmarks": hide_covered(points, depth_l, view.depth_hw),
         "light": light.sh_l3,
         "camera": {
             "size": stage.image_size,
@@ -187,17 +186,3 @@ def _camera(rng: np.random.Generator, head: Head, mesh: torch.Tensor, size: int)
     marks[:, :2] = project(camera, points)[0].numpy()
     marks[marks[:, 2] == 0] = 0
     return camera, marks.astype(np.float32)
-
-
-def _visible(
-    head: Head, mesh: torch.Tensor, camera: Camera, points_l3: NDArray[np.float32], view: RenderedView
-) -> NDArray[np.float32]:
-    """Set the visibility of landmarks to 0.5 if something is nearer to the camera or they lie outside the crop."""
-    depth = to_camera(camera, landmarks(head, mesh[None]))[0, :, 2].numpy()
-    size = view.depth_hw.shape[0]
-    column, row = (np.floor(points_l3[:, :2]).astype(int)).T
-    inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
-    nearest = view.depth_hw[row.clip(0, size - 1), column.clip(0, size - 1)]
-    found = points_l3.copy()
-    found[(found[:, 2] > 0) & ~(inside & (depth < nearest + _HIDDEN_MM)), 2] = 0.5
-    return found.astype(np.float32)

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mosar.models.directions import on_sphere
 from mosar.models.head import Head
+from mosar.models.mesh_laplacian import adjacency
 from mosar.models.shading import sh
 
 Values = NDArray[np.float32]
@@ -90,11 +92,7 @@ def _run(head: Head, vertices_v3: Any, start_n3: Any, way_n3: Any, query: str) -
 
 @functools.cache
 def _sphere() -> NDArray[np.float64]:
-    """Unit directions (D, 3), spread evenly over the sphere."""
-    index = np.arange(DIRECTIONS) + 0.5
-    y, angle = 1 - 2 * index / DIRECTIONS, index * np.pi * (3 - np.sqrt(5))
-    radius = np.sqrt(1 - y * y)
-    return np.stack([radius * np.sin(angle), y, radius * np.cos(angle)], -1)
+    return on_sphere(DIRECTIONS)
 
 
 def _smooth(head: Head, values_vc: NDArray[np.floating], rounds: int) -> Values:
@@ -108,11 +106,8 @@ def _smooth(head: Head, values_vc: NDArray[np.floating], rounds: int) -> Values:
 @functools.lru_cache(maxsize=4)
 def _neighbours(head: Head) -> Any:
     """Sparse matrix (V x V) that takes the mean over adjacent vertices."""
-    from scipy.sparse import csr_matrix, diags
+    from scipy.sparse import diags
 
-    f = head.triangles_f3
-    rows, columns = np.concatenate([f, f[:, [1, 2, 0]]]).ravel(), np.concatenate([f[:, [1, 2, 0]], f]).ravel()
-    adjacent = csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(head.template_v3),) * 2)
-    adjacent.data[:] = 1
+    adjacent = adjacency(head.triangles_f3, len(head.template_v3)).astype(np.float64)
     degree = np.maximum(np.asarray(adjacent.sum(1)).ravel(), 1)
     return diags(1 / degree) @ adjacent

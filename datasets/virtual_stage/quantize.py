@@ -2,9 +2,10 @@
 
 Processors differ in the last bits of sums, exponentials and fused multiply-adds. A ray or a pixel that just hits an
 edge on one machine may just miss it on another. The inputs of the renderers are therefore rounded, which removes such
-differences, except in about one of 10^9 values that lies midway between two steps. Measured with two instruction sets
-(docs/virtual_stage.md): with rounding 2 of 983,040 values of the pictures differed, by one level; without it 0.04 % did,
-by up to 7 levels.
+differences, except in about one of 10^9 values that lies midway between two steps.
+
+Measured with two instruction sets (docs/virtual_stage.md): with rounding 2 of 983,040 values of the pictures differed,
+by one level; without it 0.04 % did, by up to 7 levels.
 """
 
 from typing import Any

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mosar.datasets.virtual_stage.noise import cells, creases, fractal_noise, gradient_noise, pits, spots
 from mosar.datasets.virtual_stage.subjects import SURFACE, TONE_AXES, TONE_MEAN, Subject, skin_tone
 from mosar.datasets.virtual_stage.uv_regions import Atlas, Values, at, smoothstep
+from mosar.models.colour import LUMINANCE
 
 RANGE = np.array([[0.113, 0.066, 0.050], [0.540, 0.351, 0.272]])
 """Measured 1 and 99 % quantiles of facial reflectance, linear sRGB, specular included (ISSA, Lu et al. 2025)."""
@@ -246,7 +247,7 @@ def _mix(a_n3: NDArray[np.floating], b_n3: NDArray[np.floating], weight_n: NDArr
 
 def brightness(subject: Subject) -> float:
     """Luminance of the person's mean diffuse albedo."""
-    return float(np.clip(skin_tone(subject.tone), 0.01, 1) @ [0.2126, 0.7152, 0.0722])
+    return float(np.clip(skin_tone(subject.tone), 0.01, 1) @ LUMINANCE)
 
 
 def cavity(a: Atlas, height_n: Values) -> Values:

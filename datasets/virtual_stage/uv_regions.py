@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from mosar.datasets import skin_mask
+from mosar.datasets.polygons import inside
 from mosar.models.head import Head
 from mosar.models.head.morph import landmarks
 from mosar.models.uv import chart, surface
@@ -99,16 +100,11 @@ def outline_distance(points_n3: NDArray[np.floating], outline_k3: NDArray[np.flo
 
 def _signed_distance(points_n2: NDArray[np.floating], polygon_k2: NDArray[np.float64]) -> Values:
     """Signed distance (n) to a polygon, positive inside."""
-    start, end = polygon_k2, np.roll(polygon_k2, -1, 0)
-    edge = end - start
-    offset = points_n2[:, None] - start
+    edge = np.roll(polygon_k2, -1, 0) - polygon_k2
+    offset = points_n2[:, None] - polygon_k2
     along = np.clip((offset * edge).sum(-1) / np.maximum((edge**2).sum(-1), 1e-9), 0, 1)
     distance = np.linalg.norm(offset - along[..., None] * edge, axis=-1).min(1)
-    crosses = (start[:, 1] > points_n2[:, None, 1]) != (end[:, 1] > points_n2[:, None, 1])
-    rise = np.where(edge[:, 1] == 0, 1e-9, edge[:, 1])
-    left = points_n2[:, None, 0] < start[:, 0] + (points_n2[:, None, 1] - start[:, 1]) * edge[:, 0] / rise
-    within = (crosses & left).sum(1) % 2 == 1
-    return np.where(within, distance, -distance).astype(np.float32)
+    return np.where(inside(points_n2, polygon_k2), distance, -distance).astype(np.float32)
 
 
 def at(x: float, y: float, z: float) -> NDArray[np.float64]:

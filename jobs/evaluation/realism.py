@@ -3,7 +3,6 @@
 The portraits are read from the folder ``MOSAR_PORTRAITS`` and copied only into the sheet.
 """
 
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosar.datasets import lights
+from mosar.datasets.png import png
 from mosar.datasets.virtual_stage.renderers import Renderer, check
 from mosar.errors import ConfigError, PhotographError
 from mosar.platform import storage
@@ -162,7 +162,6 @@ def _predict(
 
 def _sheet(rendered: Sequence[Pictures], real: Sequence[Pictures], columns: int = 6) -> bytes:
     """Captures on the left, portraits on the right."""
-    from PIL import Image
 
     def block(pictures: Sequence[Pictures]) -> Pictures:
         rows = len(pictures) // columns
@@ -170,8 +169,4 @@ def _sheet(rendered: Sequence[Pictures], real: Sequence[Pictures], columns: int 
 
     left, right = block(rendered), block(real)
     rows = min(len(left), len(right))
-    buffer = io.BytesIO()
-    Image.fromarray(np.concatenate([left[:rows], np.full((rows, 24, 3), 255, np.uint8), right[:rows]], 1)).save(
-        buffer, "PNG"
-    )
-    return buffer.getvalue()
+    return png(np.concatenate([left[:rows], np.full((rows, 24, 3), 255, np.uint8), right[:rows]], 1))

@@ -6,7 +6,6 @@ light; ours uses nine bands, and ambient occlusion from ray casting. A PSNR cove
 PSNRs are then averaged over the lights.
 """
 
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,9 +22,11 @@ from torch.nn.functional import avg_pool2d, normalize
 
 from mosar.datasets import lights, path_tracer
 from mosar.datasets.exr import read_exr
+from mosar.datasets.png import png
 from mosar.errors import ConfigError
 from mosar.models.camera import Camera, position
 from mosar.models.colour import to_srgb
+from mosar.models.directions import on_hemisphere, on_sphere
 from mosar.models.head import load_head, vertex_normals
 from mosar.models.rasterizer import covered, gather, rasterize, scatter
 from mosar.models.shading import Material, irradiance, sh, shade
@@ -127,10 +128,7 @@ def irradiance_error(image_hw3: Tensor, light_l3: Tensor) -> float:
     directions_n3 = sh.environment_directions(height, width).reshape(-1, 3).float()
     weight_n1 = torch.from_numpy(sh.row_solid_angles(height, width)).repeat_interleave(width)[:, None]
     power_n3 = (weight_n1 * image_hw3.reshape(-1, 3)).float()
-    around = torch.arange(400) + 0.5
-    height_n, turn_n = 1 - 2 * around / len(around), around * math.pi * (3 - math.sqrt(5))
-    radius_n = (1 - height_n**2).sqrt()
-    normals_n3 = torch.stack([radius_n * turn_n.cos(), height_n, radius_n * turn_n.sin()], -1)
+    normals_n3 = torch.from_numpy(on_sphere(400)).float()
     true_n3 = torch.cat([(n @ directions_n3.T).clamp_min(0) @ power_n3 for n in normals_n3.split(50)]).double()
     error_n3 = irradiance(light_l3[None], normals_n3.double()) - true_n3
     return float(error_n3.square().mean().sqrt() / true_n3.mean())
@@ -186,9 +184,7 @@ def ambient_occlusion(
     vertices_v3: NDArray[np.float64], triangles_f3: NDArray[np.int64], normals_v3: NDArray[np.float64], rays: int = 256
 ) -> NDArray[np.float64]:
     """Cosine-weighted share of the hemisphere above each vertex that the mesh leaves open, by ray casting."""
-    index = np.arange(rays) + 0.5
-    radius, turn = np.sqrt(index / rays), index * np.pi * (3 - np.sqrt(5))
-    local = np.stack([radius * np.cos(turn), radius * np.sin(turn), np.sqrt(1 - index / rays)], -1)
+    local = on_hemisphere(rays)
     helper = np.where(np.abs(normals_v3[:, :1]) < 0.9, [[1.0, 0, 0]], [[0, 1.0, 0]])
     tangent = np.cross(helper, normals_v3)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
@@ -270,6 +266,4 @@ def _sheet(rows: Mapping[str, list[NDArray[np.float64]]]) -> bytes:
     pen = ImageDraw.Draw(image)
     for i, name in enumerate(rows):
         pen.text((2, i * image.height // len(rows)), f"{name}: path traced, ours, difference x 4", fill=(160, 160, 160))
-    buffer = io.BytesIO()
-    image.save(buffer, "png")
-    return buffer.getvalue()
+    return png(np.asarray(image))

@@ -1,11 +1,12 @@
 """Charts of a data set as PNG bytes."""
 
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from mosar.platform.monitoring.plots import figure_png
 
 _BLUE = "#6b8fb3"
 _SIZE = (4.2, 1.9)
@@ -21,7 +22,7 @@ def bars(counts: Mapping[str, int], colours: Mapping[str, str] | None = None) ->
     axes.set_xticks([])
     axes.margins(x=0.12)
     axes.spines[:].set_visible(False)
-    return _png(figure)
+    return figure_png(figure)
 
 
 def histogram(values: Sequence[float], low: float, high: float, bins: int) -> bytes:
@@ -29,7 +30,7 @@ def histogram(values: Sequence[float], low: float, high: float, bins: int) -> by
     figure, axes = _figure(*_SIZE)
     axes.hist(np.clip(values, low, high), bins, range=(low, high), color=_BLUE, rwidth=0.94)
     axes.set_xticks(np.linspace(low, high, 4))
-    return _png(figure)
+    return figure_png(figure)
 
 
 def poses(degrees: Sequence[tuple[float, float]]) -> bytes:
@@ -40,7 +41,7 @@ def poses(degrees: Sequence[tuple[float, float]]) -> bytes:
     yaw, pitch = np.array(degrees).T
     axes.scatter(yaw, pitch, s=6, color=_BLUE, alpha=0.5, linewidths=0)
     axes.set(xlim=(-90, 90), ylim=(-45, 45), xticks=(-90, -45, 0, 45, 90), yticks=(-45, 0, 45))
-    return _png(figure)
+    return figure_png(figure)
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
@@ -49,9 +50,3 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     axes = figure.subplots()
     axes.tick_params(labelsize=8)
     return figure, axes
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()

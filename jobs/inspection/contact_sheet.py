@@ -1,6 +1,5 @@
 """Overview of a data set: a contact sheet and counts, written beside its shards."""
 
-import io
 from collections import Counter
 from collections.abc import Sequence
 
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosar.datasets import schema
+from mosar.datasets.png import png
 from mosar.jobs.inspection.dataset_stats import evenly_over
 from mosar.platform import storage
 from mosar.platform.data import shards
@@ -23,7 +23,7 @@ def write(found: Manifest) -> list[str]:
         counts[f"{split} samples"] = found.split(split).samples
     cells = contact_cells(found)
     counts["shards"] = len(found.shards())
-    storage.write_bytes(storage.join(found.location, "sheet.png"), _png(sheet(cells)))
+    storage.write_bytes(storage.join(found.location, "sheet.png"), png(sheet(cells)))
     reasons = left_out(found.location)
     storage.write_json(storage.join(found.location, "counts.json"), {"counts": counts, "left_out": reasons})
     lines = [f"left out, {reason}: {number}" for reason, number in sorted(reasons.items())]
@@ -59,11 +59,3 @@ def left_out(location: str) -> dict[str, int]:
     for name in storage.names(folder):
         total.update(Counter(storage.read_json(storage.join(folder, name)).values()))
     return dict(total)
-
-
-def _png(image: NDArray[np.uint8]) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
-    return buffer.getvalue()

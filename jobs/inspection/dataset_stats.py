@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mosar.datasets import schema
 from mosar.datasets.quality import Quality, angles
-from mosar.models.colour import to_srgb
+from mosar.models.colour import to_linear, to_srgb
 from mosar.platform.data import shards
 from mosar.platform.data.manifest import Manifest, open_manifest
 from mosar.platform.data.ordered_map import streamed
@@ -128,7 +128,7 @@ def _skin(members: Mapping[str, bytes], kind: str) -> tuple[float, float, float]
     if not len(pixels):
         return (0.0, 0.0, 0.0)
     encoded = np.median(pixels, 0) / 255
-    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    linear = to_linear(torch.from_numpy(encoded)).numpy()
     if kind == "lightstage":
         linear = linear + SURFACE
     return (float(linear[0]), float(linear[1]), float(linear[2]))

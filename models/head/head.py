@@ -7,8 +7,6 @@ import dataclasses
 import functools
 import hashlib
 import io
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +23,7 @@ BoolArray = npt.NDArray[np.bool_]
 ByteArray = npt.NDArray[np.uint8]
 
 LANDMARKS = 478
+"""Points of the face landmark detector."""
 REALY_KEYPOINTS = (33, 133, 362, 263, 2, 61, 291)
 """Landmarks by which REALY aligns a face: corners of the right and the left eye, foot of the nose, mouth corners."""
 DEFAULT_PATH = Path(__file__).parent / "data" / "makehuman.npz"
@@ -116,8 +115,8 @@ def _load(path: Path) -> Head:
     return head
 
 
-def save_head(path: str | Path, fields: Mapping[str, Any]) -> str:
-    """Write the fields of :class:`Head` (all but ``digest``) atomically and return the digest.
+def head_bytes(fields: Mapping[str, Any]) -> bytes:
+    """A head file with the fields of :class:`Head` (all but ``digest``, which is the sha256 of these bytes).
 
     The same fields give the same bytes. The lash arrays may be left out.
 
@@ -136,15 +135,7 @@ def save_head(path: str | Path, fields: Mapping[str, Any]) -> str:
             member = io.BytesIO()
             np.lib.format.write_array(member, _encode(field, fields[field]), allow_pickle=False)
             archive.writestr(entry, member.getvalue(), compresslevel=9)
-    content, path = buffer.getvalue(), Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(path)
-    return hashlib.sha256(content).hexdigest()
+    return buffer.getvalue()
 
 
 def check(head: Head) -> None:

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from mosar.errors import ConfigError
+from mosar.models.camera import FACING
 from mosar.models.head import Head, vertex_normals
 from mosar.models.morphable.mixture import Mixture
 from mosar.models.morphable.network import Morphable
 
 _STEPS = 3  # Gauss-Newton steps
 _YAW_DEGREES = 40.0  # largest yaw of the camera to either side
-_FACING = 0.2  # a landmark is visible if the cosine between its normal and the view direction exceeds this
 
 
 class Faces:
@@ -101,7 +101,7 @@ def photograph(faces: Faces, faces_nf3: Tensor, count: int, noise_mm: float, see
     zero_n, cos_n, sin_n = torch.zeros_like(yaw_n), yaw_n.cos(), yaw_n.sin()
     right_n3 = torch.stack([cos_n, zero_n, -sin_n], dim=1)
     axes_n23 = torch.stack([right_n3, torch.tensor([0.0, 1.0, 0.0]).expand_as(right_n3)], dim=1)
-    facing_nl = torch.stack([sin_n, zero_n, cos_n], dim=1) @ faces.normal_l3.T > _FACING
+    facing_nl = torch.stack([sin_n, zero_n, cos_n], dim=1) @ faces.normal_l3.T > FACING
     return _observed(faces, faces_nf3, axes_n23, facing_nl, count, noise_mm, generator)
 
 

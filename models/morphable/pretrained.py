@@ -1,7 +1,6 @@
 """A trained morphable model in one file: half-precision weights with their configuration and the head's digest."""
 
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -39,19 +38,12 @@ def load(head: Head, path: Path = DEFAULT_PATH) -> Morphable:
     return module.eval().requires_grad_(False)
 
 
-def save(module: Morphable, head: Head, path: Path = DEFAULT_PATH) -> None:
-    """Write the file atomically; the same model gives the same bytes."""
+def to_file(module: Morphable, head: Head) -> bytes:
+    """Content of the file that :func:`load` reads; the same model gives the same bytes."""
     # Means stay in single precision: half precision rounds values of the size of a head to a tenth of a millimetre.
     tensors = {
         name: value.detach().cpu().to(torch.float32 if "mean" in name else torch.float16).contiguous()
         for name, value in module.state_dict().items()
     }
     about = json.dumps({"head": head.digest, "model": to_mapping(module.config)}, sort_keys=True)
-    content = to_bytes(tensors, {"about": about})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    return to_bytes(tensors, {"about": about})

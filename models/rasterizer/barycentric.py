@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mosar.models.numba_parallel import bands_of, compiled, side_by_side
+from mosar.models.numba_parallel import arrays, bands_of, compiled, side_by_side
 from mosar.models.rasterizer.layout import Layout
 
 
@@ -61,7 +61,7 @@ class _Barycentric(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(points_p3, inverse_b33, seen_bhw)
         ctx.layout = layout
-        points, inverse, seen = _arrays(points_p3, inverse_b33, seen_bhw)
+        points, inverse, seen = arrays(points_p3, inverse_b33, seen_bhw)
         meshes = _meshes(layout)
         weights, depth = np.full((*seen.shape, 3), -1, points.dtype), np.full(seen.shape, -1, points.dtype)
         rows = bands_of(seen.shape[1], len(seen))
@@ -78,7 +78,7 @@ class _Barycentric(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor, Tensor, None, None]:
-        points, inverse, seen = _arrays(*ctx.saved_tensors)
+        points, inverse, seen = arrays(*ctx.saved_tensors)
         meshes = _meshes(ctx.layout)
         shapes = ((*seen.shape, 3), seen.shape)
         of_weights, of_depth = (
@@ -94,10 +94,6 @@ class _Barycentric(torch.autograd.Function):
 
         side_by_side(image, [(i,) for i in range(len(seen))])
         return torch.from_numpy(for_points), torch.from_numpy(for_inverse), None, None
-
-
-def _arrays(*tensors: Tensor) -> list[Any]:
-    return [np.ascontiguousarray(x.detach().numpy()) for x in tensors]
 
 
 def _meshes(layout: Layout) -> list[tuple[Any, int, int]]:

@@ -3,8 +3,6 @@
 Shapes: b images, v vertices, f triangles, p packed vertices, h w rows and columns.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from pytorch3d.renderer.mesh.rasterizer import Fragments
@@ -14,9 +12,6 @@ from mosar.models.camera import Camera, to_camera
 from mosar.models.rasterizer.barycentric import barycentric
 from mosar.models.rasterizer.layout import Layout
 from mosar.models.rasterizer.visibility import visible
-
-if TYPE_CHECKING:
-    pass
 
 
 def rasterize(

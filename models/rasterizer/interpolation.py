@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mosar.models.numba_parallel import compiled, side_by_side
+from mosar.models.numba_parallel import arrays, compiled, side_by_side
 
 _CHUNK = 8192
 
@@ -35,7 +35,7 @@ class _Interpolate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values_pc: Tensor, corner_n3: Tensor, barycentric_n3: Tensor) -> Tensor:
         ctx.save_for_backward(values_pc, corner_n3, barycentric_n3)
-        values, corners, weights = _arrays(values_pc, corner_n3, barycentric_n3)
+        values, corners, weights = arrays(values_pc, corner_n3, barycentric_n3)
         out = np.empty((len(corners), values.shape[1]), values.dtype)
 
         def run(first: int) -> None:
@@ -48,7 +48,7 @@ class _Interpolate(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
-        values, corners, weights = _arrays(*ctx.saved_tensors)
+        values, corners, weights = arrays(*ctx.saved_tensors)
         gradient = gradients[0].contiguous().numpy()
         wanted = ctx.needs_input_grad
         for_weights = np.empty_like(weights) if wanted[2] else None
@@ -66,10 +66,6 @@ class _Interpolate(torch.autograd.Function):
         side_by_side(run, [*summing, *((first,) for first in range(0, len(corners), _CHUNK))])
         a, b = (None if x is None else torch.from_numpy(x) for x in (for_values, for_weights))
         return a, None, b
-
-
-def _arrays(*tensors: Tensor) -> list[Any]:
-    return [np.ascontiguousarray(x.detach().numpy()) for x in tensors]
 
 
 @compiled

@@ -6,16 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from mosar.models.camera import Camera, project, to_camera, views
+from mosar.models.camera import FACING, Camera, project, to_camera, views
 from mosar.models.rasterizer import rasterize
 from mosar.models.uv.chart import chart
 from mosar.models.uv.surface import surface
 
 if TYPE_CHECKING:
     from mosar.models.head import Head
-
-FACING = 0.2
-"""A texel counts as seen only if the cosine between its normal and view direction exceeds this."""
 
 _SLACK_MM = 0.5
 

@@ -38,7 +38,7 @@ def curves(lines: Sequence[Mapping[str, Any]], title: str) -> bytes:
     losses.legend()
     rate.plot([line["step"] for line in trained], [line["lr"] for line in trained], lw=0.8)
     rate.set(ylabel="learning rate", xlabel="step")
-    return _png(figure)
+    return figure_png(figure)
 
 
 def timeline(spans: Mapping[str, Sequence[tuple[float, str]]], end: float) -> bytes:
@@ -59,7 +59,7 @@ def timeline(spans: Mapping[str, Sequence[tuple[float, str]]], end: float) -> by
     axes.invert_yaxis()
     axes.set_xlim(0, 1.12 * max(end - origin, 1e-3))
     axes.set_xlabel("seconds (grey: waiting, blue: training)")
-    return _png(figure)
+    return figure_png(figure)
 
 
 def _figure(width: float, height: float) -> Any:
@@ -69,7 +69,8 @@ def _figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), dpi=100, layout="constrained")
 
 
-def _png(figure: Any) -> bytes:
+def figure_png(figure: Any) -> bytes:
+    """A matplotlib figure as PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

@@ -9,13 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from mosar.models.camera import Camera
-from mosar.models.head import Head
+from mosar.models.head import LANDMARKS, Head
 from mosar.models.morphable.network import Morphable
 from mosar.models.networks.resnet import ResNet
 from mosar.models.stages.geometry.config import Config
 
 REFERENCE_MM = 100.0  # the length whose size in the crop encodes the distance
-LANDMARKS = 478
 
 
 @dataclass(frozen=True)

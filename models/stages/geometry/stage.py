@@ -115,12 +115,14 @@ class Stage:
     def _explain(
         self, module: Geometry, sample: Mapping[str, Tensor], generator: torch.Generator | None = None
     ) -> Prediction:
+        """Predict from a sample's image and landmarks; with ``generator``, landmarks get the noise of training."""
         points = sample["landmarks"][..., :2] / self.config.crop_size
         if generator is not None:
             points = points + _JITTER * torch.randn(points.shape, generator=generator, device=points.device)
         return self._follow(module, sample, module(sample["image"] / 255.0, points))
 
     def _follow(self, module: Geometry, sample: Mapping[str, Tensor], parameters: Parameters) -> Prediction:
+        """The mesh and the camera that follow from parameters."""
         mesh = module.morphable.decode(parameters.identity_bk, parameters.expression_bk)
         rotation, place = parameters.rotation_b33, parameters.image_position_b3
         return Prediction(parameters, mesh, camera_of(rotation, place, sample["intrinsics"], self.config.crop_size))
@@ -144,6 +146,7 @@ class Stage:
         }
 
     def _unlabelled_terms(self, module: Geometry, sample: Mapping[str, Tensor], found: Prediction) -> dict[str, Tensor]:
+        """Weighted losses that compare a prediction with the photograph alone, and priors."""
         c = self.config
         points = project(found.camera, landmarks(self.head, found.mesh_bv3))
         error = ((points - sample["landmarks"][..., :2]) / c.crop_size * _LANDMARK_PIXELS).square().sum(dim=-1)
@@ -166,6 +169,7 @@ class Stage:
         }
 
     def _render(self, module: Geometry, found: Prediction, size: int) -> SkinPicture:
+        """The predicted skin under the predicted light, as the crop shows it, at ``size`` x ``size`` pixels."""
         diffuse, specular = module.morphable.reflectance(found.parameters.reflectance_bk)
         scale = torch.eye(3, device=diffuse.device)
         scale[:2] *= size / self.config.crop_size
