@@ -1,7 +1,9 @@
 """Compare our stream with webdataset + DataLoader and ray.data.read_webdataset: same shards, decoder and batches.
 
-All use the same number of reader processes. Rounds alternate between the loaders; figures are medians over rounds,
-without the first batch. Memory is the peak proportional set size of a separate process and its descendants. Planning
+All use the same number of reader processes. Rounds alternate between the loaders, and each round begins with the next
+one, so that a drift of the machine favours none. A rate leaves out the first fifth of the batches, while processes
+start and memory is used for the first time. Ratios are formed within a round; their median counts, and ``..._range`` is
+their smallest and largest. Memory is the peak proportional set size of a separate process and its descendants. Planning
 runs in separate processes too; ``plan_100m_rss_mb`` is the growth of peak memory over a manifest of one shard.
 
 ``read_webdataset`` is measured in two ways, both with as many processes as ours, which Ray distributes: decoding by
@@ -35,6 +37,11 @@ from mosar.platform.data.shards import Record
 from mosar.platform.data.stream import Arrays, Source
 
 _PICTURE, _SHARD, _DISTINCT = 256, 128, 32
+_RATIOS = {
+    "stream_vs_webdataset": "webdataset",
+    "read_webdataset_speedup": "read_webdataset",
+    "read_webdataset_fused_speedup": "read_webdataset_fused",
+}
 
 
 @dataclass(frozen=True)
@@ -164,25 +171,23 @@ def _speed(config: Config, data: str) -> dict[str, Any]:
     rates: dict[str, list[float]] = {name: [] for name in ways}
     with cluster.connect():
         for turn in range(config.rounds + 1):
-            for name, way in ways.items():
-                rate = way()
+            for name in np.roll([*ways], -turn):
+                rate = ways[name]()
                 if turn:  # The first turn warms caches and processes.
                     rates[name].append(rate)
             print(f"round {turn}: " + ", ".join(f"{name} {r[-1]:.0f}/s" for name, r in rates.items() if r), flush=True)
-    ratio = {name: float(np.median(np.divide(rates["ours"], rates[name]))) for name in ways}
-    return {
-        "stream_vs_webdataset": ratio["webdataset"],
-        "read_webdataset_speedup": ratio["read_webdataset"],
-        "read_webdataset_fused_speedup": ratio["read_webdataset_fused"],
-        **{f"samples_per_s_{name}": float(np.median(rate)) for name, rate in rates.items()},
-    }
+    metrics: dict[str, Any] = {"rounds": config.rounds}
+    for name, other in _RATIOS.items():
+        ratio_n = np.divide(rates["ours"], rates[other])
+        metrics |= {name: float(np.median(ratio_n)), f"{name}_range": [float(ratio_n.min()), float(ratio_n.max())]}
+    return metrics | {f"samples_per_s_{name}": float(np.median(rate)) for name, rate in rates.items()}
 
 
 def _rate(sizes: Iterable[int]) -> float:
-    found = iter(sizes)
-    next(found)
-    begun = time.perf_counter()
-    return sum(found) / (time.perf_counter() - begun)
+    """Samples per second, without the first fifth of the batches."""
+    times, counts = zip(*((time.perf_counter(), size) for size in sizes), strict=True)
+    first = max(1, len(times) // 5)
+    return sum(counts[first:]) / float(times[-1] - times[first - 1])
 
 
 def _memory(config: Config, folder: Path) -> dict[str, Any]:
@@ -275,12 +280,10 @@ def _peak_mb() -> float:
 def _main(what: str, data: str, config: Config) -> None:
     found: dict[str, Any]
     if what == "plan":
-        import torch  # noqa: F401  every worker has already loaded it
-
         begun = time.perf_counter()
         whole = source(data, config.batch)
         middle = manifest.open_manifest(data).samples // config.batch // 2
-        next(iter(stream.local_batches([whole], range(middle, middle + 1))))
+        stream.read_steps([whole], range(middle, middle + 1), [0], 1)
         found = {"seconds": time.perf_counter() - begun, "rss_mb": _peak_mb()}
     elif what == "webdataset":
         found = {"rate": _rate(webdataset_loader(config, data))}

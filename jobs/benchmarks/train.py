@@ -1,9 +1,10 @@
 """Measure the cost of the platform in training: waiting for data, scaling to two workers, and overhead per step.
 
-Waiting and scaling are measured on the stages' own recipes and data; the worst stage counts. Waiting is the worse of
-one worker and two. The step is compared with a bare loop, on a stage of matrix products (one thread, about 0.1 s per
-step). ``products_scaling_2_workers`` is the scaling of that stage, the hard case: the step is short, and millions of
-weights must be synchronised.
+Waiting and scaling are measured on the stages' own recipes; the worst stage counts. Waiting is the worse of one worker
+and two. Without ``data`` the benchmark makes the little data and the hardly trained parents that it needs: neither
+values nor weights change the time of a step. The step is compared with a bare loop, on a stage of matrix products (one
+thread, about 0.1 s per step). ``products_scaling_2_workers`` is the scaling of that stage, the hard case: the step is
+short, and millions of weights must be synchronised.
 """
 
 import functools
@@ -11,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,36 +21,55 @@ import torch
 from torch import Tensor, nn
 
 from mosar.config import parse
-from mosar.jobs import hydra_main, train_stage
+from mosar.errors import ConfigError
+from mosar.jobs import hydra_main, make_shards, stages, train_stage
 from mosar.jobs.fault_injection import toy
+from mosar.jobs.make_shards import MakeShards
 from mosar.jobs.train_stage import TrainStage
 from mosar.platform import cluster, storage
 from mosar.platform.data import stream
 from mosar.platform.runs import run as runs
 from mosar.platform.storage import digest
 from mosar.platform.training import trainer
+from mosar.platform.training.run_spec import RunSpec
 from mosar.platform.training.stage import Batch, StreamSpec
 from mosar.platform.training.train_config import TrainConfig
+
+REQUIRED = ("data_wait_share", "scaling_2_workers", "platform_overhead")
+_LOG_EVERY, _PRODUCTS_LOG_EVERY = 4, 10
 
 
 @dataclass(frozen=True)
 class Config:
     """Attributes:
 
-    storage: root with the data sets ``data`` (stream -> name) and the finished parents of the stages; without data,
-        the stages are not measured.
-    stages, preset: stages measured on their own data. stage_steps: steps of each of their runs.
+    data: stream -> name of an existing data set; by default data sets of ``subjects`` people are made and removed.
+    storage: with ``data``, the root of these data sets and of the finished parents of the stages.
+    subjects: people on the light stage, and as many in the wild, of whom a quarter is held out.
+    stages, preset: stages to measure. stage_steps: steps of each of their runs.
     steps: steps of the matrix products, which have this ``width``. rounds: repetitions of every measurement.
     """
 
-    storage: str | None = None
     data: Mapping[str, str] = field(default_factory=dict)
+    storage: str | None = None
+    subjects: int = 8
     stages: tuple[str, ...] = ("geometry", "delight")
     preset: str = "cpu"
     stage_steps: int = 24
     steps: int = 40
     rounds: int = 5
     width: int = 768
+
+    def __post_init__(self) -> None:
+        if self.storage and not self.data:
+            raise ConfigError("storage: expected only with data=...; without it the data is made and removed")
+        if not self.stages or self.subjects < 4 or min(self.rounds, self.width) < 1:
+            raise ConfigError(f"got {self}; expected stages, at least 4 subjects, and positive rounds and width")
+        if self.stage_steps < 2 * _LOG_EVERY or self.steps < 2 * _PRODUCTS_LOG_EVERY:
+            raise ConfigError(
+                f"got stage_steps {self.stage_steps}, steps {self.steps}; expected at least {2 * _LOG_EVERY}, "
+                f"{2 * _PRODUCTS_LOG_EVERY}: the first lines of the metrics, which contain the start, do not count"
+            )
 
 
 @dataclass(frozen=True)
@@ -91,20 +111,48 @@ def run(config: Config) -> dict[str, Any]:
     """Return the metrics: shares of time, speed ratios, and milliseconds per step."""
     folder = Path(tempfile.mkdtemp(prefix="mosar-bench-"))
     try:
-        data = toy.make_data(str(folder), ("labelled",))
+        if not config.data:
+            config = _with_data(config, folder)
         with cluster.connect():
-            metrics = _products(config, folder, data)
-            found = {name: _stage(config, name, folder) for name in config.stages} if config.data else {}
+            found = {name: _stage(config, name, folder) for name in config.stages}
+            metrics = _products(config, folder, toy.make_data(str(folder), ("labelled",)))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    if not found:
-        print("data=... is missing: data_wait_share and scaling_2_workers of the stages are not measured")
-        return metrics
     waits, scalings = zip(*found.values(), strict=True)
     metrics |= {"data_wait_share": max(waits), "scaling_2_workers": min(scalings)}
     for name, (wait, scaling) in found.items():
         metrics |= {f"{name}_data_wait_share": wait, f"{name}_scaling_2_workers": scaling}
     return metrics
+
+
+def short(metrics: Mapping[str, Any]) -> list[str]:
+    """The required metrics that were not measured."""
+    return [f"{name} was not measured" for name in REQUIRED if not np.isfinite(metrics.get(name, np.nan))]
+
+
+def _with_data(config: Config, folder: Path) -> Config:
+    """Make data sets of the preset's picture sizes below ``folder``, and two steps of each parent of the stages."""
+    values = hydra_main.compose("make_shards", ["source=virtual", f"preset={config.preset}"])
+    held_out = config.subjects // 4
+    people = {"train": config.subjects - held_out, "validation": held_out}
+    few = {"subjects": people, "wild_subjects": people, "captures": 2, "shard": 8}
+    values["presets"][config.preset] |= few
+    values["storage"] = str(folder / "storage")
+    make_shards.main(parse(MakeShards, values, "make_shards"))
+    names = {"lightstage": f"virtual-{config.preset}", "wild": f"wild-{config.preset}"}
+    config = replace(config, storage=values["storage"], data=names)
+    with cluster.connect():
+        for stage in config.stages:
+            _train_parents(config, stage)
+    return config
+
+
+def _train_parents(config: Config, stage: str) -> None:
+    for parent in stages.make(stage, _values(config, stage, {})["model"]).requires:
+        _train_parents(config, parent)
+        spec = _spec(config, parent, f"{parent}-{config.preset}", {"steps": 2, "workers": 1})
+        if runs.summary(spec.location) is None:
+            trainer.fit(spec)
 
 
 def _products(config: Config, folder: Path, data: Mapping[str, str]) -> dict[str, Any]:
@@ -114,8 +162,8 @@ def _products(config: Config, folder: Path, data: Mapping[str, str]) -> dict[str
     for turn in range(config.rounds):
         for name, workers in (("one", 1), ("two", 2)):
             train = TrainConfig(
-                steps=config.steps, batch=32, workers=workers, slices=2, log_every=10, evaluate_every=10_000,
-                checkpoint_every=10_000, evaluate_batches=1, calibrate_batches=0,
+                steps=config.steps, batch=32, workers=workers, slices=2, log_every=_PRODUCTS_LOG_EVERY,
+                evaluate_every=10_000, checkpoint_every=10_000, evaluate_batches=1, calibrate_batches=0,
             )  # fmt: skip
             location = str(folder / f"{name}-{turn}")
             build_it = functools.partial(build, stage)
@@ -197,18 +245,25 @@ def _stage(config: Config, name: str, folder: Path) -> tuple[float, float]:
 
 def _lines(config: Config, name: str, folder: Path, turn: int, workers: int) -> list[dict[str, Any]]:
     """Return the lines of the metrics of a short run of a stage, without the first (start-up)."""
-    values = hydra_main.compose("train_stage", [f"stage={name}", f"preset={config.preset}"])
-    values["train"] |= {
-        "steps": config.stage_steps, "log_every": 4, "evaluate_every": 10_000, "evaluate_batches": 1, "threads": 1,
-        "calibrate_batches": min(1, values["train"].get("calibrate_batches", 1)), "checkpoint_every": 10_000,
-        "workers": workers, "slices": 2,
-    }  # fmt: skip
-    values["data"] |= dict(config.data)
     run = f"bench-{name}-{digest.of_bytes(str(folder).encode())[:8]}-{turn}-{workers}"
-    values |= {"storage": storage.root(config.storage), "run": run}
-    spec = train_stage.prepare(parse(TrainStage, values, name))
+    spec = _spec(config, name, run, {"steps": config.stage_steps, "workers": workers})
     try:
         trainer.fit(spec)
         return [line for line in runs.metrics(spec.location) if "wait_share" in line][1:]
     finally:
         storage.remove(spec.location)
+
+
+def _spec(config: Config, stage: str, run: str, train: Mapping[str, Any]) -> RunSpec:
+    return train_stage.prepare(parse(TrainStage, _values(config, stage, train) | {"run": run}, stage))
+
+
+def _values(config: Config, stage: str, train: Mapping[str, Any]) -> dict[str, Any]:
+    """Configuration of a short run of a stage by single-threaded workers, without checkpoints on the way."""
+    values = hydra_main.compose("train_stage", [f"stage={stage}", f"preset={config.preset}"])
+    values["train"] |= {
+        "log_every": _LOG_EVERY, "evaluate_every": 10_000, "evaluate_batches": 1, "threads": 1, "slices": 2,
+        "calibrate_batches": min(1, values["train"].get("calibrate_batches", 1)), "checkpoint_every": 10_000, **train,
+    }  # fmt: skip
+    values["data"] |= dict(config.data)
+    return values | {"storage": storage.root(config.storage)}

@@ -20,9 +20,11 @@ from typing import Any
 from mosar.errors import ConfigError, RunError
 from mosar.platform import cluster
 from mosar.platform.cluster import local_autoscaler
+from mosar.platform.monitoring import plots
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 SHIPPED = CHECKOUT / "ray_cluster.yaml"
+_COLOURS = {"head": "#7f8c8d", "data": "#2980b9", "train": "#c0392b"}
 _PEOPLE = "subjects={train:8,validation:2,test:1}"
 _JOBS = {
     "make_shards": ("source=virtual", f"presets.tiny.{_PEOPLE}", f"presets.tiny.wild_{_PEOPLE}"),
@@ -102,7 +104,7 @@ def run(config: Config) -> dict[str, Any]:
         left = len(cluster.living(started))
     print(timeline.table())
     (out / "nodes.txt").write_text(timeline.table() + "\n")
-    timeline_chart(timeline).save(out / "nodes.png")
+    (out / "nodes.png").write_bytes(timeline_chart(timeline))
     print(f"nodes over time: {out / 'nodes.png'}; the output of the jobs is in the same folder")
     ups = [at for at, nodes in timeline.rows if sum(nodes.values()) > 1]
     return {
@@ -181,38 +183,21 @@ def _shrinks(timeline: Timeline, patience_s: float) -> bool:
     return False
 
 
-def timeline_chart(timeline: Timeline) -> Any:
-    """Draw the nodes by type over time as stacked steps; a PIL image."""
-    from PIL import Image, ImageDraw, ImageFont
+def timeline_chart(timeline: Timeline) -> bytes:
+    """Draw the nodes by type over time, stacked, with the marks; a PNG file."""
+    from matplotlib.figure import Figure
 
-    width, height, left, bottom, top = 1000, 420, 60, 50, 50
-    colours = {"head": "#7f8c8d", "data": "#2980b9", "train": "#c0392b"}
-    picture = Image.new("RGB", (width, height), "white")
-    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(15)
-    end = max([at for at, _ in timeline.rows] + [at for at, _ in timeline.marks]) * 1.05 + 1
-    most = timeline.most()
-
-    def x(at: float) -> float:
-        return left + (width - left - 90) * at / end
-
-    def y(nodes: int) -> float:
-        return height - bottom - (height - bottom - top) * nodes / most
-
-    ends = [at for at, _ in timeline.rows[1:]] + [end]
-    for (at, nodes), until in zip(timeline.rows, ends, strict=True):
-        below = 0
-        for kind, colour in colours.items():
-            if nodes.get(kind):
-                pen.rectangle((x(at), y(below + nodes[kind]), x(until), y(below)), fill=colour, outline="white")
-                below += nodes[kind]
-    for count in range(most + 1):
-        pen.text((left - 25, y(count) - 8), str(count), "black", font)
-    for at in range(0, int(end), max(5, 5 * int(end / 60))):
-        pen.text((x(at), height - bottom + 6), f"{at} s", "black", font)
+    times = [at for at, _ in timeline.rows]
+    end = max(times + [at for at, _ in timeline.marks]) * 1.05 + 1
+    figure = Figure(figsize=(10, 4.2), dpi=100, layout="constrained")
+    axes = figure.subplots()
+    kinds = [[nodes.get(kind, 0) for _, nodes in timeline.rows] for kind in _COLOURS]
+    held = [[*counts, counts[-1]] for counts in kinds]
+    names = [f"{kind} nodes" for kind in _COLOURS]
+    axes.stackplot([*times, end], held, labels=names, colors=list(_COLOURS.values()), step="post")
     for at, text in timeline.marks:
-        pen.line((x(at), top - 10, x(at), height - bottom), fill="black")
-        pen.text((x(at) + 4, top - 14), text, "black", font)
-    for number, (kind, colour) in enumerate(colours.items()):
-        pen.rectangle((left + 120 * number, 12, left + 14 + 120 * number, 26), fill=colour)
-        pen.text((left + 20 + 120 * number, 10), f"{kind} nodes", "black", font)
-    return picture
+        axes.axvline(at, color="black", lw=1)
+        axes.annotate(f" {text}", (at, 1), xycoords=("data", "axes fraction"), va="bottom")
+    axes.set(xlim=(0, end), ylim=(0, timeline.most()), yticks=range(timeline.most() + 1), xlabel="seconds")
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return plots.figure_png(figure)
