@@ -148,7 +148,7 @@ def _with_data(config: Config, folder: Path) -> Config:
 
 
 def _train_parents(config: Config, stage: str) -> None:
-    for parent in stages.make(stage, _values(config, stage, {})["model"]).requires:
+    for parent in stages.make(stage, _values(config, stage, {})["model"], None).requires:
         _train_parents(config, parent)
         spec = _spec(config, parent, f"{parent}-{config.preset}", {"steps": 2, "workers": 1})
         if runs.summary(spec.location) is None:
