@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from mosar.models.precision import full_precision
+
 if TYPE_CHECKING:
     from pytorch3d.renderer import PerspectiveCameras
 
@@ -58,6 +60,7 @@ class Camera:
         return Camera(*(x.to(target) for x in (self.intrinsics_b33, self.rotation_b33, self.translation_b3)))
 
 
+@full_precision
 def to_camera(camera: Camera, points_bn3: Tensor) -> Tensor:
     """Transform points (B, N, 3), mm, from the head frame to the camera frame. All cameras share points (1, N, 3)."""
     if points_bn3.ndim != 3 or points_bn3.shape[-1] != 3 or points_bn3.shape[0] not in (1, len(camera)):
@@ -68,12 +71,14 @@ def to_camera(camera: Camera, points_bn3: Tensor) -> Tensor:
     return torch.baddbmm(camera.translation_b3[:, None], points_bn3, camera.rotation_b33.mT)
 
 
+@full_precision
 def project(camera: Camera, points_bn3: Tensor) -> Tensor:
     """Project points of the head frame (B, N, 3), mm, to pixels (B, N, 2). Points of zero depth give inf or nan."""
     homogeneous_bn3 = to_camera(camera, points_bn3) @ camera.intrinsics_b33.mT
     return homogeneous_bn3[..., :2] / homogeneous_bn3[..., 2:]
 
 
+@full_precision
 def position(camera: Camera) -> Tensor:
     """Centres of projection (B, 3) in the head frame, mm."""
     return -(camera.rotation_b33.mT @ camera.translation_b3[..., None])[..., 0]
@@ -84,6 +89,7 @@ def views(camera: Camera, points_bn3: Tensor) -> Tensor:
     return torch.nn.functional.normalize(position(camera)[:, None] - points_bn3, dim=-1)
 
 
+@full_precision
 def transform_image(camera: Camera, affine_b33: Tensor) -> Camera:
     """The cameras after a crop or a change of scale of their images: ``px' = A px`` with homogeneous pixels.
 

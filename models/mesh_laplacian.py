@@ -11,6 +11,8 @@ import scipy.sparse
 import torch
 from torch import Tensor, nn
 
+from mosar.models.precision import full_precision
+
 Triangles = npt.NDArray[np.int64]
 
 
@@ -57,6 +59,7 @@ class SparseLinear(nn.Module):
         self._matrix, self._transposed = self._matrix.to(device), self._transposed.to(device)
         return self
 
+    @full_precision
     def forward(self, x_bvc: Tensor) -> Tensor:
         b, v, c = x_bvc.shape
         flat = x_bvc.permute(1, 0, 2).reshape(v, b * c).float()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mosar.models.head.head import Head
+from mosar.models.precision import full_precision
 
 Array = npt.NDArray[np.float64]
 
@@ -59,6 +60,7 @@ class ExpressionModel:
     turn_v: Tensor
 
 
+@full_precision
 def express(head: Head, neutral_bv3: Tensor, expression_be: Tensor) -> Tensor:
     """Vertices (B V 3, mm, head frame) of neutral people with expression weights (B E); differentiable in both.
 

@@ -8,8 +8,10 @@ from torch import Tensor
 
 from mosar.models.head.expression_model import express
 from mosar.models.head.head import Head
+from mosar.models.precision import full_precision
 
 
+@full_precision
 def shape(head: Head, archetype_ba: Tensor, mode_bm: Tensor, expression_be: Tensor) -> Tensor:
     """Vertices (B V 3, mm, head frame) of a mixture of archetypes, local modes and an expression.
 
@@ -25,6 +27,7 @@ def shape(head: Head, archetype_ba: Tensor, mode_bm: Tensor, expression_be: Tens
     return express(head, neutral(head, archetype_ba, mode_bm), expression_be)
 
 
+@full_precision
 def neutral(head: Head, archetype_ba: Tensor, mode_bm: Tensor) -> Tensor:
     """Vertices (B V 3, mm, head frame) of :func:`shape` without an expression."""
     expected = len(head.archetype_names), len(head.mode_names)
@@ -49,6 +52,7 @@ def morph_targets(head: Head, neutral_1v3: Tensor) -> Tensor:
     return express(head, neutral_1v3.expand(count, -1, -1), every) - neutral_1v3
 
 
+@full_precision
 def landmarks(head: Head, vertices_bv3: Tensor) -> Tensor:
     """Positions (B 478 3) of the detector's landmarks in the vertices' unit and frame; zeros if not embedded."""
     embedded = torch.from_numpy(head.landmark_triangle_l >= 0).to(vertices_bv3.device)

@@ -6,6 +6,8 @@ Legend: b batch, n samples, v vertices, k components.
 import torch
 from torch import Tensor, nn
 
+from mosar.models.precision import full_precision
+
 
 class Basis(nn.Module):
     """Converts offsets (b, v, 3) in mm to coefficients (b, k) of unit variance, and back.
@@ -42,11 +44,13 @@ class Basis(nn.Module):
         self.variance_k.fill_(1.0)
         self.variance_k[:count] = deviation_k.square().where(deviation_k > 0, torch.ones_like(deviation_k))
 
+    @full_precision
     def coefficients(self, offsets_bv3: Tensor) -> Tensor:
         """Coefficients (b, k) by weighted least squares; zero for missing components."""
         weighted = (offsets_bv3 - self.mean_v3) * self.weight_v[:, None]
         return weighted.flatten(1) @ self.rows_kv3.flatten(1).T / self.variance_k
 
+    @full_precision
     def to_vertices(self, coefficients_bk: Tensor, vertices_n: Tensor | None = None) -> Tensor:
         """Offsets from the mean (b, v, 3), or (b, n, 3) of the given vertices only."""
         rows = self.rows_kv3 if vertices_n is None else self.rows_kv3[:, vertices_n]

@@ -11,6 +11,7 @@ from mosar.models.colour import to_linear, to_srgb
 from mosar.models.head import Head
 from mosar.models.morphable.basis import Basis
 from mosar.models.morphable.config import Config
+from mosar.models.precision import full_precision
 
 Code = tuple[Tensor, Tensor]
 """Mean and log-variance, (b, k) each."""
@@ -138,6 +139,7 @@ class Morphable(nn.Module):
         self.identity.basis.fit(neutral_nv3 - self.mean_neutral_v3)
         self.expression.basis.fit(mesh_nv3 - neutral_nv3)
 
+    @full_precision
     def reflectance(self, codes_bk: Tensor) -> tuple[Tensor, Tensor]:
         """Linear diffuse albedo (b, 3, s, s) and specular (b, 1, s, s), both in [0, 1], of a reflectance code."""
         size = self.config.texture_size
@@ -145,6 +147,7 @@ class Morphable(nn.Module):
         maps = flat.reshape(-1, 4, size, size).clamp(0.0, 1.0)
         return to_linear(maps[:, :3]), maps[:, 3:]
 
+    @full_precision
     def reflectance_code(self, diffuse_b3hw: Tensor, specular_b1hw: Tensor) -> Tensor:
         """Least-squares code (b, k) of linear diffuse and specular maps; the basis has orthogonal rows."""
         flat = _reflectance_vector(diffuse_b3hw, specular_b1hw, self.config.texture_size) - self.reflectance_mean

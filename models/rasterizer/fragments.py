@@ -9,11 +9,13 @@ from pytorch3d.renderer.mesh.rasterizer import Fragments
 from torch import Tensor
 
 from mosar.models.camera import Camera, to_camera
+from mosar.models.precision import full_precision
 from mosar.models.rasterizer.barycentric import barycentric
 from mosar.models.rasterizer.layout import Layout
 from mosar.models.rasterizer.visibility import visible
 
 
+@full_precision
 def rasterize(
     vertices_bv3: Tensor, triangles_f3: Tensor, camera: Camera, size: tuple[int, int], cull_backfaces: bool = True
 ) -> Fragments:

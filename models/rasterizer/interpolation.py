@@ -11,10 +11,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mosar.models.numba_parallel import arrays, compiled, side_by_side
+from mosar.models.precision import full_precision
 
 _CHUNK = 8192
 
 
+@full_precision
 def interpolate(values_pc: Tensor, corner_n3: Tensor, barycentric_n3: Tensor) -> Tensor:
     """``sum_i barycentric_i values[corner_i]`` (N, C), differentiable in values and barycentrics."""
     dtype = torch.promote_types(values_pc.dtype, barycentric_n3.dtype)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mosar.models.numba_parallel import side_by_side
+from mosar.models.precision import full_precision
 from mosar.models.shading import kernels
 from mosar.models.shading.basis import basis, basis_gradient, recurrence
 
@@ -21,6 +22,7 @@ Scattering = tuple[float, ...]
 _CHUNK = 4096
 
 
+@full_precision
 def series(
     light_blc: Tensor,
     directions: Tensor,

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mosar.models.precision import full_precision
 from mosar.models.shading.basis import basis
 from mosar.models.shading.series import check_light, series
 
@@ -33,6 +34,7 @@ def evaluate(directions_n3: Tensor, bands: int = BANDS) -> Tensor:
     return torch.stack(basis(directions_n3, bands), -1)
 
 
+@full_precision
 def rotate(light_blc: Tensor, rotation_b33: Tensor) -> Tensor:
     """Lights after ``rotation_b33`` is applied to the world around the head: ``L'(R w) = L(w)``."""
     check_light(light_blc)

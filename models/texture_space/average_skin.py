@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from mosar.models.precision import full_precision
 from mosar.models.shading import sh
 from mosar.models.texture_space.captured_skin import CapturedSkin, light_normalized
 from mosar.models.vectors import unit
@@ -52,6 +53,7 @@ class AverageSkin(nn.Module):
         self.even_13hw.copy_(even / count)
         self.normal_13hw.copy_(unit(normal))
 
+    @full_precision
     def fit_lighting(self, texture_b3hw: Tensor, weight_b1hw: Tensor) -> tuple[Tensor, Tensor]:
         """Return the average skin lit like the texture, and its shading (irradiance / pi), both (b, 3, h, w).
 

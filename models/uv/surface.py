@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mosar.models.head.morph import vertex_normals
+from mosar.models.precision import full_precision
 from mosar.models.uv.chart import Chart, interpolate
 from mosar.models.vectors import unit
 
@@ -31,6 +32,7 @@ class Surface:
     bitangent_b3hw: Tensor
 
 
+@full_precision
 def surface(chart: Chart, head: "Head", vertices_bv3: Tensor) -> Surface:
     """The chart's surface for the given vertices (B, V, 3), mm, head frame; differentiable in them.
 

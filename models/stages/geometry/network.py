@@ -12,6 +12,7 @@ from mosar.models.camera import Camera
 from mosar.models.head import LANDMARKS, Head
 from mosar.models.morphable.network import Morphable
 from mosar.models.networks.resnet import ResNet
+from mosar.models.precision import full_precision
 from mosar.models.stages.geometry.config import Config
 
 REFERENCE_MM = 100.0  # the length whose size in the crop encodes the distance
@@ -54,6 +55,7 @@ def camera_of(rotation_b33: Tensor, image_position_b3: Tensor, intrinsics_b33: T
     return Camera(intrinsics_b33, rotation_b33, torch.stack([x, y, depth], dim=1))
 
 
+@full_precision
 def rotation_from_six(six_b6: Tensor) -> Tensor:
     """Rotation (b, 3, 3) from its first two rows, orthonormalised (Zhou et al. 2019)."""
     first = torch.nn.functional.normalize(six_b6[:, :3], dim=1)
@@ -111,7 +113,7 @@ class Geometry(nn.Module):
         if self.config.landmarks:
             points = (landmarks_bn2 - self.mean_points_n2) / self.std_points * self.embedded_l[:, None]
             features = torch.cat([features, self.points(points.flatten(1))], dim=1)
-        z_s, z_e, z_r, light, six, place = self.out(self.hidden(features)).split(self._sizes, dim=1)
+        z_s, z_e, z_r, light, six, place = self.out(self.hidden(features)).float().split(self._sizes, dim=1)
         return Parameters(
             z_s,
             z_e,
