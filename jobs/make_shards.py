@@ -50,9 +50,11 @@ Plan = tuple[str, Sequence[Any], Callable[..., Any]]
 class Sizes:
     """Attributes:
 
-    subjects, wild_subjects: split -> number of people, in the light stage and in the wild.
+    subjects: split -> number of people on the light stage.
+    wild_subjects: split -> number of other people, in photographs.
     captures: captures of each person.
-    map_size, image_size: side of the maps and of the images, pixels.
+    map_size: side of the maps, pixels.
+    image_size: side of the images, pixels.
     shard: maximum number of samples in a shard.
     """
 
@@ -82,7 +84,8 @@ class MakeShards:
 
     source: virtual; evaluation (the preset's test subjects, path traced under each held-out light); photographs;
         or studio, captures of a real light stage (docs/data.md shows the folder).
-    presets: name -> sizes; ``preset`` chooses one.
+    preset: which of ``presets`` to make.
+    presets: name -> sizes.
     name: last word of the data sets' names, such as wild-NAME or studio-NAME; default: the preset.
     folder: folder of photographs (files, tars, Parquet) or of studio captures; a path or fsspec URI.
     example: instead of importing, write an example of a studio's folder here: three people of the virtual light stage.
