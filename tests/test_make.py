@@ -13,7 +13,10 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.mark.parametrize(
     ("pretend", "message"),
     [
-        ("platform.system, platform.machine = lambda: 'Linux', lambda: 'aarch64'", "Linux on aarch64: mediapipe and embreex"),
+        (
+            "platform.system, platform.machine = lambda: 'Linux', lambda: 'aarch64'",
+            "Linux on aarch64: mediapipe and embreex",
+        ),
         ("platform.system, platform.machine = lambda: 'Darwin', lambda: 'x86_64'", "Darwin on x86_64: torch"),
         ("sys.version_info = (3, 14, 0)", "Python 3.14"),
         ("sys.version_info = (3, 10, 9)", "Python 3.10"),
