@@ -4,7 +4,6 @@ A crop is an affine map from photograph pixels to crop pixels (3 x 3, axis-align
 landmarks and masks can follow it exactly. Pixel centres are at integers + 0.5.
 """
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -64,13 +63,15 @@ def transform_points(points_n: NDArray[np.floating], affine_33: NDArray[np.float
 
 
 def warp(
-    image: NDArray[np.uint8], affine_33: NDArray[np.float64], size: int, border: int = cv2.BORDER_REPLICATE
+    image: NDArray[np.uint8], affine_33: NDArray[np.float64], size: int, border: int | None = None
 ) -> NDArray[np.uint8]:
     """Crop an image (H x W or H x W x 3, uint8) to ``size`` x ``size``, anti-aliased.
 
     A crop coarser than the photograph averages pixels over their area. Beyond the photograph its border pixels are
     repeated (a black border would add an edge that no face has); pass ``cv2.BORDER_CONSTANT`` for masks.
     """
+    import cv2
+
     scale = float(affine_33[0, 0])
     left, top = -affine_33[0, 2] / scale, -affine_33[1, 2] / scale
     image, left, top = _window(image, left, top, size / scale)
@@ -90,11 +91,14 @@ def warp(
         [[step[0], 0, left * ratio[0] + step[0] / 2 - 0.5], [0, step[1], top * ratio[1] + step[1] / 2 - 0.5]]
     )
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    border = cv2.BORDER_REPLICATE if border is None else border
     return np.asarray(cv2.warpAffine(image, inverse, (size, size), flags=flags, borderMode=border), np.uint8)
 
 
 def resize_area(image: NDArray[np.generic], size: int) -> NDArray[np.generic]:
     """Resize a square image: area average when it shrinks, linear interpolation when it grows."""
+    import cv2
+
     if image.shape[0] == size:
         return image
     method = cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_LINEAR

@@ -7,7 +7,6 @@ of OpenCV, so imagehash, which brings PyWavelets along for hashes that are not u
 from collections import defaultdict
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +20,8 @@ _SIDE, _LOW = 64, 16
 
 def perceptual_hash(image_hw3: NDArray[np.uint8]) -> bytes:
     """32 bytes, a bit for each of the 256 lowest cosine frequencies of the grey picture: is it above their median?"""
+    import cv2
+
     grey = cv2.cvtColor(np.ascontiguousarray(image_hw3), cv2.COLOR_RGB2GRAY)
     small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     low = cv2.dct(small)[:_LOW, :_LOW].ravel()

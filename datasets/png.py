@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_COMPRESSION = (cv2.IMWRITE_PNG_COMPRESSION, 3)
+_COMPRESSION = 3
 
 
 def png(pixels: NDArray[Any]) -> bytes:
@@ -15,11 +14,13 @@ def png(pixels: NDArray[Any]) -> bytes:
     Raises:
         ValueError: the array has another shape or type.
     """
+    import cv2
+
     shaped = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
     if not shaped or pixels.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"png: got {pixels.dtype} {pixels.shape}, expected uint8 or uint16, (h, w) or (h, w, 3)")
     bgr = np.ascontiguousarray(pixels[..., ::-1] if pixels.ndim == 3 else pixels)
-    done, data = cv2.imencode(".png", bgr, _COMPRESSION)
+    done, data = cv2.imencode(".png", bgr, (cv2.IMWRITE_PNG_COMPRESSION, _COMPRESSION))
     if not done:
         raise ValueError(f"png: an array of shape {pixels.shape} cannot be written")
     return data.tobytes()

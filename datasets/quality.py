@@ -3,7 +3,6 @@
 import dataclasses
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,6 +52,8 @@ class Quality:
 
 def measure(image_hw3: NDArray[np.uint8], landmarks_n2: NDArray[np.floating], pose_44: NDArray[np.floating]) -> Quality:
     """Quality of a photograph (H W 3 sRGB), given the detector's landmarks (478, px) and pose of the face."""
+    import cv2
+
     height = float(np.ptp(landmarks_n2[:, 1]))
     side = round(_FACE * crop.MARGIN)
     affine = crop.face_crop(landmarks_n2, side)
@@ -77,6 +78,8 @@ def angles(rotation_33: NDArray[np.floating]) -> tuple[float, float]:
 
 def _sharpness(face_hw3: NDArray[np.uint8]) -> float:
     """Variance of the Laplacian divided by the variance of the intensity, in the middle of the crop, in [0, 1]."""
+    import cv2
+
     size = len(face_hw3)
     grey = cv2.cvtColor(face_hw3, cv2.COLOR_RGB2GRAY).astype(np.float64)[size // 4 : -size // 5, size // 4 : -size // 4]
     return float(np.clip(cv2.Laplacian(grey, cv2.CV_64F).var() / 20 / max(grey.var(), 25.0), 0, 1))

@@ -10,7 +10,6 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -79,7 +78,7 @@ def decode_member(members: Mapping[str, bytes], stem: str) -> Any:
         raise DataError(f"member {name} is missing; the sample has {', '.join(sorted(members))}")
     try:
         return _DECODERS[codec](bytes(members[name]))
-    except (ValueError, EOFError, cv2.error) as error:
+    except (ValueError, EOFError) as error:
         raise DataError(f"member {name} cannot be read as {codec}: {error}") from error
 
 
@@ -155,15 +154,22 @@ def _check_camera(camera: Mapping[str, Any], size: int, pose: bool) -> None:
 
 
 def _jpeg(image_hw3: NDArray[np.uint8]) -> bytes:
+    import cv2
+
     done, data = cv2.imencode(".jpg", np.ascontiguousarray(image_hw3[..., ::-1]), (cv2.IMWRITE_JPEG_QUALITY, 92))
     if not done:
         raise ValueError(f"array of shape {image_hw3.shape} and type {image_hw3.dtype} cannot be written as JPEG")
     return data.tobytes()
 
 
-def _decode_image(flags: int, dtype: type, channels: int) -> Any:
+def _decode_image(flag: str, dtype: type, channels: int) -> Any:
     def decode_bytes(data: bytes) -> NDArray[Any]:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+        import cv2
+
+        try:
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), getattr(cv2, flag)) if data else None
+        except cv2.error as error:
+            raise ValueError(str(error)) from error
         if pixels is None:
             raise ValueError("not an image, or cut short")
         if pixels.dtype != dtype or (pixels.shape[2] if pixels.ndim == 3 else 1) != channels:
@@ -173,7 +179,7 @@ def _decode_image(flags: int, dtype: type, channels: int) -> Any:
     return decode_bytes
 
 
-_unchanged = cv2.IMREAD_UNCHANGED
+_unchanged = "IMREAD_UNCHANGED"
 _rgb16 = _decode_image(_unchanged, np.uint16, 3)
 
 
@@ -201,6 +207,6 @@ _DECODERS: dict[Codec, Any] = {
     "rgb": _decode_image(_unchanged, np.uint8, 3),
     "grey": _decode_image(_unchanged, np.uint8, 1),
     "normal": _decode_normal,
-    "jpeg": _decode_image(cv2.IMREAD_COLOR, np.uint8, 3),
+    "jpeg": _decode_image("IMREAD_COLOR", np.uint8, 3),
     "json": json.loads,
 }

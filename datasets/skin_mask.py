@@ -3,7 +3,6 @@
 The lists hold landmark numbers of outlines on the detector's mesh, in order; left and right are the subject's.
 """
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +25,8 @@ def skin_mask(landmarks_px: NDArray[np.floating], height: int, width: int) -> ND
     Brows and lips count as skin. Landmarks do not tell what occludes the skin (hair, glasses, hands): losses must be
     robust to it. ``landmarks_px``: 478 x 2 or more columns, px.
     """
+    import cv2
+
     points = np.asarray(landmarks_px, np.float64)[:, :2]
     mask = np.zeros((height, width), np.uint8)
     _fill(mask, cv2.convexHull(points[list(OVAL)].astype(np.float32))[:, 0], 255)
@@ -36,5 +37,7 @@ def skin_mask(landmarks_px: NDArray[np.floating], height: int, width: int) -> ND
 
 def _fill(mask: NDArray[np.uint8], polygon_n2: NDArray[np.floating], value: int) -> None:
     """Fill a polygon with subpixel corners; OpenCV has pixel centres at integers."""
+    import cv2
+
     fixed = np.rint((polygon_n2 - 0.5) * 16).astype(np.int32)
     cv2.fillPoly(mask, [fixed], value, shift=4)

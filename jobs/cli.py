@@ -7,12 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mosar import __version__
-from mosar.errors import InputError, RunError
+from mosar.bundle import locate
+from mosar.errors import ConfigError, InputError, PhotographError, RunError
+from mosar.jobs import system_libraries
+from mosar.platform.storage import bundle as bundles
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0 on success, 2 for invalid input, 1 if the run fails, 130 if interrupted."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    # Threads that wait must not spin on cores that others need. Read when torch is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     parser = argparse.ArgumentParser(prog="mosar", description="Relightable 3D head avatars from one photograph.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True)
@@ -22,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--bundle", default="default", help="folder, URI, or name in bundles/ of the storage root")
     command.add_argument("--storage", help="storage root (default: MOSAR_STORAGE, else ~/.mosar)")
     command.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    command.add_argument("--threads", type=int, default=1, help="torch threads; more than 1 help if cores are idle")
     command.add_argument("--refine-steps", type=int, default=80, help="landmark refinement steps, 0 for none")
     command.set_defaults(run=_reconstruct)
     arguments = parser.parse_args(argv)
@@ -36,14 +42,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except Exception as error:
+        lacking = system_libraries.missing(error)
+        if lacking is None:
+            raise
+        print(f"failed: {lacking}", file=sys.stderr)
+        return 1
     return 0
 
 
 def _reconstruct(arguments: argparse.Namespace) -> None:
+    # What is missing is noticed before anything is loaded.
+    if not arguments.photo.is_file():
+        raise PhotographError(f"{arguments.photo}: no such file; give an image file")
+    if arguments.output.exists() and not arguments.output.is_dir():
+        raise ConfigError(f"output: {arguments.output} is a file, expected a folder or a new name")
+    if arguments.refine_steps < 0 or arguments.threads < 1:
+        raise ConfigError("--refine-steps: expected 0 or more; --threads: expected 1 or more")
+    location = locate(arguments.bundle, arguments.storage)
+    bundles.read_manifest(location)
     import mosar
 
-    options = {"storage": arguments.storage, "device": arguments.device, "refine_steps": arguments.refine_steps}
-    with mosar.load(arguments.bundle, **options) as reconstructor:
+    options = {"device": arguments.device, "refine_steps": arguments.refine_steps, "threads": arguments.threads}
+    print(f"loading the bundle {location}", file=sys.stderr, flush=True)
+    with mosar.load(location, **options) as reconstructor:
+        print(f"reconstructing {arguments.photo}", file=sys.stderr, flush=True)
         reconstructor(arguments.photo).save(arguments.output)
     print(f"{arguments.output / 'sheet.png'}: overview of the avatar")
     print(f"{arguments.output / 'avatar.glb'}: the head, for any glTF viewer")

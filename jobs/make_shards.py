@@ -4,12 +4,14 @@
     python jobs/make_shards.py source=virtual preset=cpu renderer=mixed share=0.2
     python jobs/make_shards.py source=evaluation preset=v1
     python jobs/make_shards.py source=photographs preset=tiny folder=/data/portraits without=[blurred,small]
-    python jobs/make_shards.py source=studio preset=paper folder=/data/studio
+    python jobs/make_shards.py source=studio preset=paper folder=/data/studio name=spring
+    python jobs/make_shards.py source=studio example=/data/example
 
 Repeat the command to continue unfinished data sets; finished shards are not made again.
 """
 
 import functools
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +20,7 @@ from typing import Any, Literal
 from mosar.config import to_mapping
 from mosar.datasets import schema
 from mosar.datasets.quality import FLAGS
-from mosar.errors import ConfigError
+from mosar.errors import ConfigError, DataError
 from mosar.jobs import hydra_main
 from mosar.jobs.inspection import contact_sheet
 from mosar.jobs.sources import image_files, photographs, studio, virtual
@@ -32,6 +34,15 @@ SPLITS = ("train", "validation", "test")
 KINDS = {"virtual": ("virtual", "wild"), "evaluation": ("eval",), "photographs": ("wild",), "studio": ("studio",)}
 """Source -> first words of the names of the data sets that are made from it."""
 
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+_TOLD = 5
+"""Reasons for left-out files that an error gives."""
+_REMEDY = {
+    "studio": ' (studio.json can choose: "splits": {"anna": "validation"})',
+    "photographs": " (one person in ten is validation: add people)",
+}
+"""Source -> what to do if a split has no samples."""
+
 Plan = tuple[str, Sequence[Any], Callable[..., Any]]
 
 
@@ -39,9 +50,11 @@ Plan = tuple[str, Sequence[Any], Callable[..., Any]]
 class Sizes:
     """Attributes:
 
-    subjects, wild_subjects: split -> number of people, in the light stage and in the wild.
+    subjects: split -> number of people on the light stage.
+    wild_subjects: split -> number of other people, in photographs.
     captures: captures of each person.
-    map_size, image_size: side of the maps and of the images, pixels.
+    map_size: side of the maps, pixels.
+    image_size: side of the images, pixels.
     shard: maximum number of samples in a shard.
     """
 
@@ -71,8 +84,11 @@ class MakeShards:
 
     source: virtual; evaluation (the preset's test subjects, path traced under each held-out light); photographs;
         or studio, captures of a real light stage (docs/data.md shows the folder).
-    presets: name -> sizes; ``preset`` chooses one.
+    preset: which of ``presets`` to make.
+    presets: name -> sizes.
+    name: last word of the data sets' names, such as wild-NAME or studio-NAME; default: the preset.
     folder: folder of photographs (files, tars, Parquet) or of studio captures; a path or fsspec URI.
+    example: instead of importing, write an example of a studio's folder here: three people of the virtual light stage.
     without: leave out photographs with these flags (small, blurred, turned, occluded, grey); by default none.
     licence: licence of the photographs, recorded in every sample.
     subjects: whether each file or each folder of photographs is one person. No person is in two splits.
@@ -87,7 +103,9 @@ class MakeShards:
     source: Literal["virtual", "evaluation", "photographs", "studio"] | None = None
     preset: str = "tiny"
     presets: Mapping[str, Sizes] = field(default_factory=dict)
+    name: str | None = None
     folder: str | None = None
+    example: str | None = None
     without: tuple[str, ...] = ()
     licence: str | None = None
     subjects: Literal["file", "folder"] = "file"
@@ -103,7 +121,11 @@ class MakeShards:
             raise ConfigError("source: missing; expected source=virtual, evaluation, photographs or studio")
         if self.preset not in self.presets:
             raise ConfigError(f"preset: got {self.preset!r}, expected one of {', '.join(self.presets)}")
-        if (self.source in ("photographs", "studio")) != (self.folder is not None):
+        if self.name is not None and not _NAME.fullmatch(self.name):
+            raise ConfigError(f"name: got {self.name!r}, expected letters, digits, '_', '-' and '.'")
+        if self.example is not None and (self.source != "studio" or self.folder is not None):
+            raise ConfigError("example: expected with source=studio, and without folder")
+        if self.example is None and (self.source in ("photographs", "studio")) != (self.folder is not None):
             raise ConfigError("folder: expected with source=photographs or source=studio, and only then")
         unknown = sorted(set(self.without) - set(FLAGS))
         if unknown:
@@ -115,16 +137,26 @@ class MakeShards:
 
 
 def main(config: MakeShards) -> None:
+    if config.example is not None:
+        sizes = config.presets[config.preset]
+        count = studio.write_example(config.example, config.head, sizes.map_size, sizes.image_size)
+        print(f"{config.example}: {count} captures; read them with source=studio folder={config.example}")
+        return
     root = storage.root(config.storage)
     found = image_files.find_image_files(config.folder) if config.source == "photographs" and config.folder else []
-    locations = [storage.join(root, "data", f"{kind}-{config.preset}") for kind in KINDS[str(config.source)]]
+    locations = [
+        storage.join(root, "data", f"{kind}-{config.name or config.preset}") for kind in KINDS[str(config.source)]
+    ]
+    _plans(config, locations, [], 0)  # report invalid input before anything is written or started
+    recipe = _recipe(config, found)
+    for location in locations:
+        writer.begin(location, recipe, schema.VERSION, _inputs(config, found))
     if config.concurrency == 0 or all(_finished(location) for location in locations):
-        _write(_plans(config, locations, found, 0), _recipe(config, found), 0)
+        _write(_plans(config, locations, found, 0), recipe, 0)
     else:
-        _plans(config, locations, [], 0)  # report invalid input before a cluster is started
         with cluster.connect():
             concurrency = config.concurrency or cluster.cpus()
-            _write(_plans(config, locations, found, concurrency), _recipe(config, found), concurrency)
+            _write(_plans(config, locations, found, concurrency), recipe, concurrency)
 
 
 def _plans(config: MakeShards, locations: Sequence[str], found: Sequence[Picture], concurrency: int) -> list[Plan]:
@@ -164,22 +196,39 @@ def _recipe(config: MakeShards, found: Sequence[Picture]) -> dict[str, Any]:
         return recipe | {"pictures": digest.of_json([p.label for p in found])}
     recipe |= {"head": virtual.head_digest(config.head)}
     if config.source == "studio":
-        return recipe | {"captures": studio.digest_of(str(config.folder))}
+        return recipe | {"studio": studio.settings(str(config.folder))}
     return recipe | {"generator": virtual.GENERATOR, "renderer": config.renderer, "share": config.share}
+
+
+def _inputs(config: MakeShards, found: Sequence[Picture]) -> dict[str, str]:
+    """Return fingerprints of the files from which the data sets are made."""
+    if config.source == "photographs":
+        return image_files.inputs(str(config.folder), found)
+    return studio.inputs(str(config.folder)) if config.source == "studio" else {}
 
 
 def _write(todo: Sequence[Plan], recipe: Mapping[str, Any], concurrency: int) -> None:
     for location, tasks, produce in todo:
-        found = writer.write_dataset(
-            location,
-            tasks,
-            functools.partial(produce, location),
-            recipe=recipe,
-            schema_version=schema.VERSION,
-            concurrency=concurrency,
-            on_progress=functools.partial(_progress, location.rsplit("/", 1)[-1]),
-        )
+        try:
+            found = writer.write_dataset(
+                location,
+                tasks,
+                functools.partial(produce, location),
+                recipe=recipe,
+                schema_version=schema.VERSION,
+                concurrency=concurrency,
+                on_progress=functools.partial(_progress, location.rsplit("/", 1)[-1]),
+            )
+        except DataError as error:
+            reasons = contact_sheet.left_out(location)
+            if not reasons:
+                raise
+            told = "; ".join(f"{reason}: {number}" for reason, number in sorted(reasons.items())[:_TOLD])
+            raise DataError(f"{error}; left out, {told}") from error
         print(f"{location}: {_counts(found)}")
+        if recipe["source"] != "evaluation":
+            for split in sorted({"train", "validation"} - set(found.splits)):
+                print(f"  note: no samples in split {split!r}; training needs some{_REMEDY.get(recipe['source'], '')}")
         lines = contact_sheet.write(found) + (studio.summary(location) if recipe["source"] == "studio" else [])
         for line in lines:
             print(f"  {line}")

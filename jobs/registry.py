@@ -32,6 +32,12 @@ def run(
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = [a.partition("=")[2] for a in arguments if a.startswith(f"{key}=")] or [default or ""]
     names = sorted(m.name for m in pkgutil.iter_modules(importlib.import_module(package).__path__))
+    if {"-h", "--help"} & set(arguments) and not chosen[0]:
+        print(f"{(sys.modules['__main__'].__doc__ or '').strip()}\n\n{key}=NAME with --help lists the keys of one:")
+        for name in names:
+            about = (importlib.import_module(f"{package}.{name}").__doc__ or "").strip().splitlines()
+            print(f"  {key}={name:<18} {about[0] if about else ''}")
+        return 0
     if len(chosen) != 1 or chosen[0] not in names:
         print(
             f"error: got {key}={','.join(chosen)}; expected {key}=NAME with one of {', '.join(names)}", file=sys.stderr

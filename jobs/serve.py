@@ -28,9 +28,17 @@ GLB, ZIP, PNG = "model/gltf-binary", "application/zip", "image/png"
 
 @dataclass(frozen=True)
 class Serve:
-    """The bundle, how it reconstructs, and where it is served."""
+    """The bundle, how it reconstructs, and where it is served.
 
-    bundle: str = "default"  # a name in <storage>/bundles, a folder, or a URI
+    Attributes:
+        bundle: name in ``bundles/`` of the storage root, a folder, or a URI.
+        storage: storage root; default: MOSAR_STORAGE, else ~/.mosar.
+        device: cpu or cuda.
+        refine_steps: landmark refinement steps, 0 for none.
+        serving: address and limits of the endpoint.
+    """
+
+    bundle: str = "default"
     storage: str | None = None
     device: str = "cpu"
     refine_steps: int = 80
@@ -48,6 +56,9 @@ def main(config: Serve) -> None:
     bundles.read_manifest(locate(config.bundle, config.storage))
     from mosar.platform.cluster import connect
 
+    if config.device == "cuda" and not config.serving.gpus:
+        raise ConfigError("device: cuda needs GPUs for the replicas; set serving.gpus=1")
+    endpoint.check_port(config.serving)
     with connect():
         endpoint.start(config.serving, *_endpoint(config))
         print(f"serving on http://{config.serving.host}:{config.serving.port}/", flush=True)

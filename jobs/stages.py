@@ -34,6 +34,15 @@ def model_config(name: str, model: Mapping[str, Any]) -> dict[str, Any]:
     return to_mapping(parse(_package(name).Config, model, "model"))
 
 
+def configs(values: Mapping[str, Any]) -> dict[str, type]:
+    """Title -> dataclass of the model: of the stage that ``values`` name, else of all stages, for ``--help``."""
+    from mosar.jobs import hydra_main
+
+    chosen = values.get("stage")
+    names = [chosen] if chosen in hydra_main.stage_names() else hydra_main.stage_names()
+    return {f"stage {name}": _package(name).Config for name in names}
+
+
 def build(
     name: str, model: Mapping[str, Any], head: str | None, parents: Mapping[str, str]
 ) -> "tuple[Stage, nn.Module]":

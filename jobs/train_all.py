@@ -16,6 +16,7 @@ from mosar.platform.monitoring import plots
 from mosar.platform.monitoring.progress import Row, following
 from mosar.platform.runs import run
 from mosar.platform.training import dag, graceful_stop, resources, trainer
+from mosar.platform.training.train_config import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class TrainAll:
     """Attributes:
 
     preset: preset of every stage.
-    stages: stages to train; by default all that have a recipe for the preset.
+    stages: stages to train; by default all that have a recipe for the preset. Runs of stages that they require may be
+        finished already.
     storage: root of data and runs; default: MOSAR_STORAGE, else ~/.mosar.
     head: head file to use instead of the default.
     data: stream -> name of its data set, if it is not the preset's.
@@ -41,10 +43,12 @@ class TrainAll:
 def main(config: TrainAll) -> None:
     jobs = {name: _job(name, config) for name in config.stages or _with_recipe(config.preset)}
     made = {name: stages.make(name, job.model, job.head) for name, job in jobs.items()}
-    requires = {name: made[name].requires for name in jobs}
+    requires = {name: tuple(parent for parent in made[name].requires if parent in jobs) for name in jobs}
     dag.check(requires)
     runs = {name: storage.join(storage.root(config.storage), "runs", job.run) for name, job in jobs.items()}
     for name, job in jobs.items():
+        for parent in sorted(set(made[name].requires) - set(jobs)):  # trained before
+            train_stage.finished_parent(parent, train_stage.parent_location(job, parent))
         if all(run.summary(runs[parent]) for parent in requires[name]):
             train_stage.prepare(job)  # Report invalid input before anything starts.
     if all(run.summary(location) for location in runs.values()):
@@ -107,4 +111,4 @@ def _with_recipe(preset: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(hydra_main.run(main, TrainAll, "train_all"))
+    sys.exit(hydra_main.run(main, TrainAll, "train_all", groups={"train": lambda _: {"overrides": TrainConfig}}))

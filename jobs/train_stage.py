@@ -23,7 +23,8 @@ from mosar.platform.training.train_config import TrainConfig
 class TrainStage:
     """Attributes:
 
-    stage, preset: choose the recipe, ``jobs/config/recipe/<stage>/<preset>.yaml``.
+    stage: stage to train; ``jobs/config/recipe/<stage>/<preset>.yaml`` is its recipe.
+    preset: size of the training.
     train: settings of the training.
     model: configuration of the stage's model.
     storage: root of data and runs; default: MOSAR_STORAGE, else ~/.mosar.
@@ -88,13 +89,12 @@ def prepare(config: TrainStage) -> RunSpec:
     unknown = sorted(set(config.parents) - set(stage.requires))
     if unknown:
         raise ConfigError(f"parents: stage {config.stage!r} does not require {unknown[0]!r}")
-    names = {parent: config.parents.get(parent, f"{parent}-{config.preset}") for parent in stage.requires}
-    parents = {parent: storage.join(root, "runs", name) for parent, name in names.items()}
+    parents = {parent: parent_location(config, parent) for parent in stage.requires}
     fingerprint: dict[str, Any] = {
         "stage": config.stage,
         "model": stages.model_config(config.stage, config.model),
         "head": {"path": config.head, "digest": stages.head_digest(config.head)},
-        "parents": {parent: _parent(parent, location) for parent, location in parents.items()},
+        "parents": {parent: finished_parent(parent, location) for parent, location in parents.items()},
     }
     data = {name: storage.join(root, "data", config.data[name]) for name in config.data if name in stage.streams}
     for location in data.values():
@@ -126,12 +126,22 @@ def _check_data(location: str, head_digest: str) -> None:
         )
 
 
-def _parent(stage: str, location: str) -> dict[str, str]:
+def parent_location(config: TrainStage, parent: str) -> str:
+    """Location of the run of a stage that this one requires."""
+    name = config.parents.get(parent, f"{parent}-{config.preset}")
+    return storage.join(storage.root(config.storage), "runs", name)
+
+
+def finished_parent(stage: str, location: str) -> dict[str, str]:
+    """Location and digest of the weights of a finished run. Raises ConfigError if it is not finished."""
     finished = run.summary(location)
     if finished is None:
-        raise ConfigError(f"parents: the run {location} of stage {stage!r} is not finished; train it first")
+        raise ConfigError(
+            f"parents: the run {location} of stage {stage!r} is not finished; train it first, or name a finished one "
+            f"(train_stage.py parents.{stage}=NAME)"
+        )
     return {"location": location, "weights_sha256": finished["weights_sha256"]}
 
 
 if __name__ == "__main__":
-    sys.exit(hydra_main.run(main, TrainStage, "train_stage"))
+    sys.exit(hydra_main.run(main, TrainStage, "train_stage", groups={"model": stages.configs}))

@@ -1,5 +1,7 @@
 """From a photograph in any form to an avatar: the entry point that CLI, endpoint and library share."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,7 +16,7 @@ from mosar.datasets.landmarks import Detector
 from mosar.datasets.photographs import read_photograph
 from mosar.datasets.portrait import crop_portrait
 from mosar.datasets.tiled_detection import find_faces
-from mosar.errors import PhotographError
+from mosar.errors import ConfigError, PhotographError
 from mosar.models.reconstruct import pipeline
 from mosar.models.reconstruct.estimate import Portrait
 
@@ -22,7 +24,12 @@ Photograph = str | Path | bytes | npt.NDArray[np.uint8]
 
 
 def load(
-    bundle: str = "default", *, storage: str | None = None, device: str = "cpu", refine_steps: int = 80
+    bundle: str = "default",
+    *,
+    storage: str | None = None,
+    device: str = "cpu",
+    refine_steps: int = 80,
+    threads: int | None = 1,
 ) -> "Reconstructor":
     """Load a bundle.
 
@@ -31,18 +38,23 @@ def load(
         storage: storage root; by default MOSAR_STORAGE, else ``~/.mosar``.
         device: ``"cpu"`` or ``"cuda"``.
         refine_steps: optimiser steps of the landmark fit, 0 for none.
+        threads: torch threads during a reconstruction; None keeps torch's setting. One is the fastest choice unless
+            cores are idle: threads that wait for one another are slow on a busy machine.
 
     Raises:
+        ConfigError: the device does not exist.
         BundleError: the bundle is missing, incomplete or altered, or was made by an incompatible version.
     """
-    return Reconstructor(locate(bundle, storage), device, refine_steps)
+    return Reconstructor(locate(bundle, storage), device, refine_steps, threads)
 
 
 class Reconstructor:
     """A loaded bundle and a face detector, whose native resources :meth:`close` releases; a context manager."""
 
-    def __init__(self, location: str, device: str = "cpu", refine_steps: int = 80) -> None:
+    def __init__(self, location: str, device: str = "cpu", refine_steps: int = 80, threads: int | None = None) -> None:
         """``location``: folder or URI of the bundle; the other arguments are those of :func:`load`."""
+        _check_device(device)
+        self._threads = threads
         self.bundle = open_bundle(location, device)
         self.device = device
         self._settings = pipeline.settings(self.bundle.modules, refine_steps)
@@ -69,6 +81,10 @@ class Reconstructor:
         Raises:
             PhotographError: not an image, too large or small, no face, or several faces.
         """
+        with _torch_threads(self._threads):
+            return self._reconstruct(photograph)
+
+    def _reconstruct(self, photograph: Photograph) -> Avatar:
         image = _pixels(photograph)
         faces = find_faces(self._detector, image)
         if len(faces) != 1:
@@ -93,6 +109,25 @@ class Reconstructor:
 
     def _tensor(self, array: npt.NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, np.float32))[None].to(self.device)
+
+
+@contextlib.contextmanager
+def _torch_threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if count is not None and count != before:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
+
+
+def _check_device(device: str) -> None:
+    if device not in {"cpu", "cuda"}:
+        raise ConfigError(f"device: got {device!r}, expected cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device: got cuda, but torch finds no GPU that it can use on this machine; use cpu")
 
 
 def _pixels(photograph: Photograph) -> npt.NDArray[np.uint8]:

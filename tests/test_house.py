@@ -29,7 +29,7 @@ PLATFORM = {
     "data": {"storage"},
     "monitoring": {"storage", "runs"},
     "training": {"storage", "cluster", "runs", "data", "monitoring"},
-    "serving": {"monitoring"},
+    "serving": {"cluster", "monitoring"},
 }
 """Folder of the platform -> folders of the platform that it may import besides itself."""
 

@@ -3,9 +3,10 @@
 Positions are points of the template head (mm), so that features sit on the skin and move with it.
 """
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from mosar.models.numba_parallel import compiled
 
 Points = NDArray[np.floating]
 Values = NDArray[np.float32]
@@ -87,7 +88,7 @@ def _fade(wavelength: float | NDArray[np.floating], texel: float | Values) -> ND
     return np.asarray(np.exp(-0.53 * ratio**1.5) * np.clip(2 - ratio, 0, 1))
 
 
-@numba.njit(cache=True)
+@compiled
 def _hash(x: int, y: int, z: int, seed: np.uint32) -> np.uint32:
     h = np.uint32(x) * np.uint32(374761393) + np.uint32(y) * np.uint32(668265263)
     h = np.uint32(h + np.uint32(z) * np.uint32(2147483647) + seed * np.uint32(3266489917))
@@ -96,17 +97,17 @@ def _hash(x: int, y: int, z: int, seed: np.uint32) -> np.uint32:
     return np.uint32(h ^ (h >> np.uint32(16)))
 
 
-@numba.njit(cache=True)
+@compiled
 def _unit(h: np.uint32) -> float:
     return np.float64(h) / 4294967296.0
 
 
-@numba.njit(cache=True)
+@compiled
 def _smooth(f: float) -> float:
     return f * f * f * (f * (f * 6 - 15) + 10)
 
 
-@numba.njit(cache=True)
+@compiled
 def _slope(h: np.uint32, x: float, y: float, z: float) -> float:
     """Dot product with one of Perlin's twelve edge directions (the last four repeat some)."""
     k = h & np.uint32(15)
@@ -115,7 +116,7 @@ def _slope(h: np.uint32, x: float, y: float, z: float) -> float:
     return (u if (k & 1) == 0 else -u) + (v if (k & 2) == 0 else -v)
 
 
-@numba.njit(cache=True)
+@compiled
 def _gradient(points_n3: NDArray[np.float64], seed: np.uint32) -> Values:
     out = np.empty(len(points_n3), np.float32)
     for n in range(len(points_n3)):
@@ -136,7 +137,7 @@ def _gradient(points_n3: NDArray[np.float64], seed: np.uint32) -> Values:
     return out
 
 
-@numba.njit(cache=True)
+@compiled
 def _spots(
     points_n3: NDArray[np.float64],
     cell: float,
@@ -171,7 +172,7 @@ def _spots(
     return out
 
 
-@numba.njit(cache=True)
+@compiled
 def _cells(points_n3: NDArray[np.float64], seed: np.uint32) -> Values:
     out = np.empty(len(points_n3), np.float32)
     for n in range(len(points_n3)):

@@ -28,8 +28,10 @@ from mosar.models.shading import Material, shade
 class Config:
     """Attributes:
 
-    size: side of the images, pixels. batch: images at once. rounds: rounds in which both run. repeats: runs of ours in
-        each round.
+    size: side of the images, pixels.
+    batch: images at once.
+    rounds: rounds in which both run.
+    repeats: runs of ours in each round.
     threads: threads of torch, for both; 0 keeps torch's default.
     """
 

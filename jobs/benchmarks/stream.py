@@ -48,9 +48,12 @@ _RATIOS = {
 class Config:
     """Attributes:
 
-    shards: number of shards of 128 samples, each with a JPEG of 256 x 256 and an array. batch: samples per batch.
-    readers: processes of each loader. steps: batches per round. rounds: number of rounds. planned: samples of the
-        synthetic data set for planning.
+    shards: number of shards of 128 samples, each with a JPEG of 256 x 256 and an array.
+    batch: samples per batch.
+    readers: processes of each loader.
+    steps: batches per round.
+    rounds: number of rounds.
+    planned: samples of the synthetic data set for planning.
     """
 
     shards: int = 128

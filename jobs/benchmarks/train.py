@@ -46,8 +46,12 @@ class Config:
     data: stream -> name of an existing data set; by default data sets of ``subjects`` people are made and removed.
     storage: with ``data``, the root of these data sets and of the finished parents of the stages.
     subjects: people on the light stage, and as many in the wild, of whom a quarter is held out.
-    stages, preset: stages to measure. stage_steps: steps of each of their runs.
-    steps: steps of the matrix products, which have this ``width``. rounds: repetitions of every measurement.
+    stages: stages to measure.
+    preset: preset of these stages.
+    stage_steps: steps of each of their runs.
+    steps: steps of the matrix products.
+    rounds: repetitions of every measurement.
+    width: width of the matrix products.
     """
 
     data: Mapping[str, str] = field(default_factory=dict)

@@ -53,7 +53,7 @@ def sheet(cells: Sequence[NDArray[np.uint8]], columns: int = COLUMNS) -> NDArray
 
 
 def left_out(location: str) -> dict[str, int]:
-    """Reasons for left-out photographs, with counts, as noted when the shards were made."""
+    """Reasons for left-out photographs, captures and cameras, with counts, as noted when the shards were made."""
     folder = storage.join(location, "left_out")
     total: Counter[str] = Counter()
     for name in storage.names(folder):

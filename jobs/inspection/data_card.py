@@ -95,7 +95,7 @@ def _left_out(found: Manifest) -> str:
     reasons = contact_sheet.left_out(found.location)
     if not reasons:
         return "<p>Nothing was left out.</p>"
-    return _table(("left out, because", "photographs"), sorted(reasons.items(), key=lambda item: -item[1]))
+    return _table(("left out, because", "number"), sorted(reasons.items(), key=lambda item: -item[1]))
 
 
 def _recipe(recipe: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 import functools
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from mosar.errors import ConfigError, DataError
 from mosar.platform import storage
+from mosar.platform.storage import digest
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 COLUMNS = ("image", "jpg", "jpeg", "png", "bytes")
@@ -56,6 +57,17 @@ def find_image_files(folder: str) -> list[Picture]:
             "or .tar or .parquet files that contain them"
         )
     return found
+
+
+def inputs(folder: str, found: Sequence[Picture]) -> dict[str, str]:
+    """Each folder with images or containers of them -> digest of the sizes and times of these files."""
+    root = storage.root(folder) if storage.is_uri(folder) else _absolute(folder)
+    used = {picture.file for picture in found}
+    parts: dict[str, dict[str, str]] = {}
+    for name, fingerprint in storage.fingerprints(root).items():
+        if storage.join(root, name) in used:
+            parts.setdefault(PurePosixPath(name).parent.as_posix(), {})[name] = fingerprint
+    return {part: f"{len(own)} files, {digest.of_json(own)}" for part, own in parts.items()}
 
 
 def read_image_file(picture: Picture) -> bytes:

@@ -5,14 +5,19 @@ import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from mosar.config import to_mapping
 from mosar.datasets.studio import layout
 from mosar.errors import ConfigError
+from mosar.jobs.sources import virtual
 from mosar.platform import storage
 from mosar.platform.data.shards import Record
 from mosar.platform.storage import digest
 
-REPORTS = "reports"
+_EXAMPLE = 7 * 10**6
+"""First seed of an example's people; tiny data sets have none of them."""
+REPORTS, LEFT_OUT = "reports", "left_out"
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,45 @@ def tasks(folder: str, map_size: int, image_size: int, shard: int) -> list[Task]
     ]
 
 
-def digest_of(folder: str) -> str:
-    """Digest of the names of a folder's captures."""
+def settings(folder: str) -> dict[str, Any]:
+    """The content of a folder's ``studio.json``, with defaults filled in."""
     place = _place(folder)
-    with _local(place, _names(place), ()) as root:
-        return digest.of_json([list(pair) for pair in layout.captures(root)])
+    with _local(place, _names(place), {"studio.json"}) as root:
+        return to_mapping(layout.read_studio(root))
+
+
+def inputs(folder: str) -> dict[str, str]:
+    """Each capture and each subject of a folder -> digest of the sizes and times of its own files.
+
+    ``studio.json`` is not among them: see :func:`settings`.
+    """
+    parts: dict[str, dict[str, str]] = {}
+    for name, fingerprint in storage.fingerprints(_place(folder)).items():
+        if name != "studio.json":
+            parts.setdefault("/".join(name.split("/")[:-1][:2]), {})[name] = fingerprint
+    return {part or ".": digest.of_json(own) for part, own in parts.items()}
+
+
+def write_example(folder: str, head_path: str | None, map_size: int, image_size: int) -> int:
+    """Write a folder as a studio would: one capture of each of three virtual people, one of each split.
+
+    Returns the number of captures.
+
+    Raises:
+        ConfigError: the folder exists and is not empty.
+    """
+    from mosar.datasets.studio import example
+    from mosar.models.head import load_head
+
+    root = Path(folder).expanduser().absolute()
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise ConfigError(f"example: {root} exists and is not an empty folder; choose another")
+    people = [
+        virtual.Task("lightstage", split, _EXAMPLE + number, 1, 1, map_size, image_size)
+        for number, split in enumerate(layout.SPLITS)
+    ]
+    made = [record.members for person in people for record in virtual.produce(head_path, "", person)]
+    return example.write_example(root, load_head(head_path), [("neutral", members) for members in made], "png")
 
 
 def _place(folder: str) -> str:
@@ -107,6 +146,9 @@ def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record
                 yield Record(key, task.split, subject, members)
     name = f"{digest.of_json([list(pair) for pair in task.captures])[:16]}.json"
     storage.write_json(storage.join(location, REPORTS, name), reports)
+    faults = {f"{r['subject']}/{r['capture']}: {fault}": fault for r in reports for fault in r["faults"]}
+    if faults:
+        storage.write_json(storage.join(location, LEFT_OUT, name), faults)
 
 
 def summary(location: str) -> list[str]:

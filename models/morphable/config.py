@@ -15,26 +15,47 @@ class Config:
     Encoder and decoder each have a linear path between codes and principal components of the meshes, plus a non-linear
     residual: ``spectral`` is a perceptron on those components, ``linear`` is none. With ``start: pca`` the decoder's
     linear path starts as PCA, with ``mean`` at zero.
+
+    Attributes:
+        identity_codes: number of identity codes.
+        expression_codes: number of expression codes.
+        reflectance_codes: number of reflectance codes.
+        identity_basis: principal components that a residual may use; at least as many as codes.
+        expression_basis: principal components of the expression that a residual may use; at least as many as
+            codes.
+        encoder: residual of the encoder.
+        decoder: residual of the decoder.
+        start: start of the decoder's linear path.
+        hidden: units of a perceptron's two hidden layers.
+        texture_size: texels along a side of the coarse reflectance texture.
+        synthetic_per_batch: synthetic people, sampled from the head's own bases, added to every batch.
+        synthetic_statistics: synthetic people added to the samples of the principal components.
+        synthetic_pool: number of distinct synthetic people from which batches are drawn.
+        loss_vertices: vertices sampled for the loss at every step; those of the face have weight one.
+        off_face: weight of the other vertices.
+        swap_weight: weight of the loss on synthetic people with another person's expression code.
+        neutral_weight: weight of the loss on the neutral mesh.
+        kl_weight: weight of the codes' divergence from a normal distribution, mm per nat.
     """
 
     identity_codes: int = 64
     expression_codes: int = 64
     reflectance_codes: int = 64
-    identity_basis: int = 192  # principal components that a residual may use; at least as many as codes
+    identity_basis: int = 192
     expression_basis: int = 128
     encoder: Residual = "spectral"
     decoder: Residual = "spectral"
     start: Literal["pca", "mean"] = "pca"
-    hidden: int = 512  # units of a perceptron's two hidden layers
-    texture_size: int = 64  # texels along a side of the coarse reflectance texture
-    synthetic_per_batch: int = 0  # synthetic people, sampled from the head's own bases, added to every batch
-    synthetic_statistics: int = 0  # synthetic people added to the samples of the principal components
-    synthetic_pool: int = 16384  # number of distinct synthetic people from which batches are drawn
-    loss_vertices: int = 512  # vertices sampled for the loss at every step; those of the face have weight one
-    off_face: float = 0.1  # weight of the other vertices
-    swap_weight: float = 0.5  # weight of the loss on synthetic people with another person's expression code
+    hidden: int = 512
+    texture_size: int = 64
+    synthetic_per_batch: int = 0
+    synthetic_statistics: int = 0
+    synthetic_pool: int = 16384
+    loss_vertices: int = 512
+    off_face: float = 0.1
+    swap_weight: float = 0.5
     neutral_weight: float = 0.5
-    kl_weight: float = 1e-4  # mm per nat
+    kl_weight: float = 1e-4
 
     def __post_init__(self) -> None:
         for name in ("identity_codes", "expression_codes", "reflectance_codes", "hidden"):

@@ -11,6 +11,7 @@ from mosar.avatar import gltf_morph_targets
 from mosar.avatar.avatar import Avatar
 from mosar.avatar.encode import map_arrays
 from mosar.avatar.render_mesh import LASHES, RenderMesh, render_mesh, render_vertices
+from mosar.models.colour import to_srgb
 from mosar.models.head import Head, lashes
 from mosar.models.head.morph import morph_targets, vertex_normals
 
@@ -74,15 +75,19 @@ def _material(avatar: Avatar, name: str) -> PBRMaterial:
 
 
 def obj(avatar: Avatar, library: str = "mesh.mtl") -> str:
-    """An OBJ file: vertices in the head file's order, millimetres, head frame; one group per material."""
+    """An OBJ file, millimetres, head frame: vertices in the head file's order, then those of the lashes.
+
+    One group per material; lashes, the last one, have no UV of their own.
+    """
     head = avatar.head
+    shape, whole = render_mesh(head), render_vertices(head, avatar.vertices_1v3.cpu())
     lines = [f"mtllib {library}"]
-    lines += [f"v {x:.5f} {y:.5f} {z:.5f}" for x, y, z in avatar.vertices_1v3[0].cpu().tolist()]
+    lines += [f"v {x:.5f} {y:.5f} {z:.5f}" for x, y, z in whole[0].tolist()]
     lines += [f"vt {u:.6f} {v:.6f}" for u, v in head.uv_w2.tolist()]
-    for index, name in enumerate(head.material_names):
-        own = head.material_f == index
+    for index, name in enumerate(shape.material_names):
+        own = shape.material_f == index
         lines.append(f"g {name}\nusemtl {name}")
-        for v, w in zip(head.triangles_f3[own] + 1, head.uv_triangles_f3[own] + 1, strict=True):
+        for v, w in zip(shape.triangles_f3[own] + 1, shape.uv_triangles_f3[own] + 1, strict=True):
             lines.append("f " + " ".join(f"{a}/{b}" for a, b in zip(v, w, strict=True)))
     return "\n".join(lines) + "\n"
 
@@ -92,7 +97,14 @@ def mtl(head: Head) -> str:
     textures = {name: name for name in head.material_names} | {"skin": "diffuse"}
     blocks = [f"newmtl {m}\nKd 1 1 1\nillum 1\nmap_Kd maps/{textures[m]}.png" for m in head.material_names]
     blocks[0] += "\nmap_Ks maps/specular.png\nnorm maps/normal.png"
+    if LASHES in render_mesh(head).material_names:
+        blocks.append(f"newmtl {LASHES}\nKd {' '.join(f'{value:.4f}' for value in _lash_srgb())}\nillum 1")
     return "\n\n".join(blocks) + "\n"
+
+
+def _lash_srgb() -> list[float]:
+    """Colour of the lashes as MTL files state it: display-encoded."""
+    return [float(value) for value in to_srgb(torch.tensor(lashes.ALBEDO, dtype=torch.float64))]
 
 
 def _split_seams(shape: RenderMesh, material: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

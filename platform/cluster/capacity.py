@@ -3,19 +3,27 @@
 import os
 
 from mosar.errors import ConfigError
+from mosar.platform.cluster.core_count import cores
 
 CAPACITY = "MOSAR_CAPACITY"
 """Environment variable of the head node: the resources to which the cluster can grow."""
 
 
 def cpus() -> int:
-    """Number of shards to make at once: the cores of this machine if the cluster has one node, else its CPUs."""
+    """Tasks to run at once: the cores of this process if the cluster has one node, else the cluster's CPUs."""
     import ray
 
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if len(nodes) == 1:
-        return os.cpu_count() or 1
+        return cores()
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def node_cpus() -> list[float]:
+    """CPUs of each living node of the connected cluster."""
+    import ray
+
+    return [float(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
 
 
 def capacity(resource: str = "CPU") -> float:

@@ -7,10 +7,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mosar.platform.cluster.temporary import ray_folder
+
 LOGICAL_CPUS = 16
 """CPUs of a cluster on this machine, not tied to its cores: workers that held every CPU would starve readers."""
 
 ADDRESS, MODE, TOKEN = "RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
+_THIS_MACHINE = ("127.0.0.1", "localhost")
 LOOPBACK = {
     # If this is off, Ray uses 127.0.0.1 as the node's address and binds every port to it. If it is on, which is the
     # default on Linux, Ray replaces 127.0.0.1 by an external address even if 127.0.0.1 was requested.
@@ -35,22 +38,33 @@ def connect(logical_cpus: int = LOGICAL_CPUS) -> Iterator[None]:
     given = os.environ.get(ADDRESS)
     for name, value in _QUIET.items():  # Ray reads it once, when it is imported.
         os.environ.setdefault(name, value)
-    with changed_environment({} if given else credentials() | LOOPBACK):
+    with changed_environment(unproxied() | ({} if given else credentials() | LOOPBACK)):
         import ray
 
         options: dict[str, Any] = {"log_to_driver": bool(os.environ.get("MOSAR_RAY_LOGS"))}
-        if not given:
-            options |= {"num_cpus": logical_cpus, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-        ray.init(address=given or "local", configure_logging=True, logging_level="ERROR", **options)
-        try:
+        with contextlib.ExitStack() as stack:
+            if not given:
+                folder = stack.enter_context(ray_folder())
+                options |= {"num_cpus": logical_cpus, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+                options |= {"_temp_dir": str(folder)}
+            ray.init(address=given or "local", configure_logging=True, logging_level="ERROR", **options)
+            stack.callback(ray.shutdown)
             yield
-        finally:
-            ray.shutdown()
 
 
 def starts_own() -> bool:
     """Whether :func:`connect` starts a cluster of its own."""
     return not os.environ.get(ADDRESS)
+
+
+def unproxied() -> dict[str, str]:
+    """Settings with which requests to this machine, of child processes too, pass by a proxy (``http_proxy``)."""
+    found = {}
+    for name in ("no_proxy", "NO_PROXY"):
+        before = os.environ.get(name, "")
+        missing = [host for host in _THIS_MACHINE if host not in before.split(",")]
+        found[name] = ",".join(filter(None, [before, *missing]))
+    return found
 
 
 def credentials() -> dict[str, str]:

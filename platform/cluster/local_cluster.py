@@ -3,12 +3,10 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -27,8 +25,10 @@ from mosar.platform.cluster.connection import (
     changed_environment,
     connect,
     credentials,
+    unproxied,
 )
 from mosar.platform.cluster.processes import free_ports, living, processes_below
+from mosar.platform.cluster.temporary import ray_folder
 
 _START_S, _STOP_S = 180.0, 15.0
 
@@ -60,9 +60,16 @@ def local_cluster(
     Raises:
         RunError: the cluster did not start.
     """
-    secret = credentials()
+    with ray_folder() as folder, _started(folder, logical_cpus, dashboard, shipped, idle_s) as cluster:
+        yield cluster
+
+
+@contextlib.contextmanager
+def _started(
+    folder: Path, logical_cpus: int, dashboard: bool, shipped: Mapping[str, Any] | None, idle_s: float
+) -> Iterator[LocalCluster]:
+    secret = credentials() | unproxied()
     gcs, web, agent, client = free_ports(4)
-    folder = Path(tempfile.mkdtemp(prefix="mosar-ray-"))
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
     command += ["--node-ip-address=127.0.0.1", f"--port={gcs}", f"--temp-dir={folder}"]
     command += [f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}"]
@@ -93,7 +100,6 @@ def local_cluster(
         )
     finally:
         _end(process)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -124,8 +130,9 @@ def _listens(port: int) -> bool:
 
 def _answers(url: str, token: str) -> bool:
     request = urllib.request.Request(f"{url}/api/version", headers={"Authorization": f"Bearer {token}"})  # noqa: S310
-    with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=2) as answer:  # noqa: S310
-        return answer.status == 200
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy does not reach this machine
+    with contextlib.suppress(OSError), opener.open(request, timeout=2) as answer:
+        return bool(answer.status == 200)
     return False
 
 

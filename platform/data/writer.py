@@ -17,7 +17,10 @@ Task = TypeVar("Task")
 Progress = Callable[[int, int], None]
 """Called with (number of finished shards, number of all shards)."""
 
-_RECIPE, _PARTS = "recipe.json", "parts"
+_RECIPE, _INPUTS, _PARTS = "recipe.json", "inputs.json", "parts"
+_NAMED = 5
+"""Changed inputs that an error names."""
+_NONE: Mapping[str, str] = {}
 
 
 def write_dataset(
@@ -36,7 +39,8 @@ def write_dataset(
         location: folder of the data set, such as ``storage.join(storage.root(), "data", name)``.
         tasks: the arguments of ``produce``, in order.
         produce: returns a task's records, all of one split; depends on the task alone. No records make no shard.
-        recipe: JSON-ready; everything that decides the content. The same recipe continues an unfinished data set.
+        recipe: JSON-ready; everything that decides the content. The same recipe continues an unfinished data set. See
+            :func:`begin`.
         schema_version: version of the schema of the samples.
         concurrency: number of shards made at once, as Ray tasks; 0 makes them here, one by one, without Ray;
             None leaves it to Ray Data and the cluster.
@@ -46,7 +50,7 @@ def write_dataset(
         ConfigError: the folder was begun with another recipe; the message shows the differences.
         DataError: a sample's key occurs in two shards, or there are no samples.
     """
-    _check_recipe(location, {"recipe": dict(recipe), "schema_version": schema_version, "shards": len(tasks)})
+    begin(location, recipe, schema_version)
     if not storage.exists(storage.join(location, manifest.SHARDS)):
         done = set(storage.names(storage.join(location, _PARTS)))
         todo = [index for index in range(len(tasks)) if _part_name(index) not in done]
@@ -133,17 +137,44 @@ def _finish(location: str, count: int, about: Mapping[str, Any]) -> None:
     storage.remove(storage.join(location, _PARTS))
 
 
-def _check_recipe(location: str, recipe: Mapping[str, Any]) -> None:
-    where = storage.join(location, _RECIPE)
+def begin(location: str, recipe: Mapping[str, Any], schema_version: int, inputs: Mapping[str, str] = _NONE) -> None:
+    """Note the recipe of a data set in its folder, or compare it with the one that it was begun with.
+
+    ``inputs``: name of each input (a file, a capture, a folder) -> its fingerprint, compared too if given. They are
+    noted beside the recipe, not in it: the manifest must not depend on the time at which a file was copied.
+
+    Raises:
+        ConfigError: the folder was begun with another recipe or other inputs; the message shows the differences.
+    """
+    now = {"recipe": dict(recipe), "schema_version": schema_version}
+    where, beside = storage.join(location, _RECIPE), storage.join(location, _INPUTS)
     if not storage.exists(where):
-        storage.write_json(where, recipe)
+        if inputs:
+            storage.write_json(beside, dict(inputs))
+        storage.write_json(where, now)
         return
-    before = storage.read_json(where)
-    if digest.of_json(before) != digest.of_json(recipe):
-        changes = "; ".join(f"{k}: {v}" for k, v in config_diff.differences(before, json.loads(json.dumps(recipe))))
+    found = config_diff.differences(storage.read_json(where), json.loads(json.dumps(now)))
+    changes = [f"{key}: {change}" for key, change in found]
+    if inputs:
+        changes += _changed(storage.read_json(beside) if storage.exists(beside) else {}, inputs)
+    if changes:
         raise ConfigError(
-            f"{location}: begun with another recipe ({changes}); choose another name or remove the folder"
+            f"{location}: begun with another recipe ({'; '.join(changes)}); choose another name or remove the folder"
         )
+
+
+def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Inputs that were added, removed or changed, the first few by name."""
+    kinds = {
+        "added": sorted(now.keys() - before.keys()),
+        "removed": sorted(before.keys() - now.keys()),
+        "changed": sorted(name for name in now.keys() & before.keys() if now[name] != before[name]),
+    }
+    return [
+        f"{kind}: {', '.join(names[:_NAMED])}" + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+        for kind, names in kinds.items()
+        if names
+    ]
 
 
 def _part_name(index: int) -> str:

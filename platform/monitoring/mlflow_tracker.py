@@ -6,20 +6,19 @@ of the MLflow run records the last step sent. MLflow reads credentials from its 
 
 import importlib.util
 import os
-import re
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from mosar.errors import ConfigError
 from mosar.platform import storage
+from mosar.platform.monitoring.redact import redact
 from mosar.platform.monitoring.tensorboard import values
 from mosar.platform.runs import checkpoint, run
 from mosar.platform.storage import digest
 
 URI, EXPERIMENT = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"
 _NOTE, _TOLD = "mlflow.json", "mosar.step"
-_LOGIN = re.compile(r"//[^/@\s]*@")
 _ENOUGH, _PARAMETERS = 500, 100
 """Values and parameters per request; MLflow accepts at most 1,000 values and 100 parameters."""
 
@@ -48,10 +47,8 @@ class Tracker:
             self._warned = False
         except Exception as error:
             if not self._warned:
-                said = _LOGIN.sub("//", str(error))
-                print(
-                    f"\nwarning: {self._location}: cannot send metrics to MLflow ({said})", file=sys.stderr, flush=True
-                )
+                said = redact(f"{self._location}: cannot send metrics to MLflow ({error})")
+                print(f"\nwarning: {said}", file=sys.stderr, flush=True)
             self._warned = True
 
     def _update(self) -> None:
@@ -83,7 +80,7 @@ class Tracker:
         """ID of the MLflow run, stored per server in the run's folder; a new server gets a new MLflow run."""
         from mlflow.entities import Param  # type: ignore[import-not-found, unused-ignore]
 
-        note, server = storage.join(self._location, _NOTE), digest.of_bytes(os.environ[URI].encode())[:12]
+        note, server = storage.join(self._location, _NOTE), digest.of_bytes(redact(os.environ[URI]).encode())[:12]
         known: dict[str, str] = storage.read_json(note) if storage.exists(note) else {}
         if server not in known:
             name = os.environ.get(EXPERIMENT, "mosar")

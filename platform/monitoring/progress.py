@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from mosar.platform.monitoring.redact import redact
 from mosar.platform.runs import run
 
 _POLL_S, _PRINT_S = 1.0, 10.0
@@ -164,7 +165,8 @@ def following(
                 except Exception as error:
                     if number not in failing:
                         failing.add(number)
-                        print(f"\nwarning: run monitoring failed: {error}; trying again", file=sys.stderr, flush=True)
+                        said = redact(f"run monitoring failed: {error}")
+                        print(f"\nwarning: {said}; trying again", file=sys.stderr, flush=True)
             shown = time.monotonic()
 
     groups = [[show, *also], list(apart)] if apart else [[show, *also]]

@@ -29,6 +29,8 @@ _PACKAGES = ("ray", "torch", "numpy", "pyarrow", "numba", "easypytorch3d", "safe
 METRICS = "metrics.jsonl"
 _FINGERPRINT, _RECORD, _SUMMARY, _WEIGHTS = "fingerprint.json", "record.json", "summary.json", "weights.safetensors"
 _PLACES = ("location", "path")
+REVISION_FILE = "REVISION"
+_ROOT = Path(__file__).resolve().parents[2]
 _FOLDERS = ("mosar", "platform", "models", "datasets", "jobs")
 
 
@@ -208,19 +210,22 @@ def _record() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "absent"
     begun = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"begun": begun, "revision": _revision(), "code": _code(), "packages": versions}
+    return {"begun": begun, "revision": revision(_ROOT), "code": _code(), "packages": versions}
 
 
 def _code() -> str:
     """Digest of the Python files, which a job's folder holds even if it is not a git checkout."""
-    root = Path(__file__).resolve().parents[2]
-    files = sorted(path for folder in _FOLDERS for path in (root / folder).rglob("*.py"))
-    return digest.of_json([[path.relative_to(root).as_posix(), digest.of_bytes(path.read_bytes())] for path in files])
+    files = sorted(path for folder in _FOLDERS for path in (_ROOT / folder).rglob("*.py"))
+    return digest.of_json([[path.relative_to(_ROOT).as_posix(), digest.of_bytes(path.read_bytes())] for path in files])
 
 
-def _revision() -> str:
-    """Git revision of the code, with ``+`` if files were changed; "unknown" outside a git checkout."""
-    folder = Path(__file__).resolve().parents[2]
+def revision(folder: Path) -> str:
+    """Git revision of the code, with ``+`` if files were changed.
+
+    Outside a git checkout, the one that was noted in the file REVISION when the code was packed, else "unknown".
+    """
+    if (folder / REVISION_FILE).is_file():
+        return (folder / REVISION_FILE).read_text(encoding="utf-8").strip()
     command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty=+"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

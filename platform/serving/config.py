@@ -10,17 +10,29 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True)
 class ServingConfig:
-    """Address and limits of the endpoint."""
+    """Address and limits of the endpoint.
+
+    Attributes:
+        host: address on which it listens; any but loopback requires ``key_file``.
+        port: TCP port.
+        replicas: processes that answer requests.
+        cpus: logical CPUs of each replica.
+        gpus: GPUs of each replica.
+        threads: torch threads of each replica; more help only if cores are idle.
+        max_body_mb: largest body of a request, MB.
+        max_queued: requests that wait at most; those beyond get 503.
+        key_file: absolute path of a file with the key that clients send as ``Authorization: Bearer KEY``.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8000
     replicas: int = 1
-    cpus: float = 1.0  # logical CPUs per replica
+    cpus: float = 1.0
     gpus: float = 0.0
-    threads: int = 1  # torch threads per replica; more help only if cores are idle
+    threads: int = 1
     max_body_mb: float = 32.0
-    max_queued: int = 32  # requests beyond it get 503
-    key_file: str = ""  # a file with the key that clients send as `Authorization: Bearer KEY`
+    max_queued: int = 32
+    key_file: str = ""
 
     def __post_init__(self) -> None:
         if not 0 < self.port < 65536:

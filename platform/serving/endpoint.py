@@ -5,19 +5,24 @@ error of the client returns a JSON object ``{"error": ...}`` with a 4xx status.
 """
 
 import asyncio
+import errno
 import hmac
 import logging
 import os
+import re
+import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from mosar.errors import InputError
+from mosar.errors import InputError, RunError
+from mosar.platform import cluster
 from mosar.platform.monitoring import metrics
 from mosar.platform.serving.config import ServingConfig
 
 log = logging.getLogger(__name__)
+_NAME = "mosar"
 _RETRY_AFTER_S = 5
 """Seconds after which a client should try again if the queue is full."""
 
@@ -39,11 +44,71 @@ class Handler(Protocol):
 def start(
     config: ServingConfig, build: Callable[[], Handler], path: str, media_types: tuple[str, ...], page: str
 ) -> None:
-    """Deploy on the connected Ray cluster, and return when the endpoint runs. See :func:`application`."""
+    """Deploy on the connected Ray cluster, and return when the endpoint runs. See :func:`application`.
+
+    Raises:
+        RunError: the cluster already serves something or lacks the resources, or a replica did not start.
+    """
     from ray import serve
 
+    served = serve.status().applications
+    if served:
+        raise RunError(
+            f"this cluster already serves {', '.join(map(repr, served))}, and has one port for all; stop that first "
+            "(`serve shutdown -y`), or start this endpoint without RAY_ADDRESS, on a cluster of its own"
+        )
+    _check_resources(config)
     serve.start(http_options={"host": config.host, "port": config.port})
-    serve.run(application(config, build, path, media_types, page), name="mosar", route_prefix="/")
+    try:
+        serve.run(application(config, build, path, media_types, page), name=_NAME, route_prefix="/")
+    except RuntimeError as error:
+        reason = _reason(serve.status().applications.get(_NAME), error)
+        serve.shutdown()
+        raise RunError(f"the endpoint did not start: {reason}") from error
+
+
+def check_port(config: ServingConfig) -> None:
+    """Check that nothing listens on the port yet: Ray Serve would share it, and clients would reach either server.
+
+    Raises:
+        RunError: the port is taken, or the address is not one of this machine.
+    """
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that just ended do not count
+        try:
+            probe.bind((config.host, config.port))
+        except OSError as error:
+            taken = error.errno == errno.EADDRINUSE
+            why = (
+                "another program listens there; stop it, or choose another"
+                if taken
+                else f"{error.strerror}; choose one"
+            )
+            raise RunError(
+                f"port {config.port} of {config.host} cannot be used: {why} with serving.port=..."
+            ) from error
+
+
+def _check_resources(config: ServingConfig) -> None:
+    """Raises RunError if no node of the cluster, nor one that it can add, could hold a replica."""
+    import ray
+
+    if cluster.growth():
+        return
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    for key, name, wanted in (("cpus", "CPU", config.cpus), ("gpus", "GPU", config.gpus)):
+        most = max((node.get(name, 0.0) for node in nodes), default=0.0)
+        if wanted > most:
+            raise RunError(f"serving.{key}: a replica asks for {wanted:g} {name}, but the largest node has {most:g}")
+
+
+def _reason(status: Any, error: BaseException) -> str:
+    """The last line of what a failed replica reported."""
+    said = [d.message for d in status.deployments.values() if d.message] if status else []
+    lines = [line.strip() for line in (said[0] if said else str(error)).splitlines() if line.strip()]
+    named = [line for line in lines if re.match(r"[\w.]+(Error|Exception): ", line)]
+    return (named or lines or [repr(error)])[-1]
 
 
 def application(
@@ -95,11 +160,18 @@ def _routes(path: str, media_types: tuple[str, ...], page: str, max_bytes: int, 
     from fastapi import FastAPI, Request
     from fastapi.responses import HTMLResponse, JSONResponse, Response
     from ray import serve
+    from starlette.exceptions import HTTPException
 
     app = FastAPI(title="mosar", docs_url=None, redoc_url=None)
 
-    def error(status: int, text: str) -> Response:
-        return JSONResponse({"error": text}, status_code=status)
+    def error(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
+        return JSONResponse({"error": text}, status_code=status, headers=dict(headers or {}))
+
+    @app.exception_handler(HTTPException)
+    async def no_route(request: Request, problem: HTTPException) -> Response:
+        """Paths and methods that do not exist (404, 405)."""
+        got = f"{request.method} {request.url.path}: {problem.detail}"
+        return error(problem.status_code, f"{got}; expected POST {path}, GET /healthz or GET /", problem.headers)
 
     def replica() -> Any:
         return serve.get_replica_context().servable_object

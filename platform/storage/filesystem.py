@@ -8,7 +8,7 @@ import bisect
 import json
 import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -70,7 +70,29 @@ def files(location: str) -> list[str]:
     else:
         fs, path = _filesystem(location)
         found = [p.removeprefix(path).lstrip("/") for p in fs.find(path)]
-    return sorted(name for name in found if not any(part.startswith(".") for part in name.split("/")))
+    return sorted(name for name in found if not _hidden(name))
+
+
+def fingerprints(location: str) -> dict[str, str]:
+    """Relative path of each file below a folder, as in :func:`files` -> its size and its time or ETag.
+
+    A file that was edited or replaced has another fingerprint; no content is read.
+    """
+    if not is_uri(location):
+        stats = {name: (Path(location) / name).stat() for name in files(location)}
+        return {name: f"{stat.st_size}:{stat.st_mtime_ns}" for name, stat in stats.items()}
+    fs, path = _filesystem(location)
+    found = {p.removeprefix(path).lstrip("/"): info for p, info in fs.find(path, detail=True).items()}
+    return {name: f"{found[name]['size']}:{_version(found[name])}" for name in sorted(found) if not _hidden(name)}
+
+
+def _version(info: Mapping[str, Any]) -> str:
+    """What changes when a stored object does; file systems give it different names."""
+    return next((str(info[key]) for key in ("ETag", "etag", "md5", "mtime", "LastModified") if info.get(key)), "")
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))
 
 
 def size(location: str) -> int:

@@ -2,6 +2,7 @@
 
 from mosar import errors
 from mosar.platform import storage
+from mosar.platform.monitoring.redact import redact
 from mosar.platform.training.run_spec import RunSpec
 
 _FAILURE, _TRACEBACK = "failure.json", "traceback.txt"
@@ -9,14 +10,14 @@ _FAILURE, _TRACEBACK = "failure.json", "traceback.txt"
 
 def note_failure(spec: RunSpec, error: errors.MosarError) -> None:
     """Record, on a worker, an error that a retry cannot mend."""
-    note = {"submission": spec.submission, "kind": type(error).__name__, "message": str(error)}
+    note = {"submission": spec.submission, "kind": type(error).__name__, "message": redact(str(error))}
     storage.write_json(storage.join(spec.location, _FAILURE), note)
 
 
 def keep_traceback(spec: RunSpec, text: str) -> str:
     """Write a traceback to the run's folder. Returns a phrase that names the file."""
     where = storage.join(spec.location, _TRACEBACK)
-    storage.write_bytes(where, text.encode())
+    storage.write_bytes(where, redact(text).encode())
     return f"traceback in {where}"
 
 

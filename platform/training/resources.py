@@ -1,9 +1,16 @@
 """The resources that a training run needs, and checks that the cluster has them."""
 
-from mosar.errors import ConfigError
+import sys
+import threading
+from collections.abc import Sequence
+
+from mosar.errors import ConfigError, StoppedError
 from mosar.platform.data.stream import READER_CPUS
 from mosar.platform.runs import run
 from mosar.platform.training.train_config import TrainConfig
+
+_ROOM_S = 3.0
+"""Seconds between looks at whether a run was asked to stop while it waits for room."""
 
 
 def size(config: TrainConfig, gpus: float) -> dict[str, float]:
@@ -49,6 +56,51 @@ def check_capacity(config: TrainConfig, cpus: float) -> None:
             f"train.workers: {fewest} worker(s) need {need:g} CPUs and a reader needs {READER_CPUS} more, but the "
             f"cluster has {cpus:g}; CPUs are logical: start Ray with a larger --num-cpus, or train with fewer workers"
         )
+
+
+def check_node(config: TrainConfig, node_cpus: Sequence[float]) -> None:
+    """Raises ConfigError if a worker asks for more CPUs than any node has; ``node_cpus`` are the CPUs of each node."""
+    most = max(node_cpus, default=0.0)
+    if config.cpus > most:
+        raise ConfigError(
+            f"train.cpus: a worker asks for {config.cpus:g} CPUs, but the largest of the cluster's {len(node_cpus)} "
+            f"node(s) has {most:g}; ask for fewer, or start Ray with a larger --num-cpus"
+        )
+
+
+def wait_for_room(config: TrainConfig, gpus: bool, where: str, asked: threading.Event) -> None:
+    """Wait until the smallest number of workers and a reader fit beside what runs; say so if they do not at once.
+
+    The CPUs are held together for a moment, so that of several runs that start at once only those begin that fit:
+    workers of too many would hold every CPU and leave none for the readers of any.
+
+    Raises:
+        StoppedError: ``asked`` was set meanwhile.
+    """
+    import ray
+    from ray.util.placement_group import placement_group, remove_placement_group
+
+    fewest = config.min_workers or config.workers
+    worker = {"CPU": config.cpus, **({"GPU": 1.0} if gpus else {})}
+    group = placement_group([worker] * fewest + [{"CPU": READER_CPUS}])
+    told = False
+    try:
+        while not group.wait(timeout_seconds=_ROOM_S):
+            if asked.is_set():
+                raise StoppedError(f"{where}: not started; the same command starts it")
+            if not told:
+                there, free = ray.cluster_resources(), ray.available_resources()
+                counts = ", ".join(f"{there.get(k, 0):g} {k}, {free.get(k, 0):g} free" for k in worker)
+                each = " and ".join(f"{amount:g} {name}" for name, amount in worker.items())
+                print(
+                    f"{where}: waits for room: asks for {fewest} worker(s) of {each} and {READER_CPUS} CPU to read; "
+                    f"the cluster has {counts}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                told = True
+    finally:
+        remove_placement_group(group)
 
 
 def starving(config: TrainConfig, world: int) -> str | None:

@@ -29,14 +29,17 @@ class TrainConfig:
 
     steps: number of optimiser steps.
     batch: samples per step, over all workers and streams.
-    lr, warmup, decay, final_lr: learning rate; steps of its linear rise; its shape after that; its final value relative
-        to ``lr``.
+    lr: learning rate.
+    warmup: steps in which the learning rate rises linearly.
+    decay: shape of the learning rate after that.
+    final_lr: final value of the learning rate, relative to ``lr``.
     weight_decay: weight decay of AdamW.
     clip: largest norm of the gradient; 0 turns clipping off.
     ema: decay of the moving average of the weights, which is evaluated and exported; 0 turns it off.
     precision: number format of the forward pass.
     seed: seed of weights, order, augmentation and everything else that is random.
-    workers, min_workers: largest and smallest number of workers; a run may resume with another number, see ``slices``.
+    workers: largest number of workers; a run may resume with another number, see ``slices``.
+    min_workers: smallest number of workers; the default is ``workers``.
     cpus: logical CPUs that each worker holds.
     resize_s: seconds between checks for added or lost nodes, if ``min_workers`` is below ``workers``.
     slices: number of equal parts of a batch, of which each worker takes some. The weights depend on the slices but not
@@ -45,9 +48,10 @@ class TrainConfig:
     device: "auto" trains on GPUs if the cluster has any. A run resumes only on the device type where it began.
     threads: torch threads per worker.
     readers: concurrent reading tasks per worker.
-    checkpoint_every, keep: steps between checkpoints; how many are kept besides the best one. An evaluation that is the
-        best so far also saves a checkpoint.
-    evaluate_every, evaluate_batches: steps between evaluations (also at start and end); held-out batches in each.
+    checkpoint_every: steps between checkpoints. An evaluation that is the best so far also saves a checkpoint.
+    keep: number of checkpoints that are kept besides the best one.
+    evaluate_every: steps between evaluations; the start and the end are evaluated too.
+    evaluate_batches: held-out batches in each evaluation.
     calibrate_batches: training batches from which the stage takes its statistics; 0 for none.
     log_every: steps between lines of the metrics.
     retries: how often a run restarts after a worker fails or a node is lost without notice.

@@ -101,6 +101,8 @@ def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
     fewest = config.min_workers or config.workers
     cpus = cluster.capacity()
     resources.check_capacity(config, cpus)
+    if not cluster.growth():
+        resources.check_node(config, cluster.node_cpus())
     most = max(fewest, min(config.workers, int((cpus - READER_CPUS) / config.cpus)))
     if most < config.workers:
         print(
@@ -129,6 +131,7 @@ def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
         # Check again: the driver that held the run until now may have begun it with another configuration.
         run.begin(spec.location, spec.fingerprint, _FREE)
         try:
+            resources.wait_for_room(config, gpus, spec.location, asked)
             graceful_stop.call(trainer.fit, asked, spec.location, spec.submission)
         except TrainingFailedError as error:
             failure.raise_failure(spec)

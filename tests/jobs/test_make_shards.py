@@ -1,6 +1,8 @@
 import io
 import json
 import os
+import re
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from skimage.data import astronaut
 from mosar.datasets import lights, schema
 from mosar.datasets.studio.example import write_example
 from mosar.jobs import hydra_main
+from mosar.jobs.inspection import data_card, dataset_stats
 from mosar.jobs.make_shards import MakeShards, main
 from mosar.jobs.sources import photographs
 from mosar.jobs.verify_shards import verify
@@ -142,8 +145,77 @@ def test_a_studio_s_captures_become_samples_and_a_report(storage, small, tmp_pat
     out = capsys.readouterr().out
     assert "left out: ao: expected one file" in out
     assert "captures: 2, of which 1 without a fault" in out
+    assert "no samples in split 'validation'" in out
     reports = json.loads((location / "reports.json").read_text())
     assert [r["samples"] for r in reports if r["capture"] == "a"] == [1]
+    counts = json.loads((location / "counts.json").read_text())
+    assert list(counts["left_out"].values()) == [1]
+    made = Manifest(str(location))
+    assert "ao: expected one file" in data_card.page(made, dataset_stats.gather(made, 9))
+
+
+EDITS = {
+    r"recipe\.studio\.colour\.ao: 'linear' -> 'srgb'": lambda s: change(s, lambda v: v["colour"].update(ao="srgb")),
+    r"recipe\.studio\.licence: 'CC0-1\.0' -> 'ours'": lambda s: change(s, lambda v: v.update(licence="ours")),
+    r"recipe\.studio\.splits\.\S+: 'train' -> 'test'": lambda s: change(s, flip_split),
+    r"changed: v7000000/neutral\b": lambda s: next(s.glob("*0/*/ao.png")).unlink(),
+    r"added: v7000001/again\b": lambda s: shutil.copytree(next(s.glob("*1/neutral")), s / "v7000001" / "again"),
+    r"changed: v7000002\b": lambda s: (s / "v7000002" / "neutral.obj").touch(),
+}  # fmt: skip
+
+
+def change(folder, edit):
+    path = folder / "studio.json"
+    value = json.loads(path.read_text())
+    edit(value)
+    path.write_text(json.dumps(value))
+
+
+def flip_split(value):
+    value["splits"] |= {next(s for s, split in value["splits"].items() if split == "train"): "test"}
+
+
+def test_an_edited_studio_folder_is_refused_or_imported_under_another_name(small, tmp_path, capsys):
+    folder, location = tmp_path / "in", tmp_path / "data" / "studio-tiny"
+    assert run("source=studio", f"example={folder}", *small) == 0
+    assert run("source=studio", f"example={folder}", *small) == 2
+    command = ["source=studio", f"folder={folder}", f"storage={tmp_path}", *small]
+    assert run(*command) == 0
+    before = Manifest(str(location)).digest
+    assert Manifest(str(location)).splits == ["test", "train", "validation"]
+    for message, edit in EDITS.items():
+        shutil.copytree(folder, tmp_path / "whole")  # with the files' times
+        edit(folder)
+        capsys.readouterr()
+        assert run(*command) == 2
+        assert re.search(message, capsys.readouterr().err), message
+        shutil.rmtree(folder)
+        (tmp_path / "whole").rename(folder)
+    assert run(*command) == 0
+    assert Manifest(str(location)).digest == before
+    assert run(*command, "name=spring") == 0
+    assert Manifest(f"{tmp_path}/data/studio-spring").samples == 3
+
+
+def test_edited_photographs_are_refused_and_stand_beside_virtual_ones(storage, small, faces, tmp_path, capsys):
+    shutil.copytree(storage, tmp_path, dirs_exist_ok=True)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    as_files(folder, {name: faces[name] for name in ("A000018.png", "A000019.png")})
+    command = ["source=photographs", f"folder={folder}", f"storage={tmp_path}", *small]
+    assert run(*command) == 2
+    assert "begun with another recipe" in capsys.readouterr().err
+    assert run(*command, "name=portraits") == 0
+    assert Manifest(f"{tmp_path}/data/wild-portraits").samples == 2
+    (folder / "A000018.png").write_bytes(faces["nobody.png"])
+    assert run(*command, "name=portraits") == 2
+    assert "changed: ." in capsys.readouterr().err
+
+
+def test_a_data_set_of_which_everything_was_left_out_says_why(small, faces, tmp_path, capsys):
+    as_files(tmp_path, {"nobody.png": faces["nobody.png"]})
+    assert run("source=photographs", f"folder={tmp_path}", f"storage={tmp_path}/out", *small) == 2
+    assert "no samples; left out, no face was found: 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -156,6 +228,8 @@ def test_a_studio_s_captures_become_samples_and_a_report(storage, small, tmp_pat
         (("source=studio", "folder=/nowhere/at/all"), "no folder"),
         (("source=photographs", "folder=/", "without=[old]"), "without"),
         (("source=virtual", "presets.tiny.captures=0"), "captures"),
+        (("source=virtual", "name=../x"), "name"),
+        (("source=virtual", "example=/tmp/x"), "example"),
         (("source=virtual", "presets.tiny.colour=1"), "colour"),
     ],
 )

@@ -255,6 +255,7 @@ def test_a_uri_is_read_like_a_path(one, tmp_path):
     records = list(found.values())
     assert records[0]
     assert records[0] == records[1]
-    assert len({studio.digest_of(place) for place in found}) == 1
+    assert studio.inputs(str(folder)).keys() == studio.inputs(f"file://{folder}").keys()
+    assert studio.settings(str(folder)) == studio.settings(f"file://{folder}")
     with pytest.raises(ConfigError, match="nothing below"):
         studio.tasks(f"file://{folder}/nowhere", 32, 64, 4)

@@ -1,17 +1,32 @@
 """The command line that all jobs share."""
 
-from collections.abc import Mapping
+import dataclasses
+import importlib
+import pkgutil
+import typing
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from mosar.errors import ConfigError, RunError
-from mosar.jobs import hydra_main
+from mosar.jobs import hydra_main, job_help, stages
+from mosar.jobs.train_stage import TrainStage
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
 class Inner:
+    """How it trains.
+
+    Attributes:
+        lr: learning rate.
+        steps: number of
+            optimiser steps.
+    """
+
     lr: float = 0.1
     steps: int = 5
 
@@ -22,7 +37,13 @@ class Inner:
 
 @dataclass(frozen=True)
 class Job:
-    """A job for tests."""
+    """Attributes:
+
+    stage: what to train.
+    preset: how large.
+    model: sizes by name.
+    train: how it trains.
+    """
 
     stage: str
     preset: str
@@ -62,6 +83,7 @@ def test_stage_and_preset_choose_the_recipe_and_keys_go_on_top() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--stage", "one"], "got '--stage'; keys are given as key=value, such as train.steps=10; --help lists them"),
         ([], "You must specify 'stage', e.g, stage=<OPTION> Available options: one two"),
         (["stage=three"], "Could not find 'stage/three' Available options in 'stage': one two"),
         (["stage=one", "preset=huge"], "Could not find 'preset/huge' Available options in 'preset': cpu tiny"),
@@ -70,7 +92,7 @@ def test_stage_and_preset_choose_the_recipe_and_keys_go_on_top() -> None:
         (["stage=one", "train.steps=many"], "job.train.steps: got 'many' (str), expected int"),
         (["stage=one", "train.steps=0"], "steps: got 0, expected at least 1"),
         (["stage=one", "train.lr=[1,"], "no viable alternative at input '[1,'"),
-        (["stage=one", "nonsense"], "missing EQUAL"),
+        (["stage=one", "nonsense"], "got 'nonsense'; keys are given as key=value"),
     ],
 )
 def test_invalid_input_is_one_line_and_exit_code_2(
@@ -99,10 +121,59 @@ def test_a_failed_run_is_exit_code_1_and_a_bug_is_a_traceback(capsys: pytest.Cap
 
 
 @pytest.mark.usefixtures("config_folder")
-def test_help_prints_the_defaults(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("--help", "stage=one", "preset=cpu") == (0, [])
+@pytest.mark.parametrize(
+    ("arguments", "steps", "told"),
+    [
+        (["stage=one", "preset=cpu"], 70, "stage=one"),
+        ([], 5, "one          presets cpu, tiny"),
+        (["stage=three"], 5, "error: "),
+        (["--stage"], 5, "error: got '--stage'"),
+        (["stage=one", "train.steps=0"], 5, "error: steps: got 0"),
+    ],
+)
+def test_help_prints_every_key_with_default_and_meaning(
+    arguments: list[str], steps: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments, "--help") == (0, [])
     text = capsys.readouterr().out
     assert "python jobs/job.py" in text
-    assert "train:\n  lr: 0.1\n  steps: 70" in text
-    assert run("--help") == (0, [])
-    assert "Available options: one two" in capsys.readouterr().out
+    assert told in text
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert f"train.steps={steps} number of optimiser steps." in lines
+    assert "train.lr=0.1 learning rate." in lines
+
+
+def every_config() -> Iterator[tuple[str, type]]:
+    """Name and dataclass of each job, of each stage's model, and of each benchmark, evaluation and drill."""
+    for path in sorted((ROOT / "jobs" / "config").glob("*.yaml")):
+        if path.stem in {"bench", "evaluate", "drill"}:
+            continue
+        module = importlib.import_module(f"mosar.jobs.{path.stem}")
+        yield path.stem, typing.get_type_hints(module.main)["config"]
+    for package in ("benchmarks", "evaluation", "fault_injection.drills"):
+        name = f"mosar.jobs.{package}"
+        for found in pkgutil.iter_modules(importlib.import_module(name).__path__):
+            yield found.name, importlib.import_module(f"{name}.{found.name}").Config
+    yield from stages.configs({}).items()
+
+
+def keys(config_class: type) -> Iterator[tuple[type, str]]:
+    for key in dataclasses.fields(config_class):
+        yield config_class, key.name
+        inner = job_help._inner(typing.get_type_hints(config_class)[key.name])
+        if inner is not None:
+            yield from keys(inner)
+
+
+def test_every_key_of_every_job_has_a_meaning() -> None:
+    for name, config_class in every_config():
+        for owner, key in keys(config_class):
+            assert job_help.meanings(owner).get(key), f"{name}: {owner.__name__}.{key}"
+
+
+def test_the_real_help_has_the_keys_of_all_stages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert hydra_main.run(print, TrainStage, "train_stage", ["--help"], groups={"model": stages.configs}) == 0
+    text = capsys.readouterr().out
+    for key in ("model.critic.weight=", "model.identity_codes=", "train.checkpoint_every=", "run=${stage}-${preset}"):
+        assert key in text
+    assert max(map(len, text.splitlines())) <= 120

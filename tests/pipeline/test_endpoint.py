@@ -1,6 +1,7 @@
 """The endpoint on real Ray Serve, used by a real client and a real browser."""
 
 import io
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import httpx
 import pytest
 import trimesh
 
+from mosar.jobs import hydra_main, serve
 from mosar.jobs.demo import serving
 from mosar.platform.cluster import free_ports
 
@@ -35,6 +37,21 @@ def url(pipeline: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
 def client(url: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=url, timeout=300.0, headers={"Authorization": f"Bearer {KEY}"}) as client:
         yield client
+
+
+def test_a_second_endpoint_on_the_port_or_the_cluster_is_refused(
+    url: str, client: httpx.Client, pipeline: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = int(url.rsplit(":", 1)[1])
+    arguments = [f"storage={pipeline.storage}", f"serving.port={port}"]
+    assert hydra_main.run(serve.main, serve.Serve, "serve", arguments) == 1
+    assert f"port {port} of 127.0.0.1" in capsys.readouterr().err
+    for key, value in pipeline.environment().items():
+        monkeypatch.setenv(key, value)
+    (other,) = free_ports(1)
+    assert hydra_main.run(serve.main, serve.Serve, "serve", [arguments[0], f"serving.port={other}"]) == 1
+    assert "already serves 'mosar'" in capsys.readouterr().err
+    assert client.get("/healthz").status_code == 200
 
 
 def test_health_names_the_bundle(client: httpx.Client) -> None:
@@ -123,6 +140,12 @@ def test_the_page_in_a_browser(url: str, photographs: dict[str, bytes], tmp_path
         page.wait_for_selector("#sheet", state="visible", timeout=120_000)
         assert page.evaluate("document.getElementById('sheet').decode().then(() => sheet.naturalWidth)") > 1000
         assert page.locator("#files a").count() >= 14
+        with page.expect_download() as whole:
+            page.locator("#files a", has_text="avatar.zip").click()
+        with zipfile.ZipFile(whole.value.path()) as archive:
+            texture = re.search(r"map_Kd (\S+)", archive.read("mesh.mtl").decode())
+            assert texture
+            assert texture[1] in archive.namelist()
         page.screenshot(path=tmp_path / "page.png")
         with page.expect_download() as download:
             page.click("text=avatar.glb")

@@ -68,7 +68,7 @@ def test_camera_mesh_and_landmarks_agree(avatar: Path, pipeline: Any) -> None:
     facts = json.loads((avatar / "avatar.json").read_text())
     head = open_bundle(pipeline.bundle).head
     vertices = [line.split()[1:] for line in (avatar / "mesh.obj").read_text().splitlines() if line.startswith("v ")]
-    mesh = torch.tensor(np.array(vertices, np.float32))[None]
+    mesh = torch.tensor(np.array(vertices, np.float32))[None, : len(head.template_v3)]  # lashes follow
     camera = facts["camera"]
     of = (camera["intrinsics"], camera["rotation"], camera["translation_mm"])
     points = project(Camera(*(torch.tensor(x)[None].float() for x in of)), landmarks(head, mesh))[0].numpy()

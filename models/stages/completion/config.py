@@ -9,13 +9,22 @@ from mosar.models.networks.unet import UNetConfig
 
 @dataclass(frozen=True)
 class Config:
-    """Sizes of the inpainting network, weights of its losses, and statistics of its simulated photographs."""
+    """Sizes of the inpainting network, weights of its losses, and statistics of its simulated photographs.
 
-    map_size: int = 256  # texels
+    Attributes:
+        map_size: side of the maps, texels.
+        network: size of the U-Net.
+        critic: patch discriminator of the adversarial loss; null trains without one.
+        shading_share: share of the captures that come with an estimate of their light.
+        shading_noise: deviation of that estimate, relative to the light's own deviation in each band.
+        gradient_weight: weight of the loss on the gradients of the maps.
+    """
+
+    map_size: int = 256
     network: UNetConfig = field(default_factory=UNetConfig)
     critic: CriticConfig | None = field(default_factory=CriticConfig)
-    shading_share: float = 0.75  # share of the captures that come with an estimate of their light
-    shading_noise: float = 0.2  # deviation of that estimate, relative to the light's own deviation in each band
+    shading_share: float = 0.75
+    shading_noise: float = 0.2
     gradient_weight: float = 1.0
 
     def __post_init__(self) -> None:

@@ -9,15 +9,26 @@ from mosar.models.networks.unet import UNetConfig
 
 @dataclass(frozen=True)
 class Config:
-    """Sizes of the light-removing network, weights of its losses, and statistics of its simulated photographs."""
+    """Sizes of the light-removing network, weights of its losses, and statistics of its simulated photographs.
 
-    map_size: int = 256  # texels
+    Attributes:
+        map_size: side of the maps, texels.
+        network: size of the U-Net.
+        critic: patch discriminator of the adversarial loss; null trains without one.
+        gain_cell: texels a side of the cells over which the gain is averaged before it is interpolated.
+        shading_share: share of the captures that come with an estimate of their light.
+        shading_noise: deviation of that estimate, relative to the light's own deviation in each band.
+        mirrored_share: share of the captures whose hidden texels are replaced by ``fill``.
+        gradient_weight: weight of the loss on the gradients of the maps.
+    """
+
+    map_size: int = 256
     network: UNetConfig = field(default_factory=UNetConfig)
     critic: CriticConfig | None = field(default_factory=CriticConfig)
-    gain_cell: int = 4  # texels a side of the cells over which the gain is averaged before it is interpolated
-    shading_share: float = 0.75  # share of the captures that come with an estimate of their light
-    shading_noise: float = 0.2  # deviation of that estimate, relative to the light's own deviation in each band
-    mirrored_share: float = 0.5  # share of the captures whose hidden texels are replaced by ``fill``
+    gain_cell: int = 4
+    shading_share: float = 0.75
+    shading_noise: float = 0.2
+    mirrored_share: float = 0.5
     gradient_weight: float = 1.0
 
     def __post_init__(self) -> None:

@@ -9,14 +9,23 @@ from mosar.models.networks.unet import UNetConfig
 
 @dataclass(frozen=True)
 class Config:
-    """Size of each of the four generators and weights of their losses."""
+    """Size of each of the four generators and weights of their losses.
 
-    map_size: int = 256  # texels
+    Attributes:
+        map_size: side of the maps, texels.
+        network: size of the U-Net.
+        critic: patch discriminator of the adversarial loss; null trains without one.
+        shading_weight: of the joint loss through the shading; 0 switches it off.
+        shading_lights: random lights over which that loss is averaged.
+        shading_stride: that loss uses every n-th texel of rows and columns.
+    """
+
+    map_size: int = 256
     network: UNetConfig = field(default_factory=UNetConfig)
     critic: CriticConfig | None = field(default_factory=CriticConfig)
-    shading_weight: float = 1.0  # of the joint loss through the shading; 0 switches it off
-    shading_lights: int = 2  # random lights over which that loss is averaged
-    shading_stride: int = 1  # that loss uses every n-th texel of rows and columns
+    shading_weight: float = 1.0
+    shading_lights: int = 2
+    shading_stride: int = 1
 
     def __post_init__(self) -> None:
         for name, least in (("map_size", 16), ("shading_lights", 1), ("shading_stride", 1)):

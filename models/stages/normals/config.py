@@ -8,16 +8,27 @@ from mosar.models.networks.unet import UNetConfig
 
 @dataclass(frozen=True)
 class Config:
-    """Sizes of the patch basis, its regressor and the refinement network, and weights of the losses."""
+    """Sizes of the patch basis, its regressor and the refinement network, and weights of the losses.
 
-    map_size: int = 256  # texels; a multiple of half a patch
-    patch: int = 16  # texels a side of a patch, a power of two; neighbours overlap by half
-    components: int = 32  # principal components per place, at most
-    features: int = 64  # channels from which the coefficients of a place are regressed
-    network: UNetConfig = field(default_factory=UNetConfig)  # the refinement; the regressor shares its width, blocks
+    Attributes:
+        map_size: side of the map, texels; a multiple of half a patch.
+        patch: texels a side of a patch, a power of two; neighbours overlap by half.
+        components: principal components per place, at most.
+        features: channels from which the coefficients of a place are regressed.
+        network: size of the refinement U-Net; the regressor of the coefficients shares its width and blocks.
+        cosine_weight: weight of the loss on the angle between normals.
+        gradient_weight: weight of the loss on the gradients of the maps.
+        base_weight: of the cosine loss of the patches' unrefined prediction.
+    """
+
+    map_size: int = 256
+    patch: int = 16
+    components: int = 32
+    features: int = 64
+    network: UNetConfig = field(default_factory=UNetConfig)
     cosine_weight: float = 200.0
     gradient_weight: float = 1.0
-    base_weight: float = 1.0  # of the cosine loss of the patches' unrefined prediction
+    base_weight: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("components", "features"):

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from mosar.avatar import Avatar, encode, export, sheet
 from mosar.avatar.render import render
-from mosar.models.head import load_head, sample_identity
+from mosar.models.head import lashes, load_head, sample_identity
 from mosar.models.head.expression_model import express
 from mosar.models.head.morph import morph_targets, neutral
 from mosar.models.preview import frontal_camera
@@ -102,14 +102,18 @@ def test_glb_has_the_persons_own_morph_targets(avatar: Avatar) -> None:
     assert 1000 * np.linalg.norm(target, axis=1).max() == pytest.approx(float(own), rel=1e-3)
 
 
-def test_obj_keeps_the_head_files_order(avatar: Avatar) -> None:
+def test_obj_keeps_the_head_files_order_before_the_lashes(avatar: Avatar) -> None:
     head = load_head()
+    bars_g3 = lashes.bar_triangles(head) + len(head.template_v3)
     lines = export.obj(avatar).splitlines()
     vertices = np.array([line.split()[1:] for line in lines if line.startswith("v ")], float)
     faces = [[int(c.split("/")[0]) - 1 for c in line.split()[1:]] for line in lines if line.startswith("f ")]
-    assert np.allclose(vertices, head.template_v3, atol=1e-4)
-    assert sorted(map(tuple, faces)) == sorted(map(tuple, head.triangles_f3.tolist()))
-    assert all(f"newmtl {name}" in export.mtl(head) for name in head.material_names)
+    assert np.allclose(vertices[: len(head.template_v3)], head.template_v3, atol=1e-4)
+    assert np.allclose(vertices[len(head.template_v3) :], lashes.bars(head, avatar.vertices_1v3)[0], atol=1e-4)
+    assert sorted(map(tuple, faces)) == sorted(map(tuple, [*head.triangles_f3.tolist(), *bars_g3.tolist()]))
+    assert len(bars_g3)
+    assert lines.index("g lashes") > max(lines.index(f"g {name}") for name in head.material_names)
+    assert all(f"newmtl {name}" in export.mtl(head) for name in (*head.material_names, "lashes"))
 
 
 def test_maps_are_encoded_as_documented(avatar: Avatar) -> None:

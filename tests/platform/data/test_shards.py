@@ -88,6 +88,15 @@ def test_another_recipe_is_refused_with_the_difference(tmp_path: Path) -> None:
         write(tmp_path, recipe={"size": 128})
 
 
+def test_inputs_that_changed_are_refused_by_name(tmp_path: Path) -> None:
+    writer.begin(str(tmp_path), {"size": 1}, 1, {"anna": "7:1", "bert": "8:1"})
+    writer.begin(str(tmp_path), {"size": 1}, 1, {"anna": "7:1", "bert": "8:1"})
+    with pytest.raises(ConfigError, match=r"added: carl; removed: anna; changed: bert"):
+        writer.begin(str(tmp_path), {"size": 1}, 1, {"bert": "8:2", "carl": "1:1"})
+    with pytest.raises(ConfigError, match=r"added: p0, p1, p2, p3, p4 and 2 more"):
+        writer.begin(str(tmp_path), {"size": 1}, 1, {"anna": "7:1", "bert": "8:1", **{f"p{i}": "" for i in range(7)}})
+
+
 def test_records_of_two_splits_or_keys_twice_are_refused(tmp_path: Path) -> None:
     def write_all(records: list[Record], name: str, tasks: int = 1) -> None:
         writer.write_dataset(

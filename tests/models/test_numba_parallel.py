@@ -1,0 +1,60 @@
+"""Compiled kernels on machines that cannot cache them, or whose processes all start at once."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+KERNEL = """
+import os, sys
+{before}
+sys.path.insert(0, {folder!r})
+from kernel import twice
+assert twice(21.0) == 42.0
+"""
+
+
+def module(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "kernel.py").write_text(
+        "from mosar.models.numba_parallel import compiled\n\n\n@compiled\ndef twice(x):\n    return 2 * x\n"
+    )
+
+
+def start(program: str, **changes: str) -> subprocess.Popen[str]:
+    environment = {k: v for k, v in os.environ.items() if k not in {"NUMBA_CACHE_DIR", "HOME", "XDG_CACHE_HOME"}}
+    return subprocess.Popen(
+        [sys.executable, "-c", program], env=environment | changes, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_a_read_only_installation_without_a_home(tmp_path: Path) -> None:
+    """Root may write anywhere, so the process gives up its rights once everything is imported."""
+    module(tmp_path / "code")
+    (tmp_path / "code").chmod(0o555)
+    before = "import mosar.models.numba_parallel, numba.core.caching, tempfile\nos.getuid() or os.setuid(65534)"
+    tmp_path.chmod(0o755)
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(0o755)
+    process = start(KERNEL.format(before=before, folder=str(tmp_path / "code")), HOME="/nonexistent")
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+
+
+def test_processes_that_start_at_once_share_a_cold_cache(tmp_path: Path) -> None:
+    module(tmp_path / "code")
+    program = KERNEL.format(before="", folder=str(tmp_path / "code"))
+    processes = [start(program, NUMBA_CACHE_DIR=str(tmp_path / "cache")) for _ in range(3)]
+    for process in processes:
+        _, said = process.communicate(timeout=300)
+        assert process.returncode == 0, said
+    assert list((tmp_path / "cache").rglob("*.nbi"))
+
+
+def test_every_kernel_is_compiled_by_the_one_that_can_do_without_a_cache() -> None:
+    for folder in ("mosar", "platform", "models", "datasets", "jobs"):
+        for path in (ROOT / folder).rglob("*.py"):
+            if path.name != "numba_parallel.py":
+                assert not re.search(r"\bnjit\b|numba\.jit", path.read_text(encoding="utf-8")), path
