@@ -1,30 +1,38 @@
 """Turn a capture into an everyday photograph: another camera's processing and file format, without ground truth."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mosar.datasets import crop
-from mosar.models.head.expressions import NAMES
+from mosar.datasets import crop, detection, schema
+
+if TYPE_CHECKING:
+    from mosar.datasets.landmarks import Detector
 
 
-def snapshot(stage_sample: Mapping[str, Any], linear_hw3: NDArray[np.float32], seed: int) -> dict[str, Any]:
-    """The in-the-wild sample (see :mod:`mosar.datasets.schema`) made from a capture and its linear picture."""
+def snapshot(
+    stage_sample: Mapping[str, Any], linear_hw3: NDArray[np.float32], seed: int, detector: "Detector"
+) -> dict[str, Any] | None:
+    """The in-the-wild sample (see :mod:`mosar.datasets.schema`) made from a capture and its linear picture.
+
+    None if the detector finds no face: such a photograph would not become a sample.
+    """
     rng = np.random.default_rng([seed, 1])
     size = linear_hw3.shape[0]
-    marks = np.array(stage_sample["landmarks"])
-    known = marks[:, 2] > 0
-    marks[known, :2] += rng.normal(0, 0.003 * size, (int(known.sum()), 2))  # as inaccurate as a detector
+    image = develop(linear_hw3, rng)
+    seen = detection.observe(detector, schema.stored(image))
+    if not detection.found(seen):
+        return None
+    marks = np.concatenate([seen["detected"][:, :2], np.ones((schema.LANDMARKS, 1), np.float32)], 1)
     capture = stage_sample["capture"]
-    weights = np.array([capture["expression"].get(name, 0.0) for name in NAMES])
     return {
-        "image": develop(linear_hw3, rng),
+        "image": image,
         "mask": stage_sample["mask"],
-        "landmarks": marks.astype(np.float32),
-        "blendshapes": np.clip(weights + rng.normal(0, 0.05, len(NAMES)), 0, 1).astype(np.float32),
+        "landmarks": marks,
+        **seen,
         "camera": {"size": size, "intrinsics": _assumed(marks, size, rng).round(5).tolist()},
         "capture": {"subject": capture["subject"], "source": "virtual", "licence": capture["licence"]},
     }

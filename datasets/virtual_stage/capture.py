@@ -47,6 +47,7 @@ def capture(
 ) -> tuple[dict[str, Any], NDArray[np.float32]]:
     """The sample (see :mod:`mosar.datasets.schema`) of a person, and its picture in linear RGB (H, W, 3).
 
+    What the detector sees is not in it yet: :func:`mosar.datasets.detection.observe` adds it.
     ``seed`` decides expression, camera, light and background. ``painted``: the person's skin, shared by all captures.
     """
     rng = np.random.default_rng([subject.seed, seed])
@@ -63,7 +64,7 @@ def capture(
     shadow = occlusion.shadow(head, seen, light.sh_l3) * veil(subject, head.template_v3)
     body = Body(mesh.numpy(), normals.numpy(), shadow, position(camera)[0].numpy(), _fineness(stage))
     accessories = add_accessories(head, a, subject, body, rng)
-    scene = Scene(mesh, normals, texels, torch.from_numpy(shadow), subject.iris, accessories)
+    scene = Scene(mesh, normals, texels, torch.from_numpy(shadow), subject.iris, accessories, a.map(painted.classes_n))
     behind = backdrop(rng, light, camera, stage.image_size)
     view = render_view(head, scene, camera, light, behind)
     colour = view.colour_hw3
@@ -75,6 +76,7 @@ def capture(
         **maps,
         "image": display(colour),
         "mask": np.where(view.skin_hw > 0.5, 255, 0).astype(np.uint8),
+        "classes": view.classes_hw,
         "landmarks": _visible(head, mesh, camera, points, view),
         "light": light.sh_l3,
         "camera": {

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, normalize
+from torch.nn.functional import avg_pool2d, normalize, one_hot
 
 from mosar.datasets import lights
+from mosar.datasets.schema import CLASSES
 from mosar.datasets.virtual_stage.accessories import Accessories
 from mosar.datasets.virtual_stage.geometry import FUZZ, HAIR, SKIN
 from mosar.models.camera import Camera, to_camera, transform_image, views
@@ -40,6 +41,7 @@ class Scene:
             head-frame normal 3, and coverage by scalp hair or pocket.
         shadow_v3: share of the light that reaches a vertex.
         iris: linear albedo.
+        classes_hw: class numbers of the skin's texels.
         accessories: hair, clothes and the like.
     """
 
@@ -49,6 +51,7 @@ class Scene:
     shadow_v3: Tensor
     iris: NDArray[np.floating]
     accessories: Accessories
+    classes_hw: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +59,15 @@ class RenderedView:
     """A rendered picture.
 
     ``colour_hw3``: linear, in front of the background; ``alpha_hw``: coverage by the scene; ``skin_hw``: coverage by
-    visible skin; ``depth_hw``: mm at the pixel's first sample, infinite in the background.
+    visible skin; ``depth_hw``: mm at the pixel's first sample, infinite in the background; ``classes_hw``: the class
+    that covers most of a pixel.
     """
 
     colour_hw3: NDArray[np.float32]
     alpha_hw: NDArray[np.float32]
     skin_hw: NDArray[np.float32]
     depth_hw: NDArray[np.float64]
+    classes_hw: NDArray[np.uint8]
 
 
 @torch.no_grad()
@@ -121,7 +126,8 @@ def render_view(
     colour = colour.clamp(min=0) + _glint(light, material, normal, view, lit.clamp(0, 1))
     fuzz = (material == FUZZ)[:, None]
     visible_skin = ((is_skin & ~is_other & (hidden < 0.5)) | fuzz).float()
-    values = torch.cat([colour, torch.ones_like(cavity), visible_skin], 1)
+    classes = _classes(scene, material, uv, is_other[:, 0], seen.triangle_n - len(head.triangles_f3))
+    values = torch.cat([colour, torch.ones_like(cavity), visible_skin, classes], 1)
     picture = avg_pool2d(scatter(seen, values, (1, *size)), SUPERSAMPLE)[0]
     alpha = picture[3:4].permute(1, 2, 0).numpy()
     depth = fragments.zbuf[0, ::SUPERSAMPLE, ::SUPERSAMPLE, 0]
@@ -130,7 +136,22 @@ def render_view(
         alpha_hw=alpha[..., 0],
         skin_hw=picture[4].numpy(),
         depth_hw=torch.where(depth > 0, depth, torch.inf).numpy(),
+        classes_hw=torch.cat([1 - picture[3:4], picture[6:]]).argmax(0).to(torch.uint8).numpy(),
     )
+
+
+def _classes(scene: Scene, material_n: Tensor, uv_n2: Tensor, other_n: Tensor, triangle_n: Tensor) -> Tensor:
+    """One-hot classes (n, CLASSES) of the samples; ``triangle_n`` counts from the first one of the accessories."""
+    height, width = scene.classes_hw.shape
+    row = ((1 - uv_n2[:, 1]) * height).long().clamp(0, height - 1)
+    column = (uv_n2[:, 0] * width).long().clamp(0, width - 1)
+    found = torch.from_numpy(scene.classes_hw.astype(np.int64))[row, column]
+    for index, name in ((EYES, "eyes"), (MOUTH, "mouth")):
+        found[material_n == index] = CLASSES.index(name)
+    found[other_n] = CLASSES.index("cloth")  # on the head's own surface; the other meshes follow
+    added = triangle_n >= 0
+    found[added] = scene.accessories.class_f[triangle_n[added]]
+    return one_hot(found, len(CLASSES)).float()
 
 
 def backdrop(

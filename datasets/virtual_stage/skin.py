@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mosar.datasets.schema import CLASSES
 from mosar.datasets.virtual_stage.noise import cells, creases, fractal_noise, gradient_noise, pits, spots
 from mosar.datasets.virtual_stage.subjects import SURFACE, TONE_AXES, TONE_MEAN, Subject, skin_tone
-from mosar.datasets.virtual_stage.uv_regions import Atlas, Values, at, smoothstep
+from mosar.datasets.virtual_stage.uv_regions import Atlas, Values, at, eye_level, smoothstep
 
 RANGE = np.array([[0.113, 0.066, 0.050], [0.540, 0.351, 0.272]])
 """Measured 1 and 99 % quantiles of facial reflectance, linear sRGB, specular included (ISSA, Lu et al. 2025)."""
@@ -28,7 +29,8 @@ class PaintedSkin:
     """Maps on the n texels of an atlas: diffuse albedo (n, 3) linear, specular, relief height in mm.
 
     ``bare_n``: share (0 to 1) of plain skin: neither lip, mole, hair nor the inside of a pocket. ``hair_n``: coverage
-    by painted hair; ``scalp_n``: coverage by painted scalp hair alone.
+    by painted hair; ``scalp_n``: coverage by painted scalp hair alone. ``classes_n``: numbers in
+    :data:`mosar.datasets.schema.CLASSES` of the bare head.
     """
 
     diffuse_n3: NDArray[np.float32]
@@ -37,6 +39,7 @@ class PaintedSkin:
     bare_n: Values
     hair_n: Values
     scalp_n: Values
+    classes_n: NDArray[np.uint8]
 
 
 def paint(a: Atlas, subject: Subject) -> PaintedSkin:
@@ -50,7 +53,7 @@ def paint(a: Atlas, subject: Subject) -> PaintedSkin:
     diffuse = _mix(diffuse, diffuse * np.array([0.75, 0.38, 0.36]), 0.8 * a.areas["pocket"])
     lashes = 0.75 * a.areas["lashes"] * (1 - a.areas["pocket"])
     diffuse = _mix(diffuse, np.broadcast_to(0.25 * subject.hair + 0.006, diffuse.shape), lashes)
-    hair, scalp = _hair_cover(a, subject)
+    hair, scalp, classes = _hair_cover(a, subject)
     strands = 1 + 0.5 * gradient_noise(a.position_n3 * [1, 0.35, 1], 2.2, subject.seed + 41, a.texel_n)
     colour = subject.hair * (1 - 0.45 * np.clip(a.areas["brows"], 0, 1))[:, None]
     diffuse = _mix(diffuse, colour * strands[:, None], hair)
@@ -68,6 +71,7 @@ def paint(a: Atlas, subject: Subject) -> PaintedSkin:
         bare_n=bare.astype(np.float32),
         hair_n=hair,
         scalp_n=scalp,
+        classes_n=classes,
     )
 
 
@@ -152,8 +156,11 @@ def _lip_colour(a: Atlas, subject: Subject, skin_n3: NDArray[np.float64]) -> NDA
     )
 
 
-def _hair_cover(a: Atlas, subject: Subject) -> tuple[Values, Values]:
-    """Coverage (n) of the skin by painted hair (scalp, brows, stubble, beard), and by scalp hair alone."""
+def _hair_cover(a: Atlas, subject: Subject) -> tuple[Values, Values, NDArray[np.uint8]]:
+    """Coverage (n) of the skin by painted hair (scalp, brows, stubble, beard), by scalp hair alone, and the classes.
+
+    Stubble counts as skin.
+    """
     p, t, area, s = a.position_n3, subject.traits, a.areas, subject.seed
     fine = 0.5 + 0.9 * gradient_noise(p * [1, 0.4, 1], 2.5, s + 21, a.texel_n)
     line = area["hairline"] - 26 * t["receding"] * smoothstep(60, 15, np.abs(p[:, 0])) * smoothstep(-40, 10, p[:, 2])
@@ -170,7 +177,15 @@ def _hair_cover(a: Atlas, subject: Subject) -> tuple[Values, Values]:
     )
     grown = grown * (t["moustache"] > 0) * (0.72 + 0.25 * fine)
     cover = np.max([scalp, brows, shadow, grown], 0) * (1 - area["pocket"]) * (1 - area["lips"])
-    return np.clip(cover, 0, 0.97).astype(np.float32), np.clip(scalp, 0, 0.97).astype(np.float32)
+    classes = np.full(len(p), CLASSES.index("skin"), np.uint8)
+    for name, share in (("brows", brows), ("facial_hair", grown), ("scalp_hair", scalp)):
+        classes[share > 0.4] = CLASSES.index(name)
+    classes[area["lips"] > 0.5] = CLASSES.index("lips")
+    pocket, eye = area["pocket"] > 0.5, eye_level(a)
+    classes[pocket & (np.abs(p[:, 1] - eye[1]) < 20)] = CLASSES.index("eyes")
+    classes[pocket & (p[:, 1] < eye[1] - 45) & (np.abs(p[:, 0]) < 35)] = CLASSES.index("mouth")
+    cover, scalp = (np.clip(x, 0, 0.97).astype(np.float32) for x in (cover, scalp))
+    return cover, scalp, classes
 
 
 def _specular(a: Atlas, subject: Subject, hair: Values) -> Values:
