@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mosar.datasets import crop, detection, schema
+from mosar.datasets import crop, detection, portrait_statistics, schema
 
 if TYPE_CHECKING:
     from mosar.datasets.landmarks import Detector
@@ -23,6 +23,9 @@ def snapshot(
     rng = np.random.default_rng([seed, 1])
     size = linear_hw3.shape[0]
     image = develop(linear_hw3, rng)
+    mask = np.array(stage_sample["mask"])
+    if rng.random() < 0.6:
+        image, mask = _cut(image, mask, portrait_statistics.load().margins(rng))
     seen = detection.observe(detector, schema.stored(image))
     if not detection.found(seen):
         return None
@@ -30,12 +33,25 @@ def snapshot(
     capture = stage_sample["capture"]
     return {
         "image": image,
-        "mask": stage_sample["mask"],
+        "mask": mask,
         "landmarks": marks,
         **seen,
         "camera": {"size": size, "intrinsics": _assumed(marks, size, rng).round(5).tolist()},
         "capture": {"subject": capture["subject"], "source": "virtual", "licence": capture["licence"]},
     }
+
+
+def _cut(
+    image_hw3: NDArray[np.uint8], mask_hw: NDArray[np.uint8], outside_4: NDArray[np.float64]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """As in a crop that reaches beyond the photograph by these shares (left, top, right, bottom)."""
+    size = len(image_hw3)
+    left, top, right, bottom = np.floor(outside_4 * size).astype(int)
+    inside = image_hw3[top : size - bottom, left : size - right]
+    cut = np.zeros_like(mask_hw)
+    cut[top : size - bottom, left : size - right] = mask_hw[top : size - bottom, left : size - right]
+    filled = cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_REPLICATE)
+    return np.asarray(filled, np.uint8), cut
 
 
 def develop(linear_hw3: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -20,8 +20,8 @@ from mosar.datasets.virtual_stage.geometry import FUZZ, HAIR, SKIN
 from mosar.models.camera import Camera, to_camera, transform_image, views
 from mosar.models.colour import to_linear
 from mosar.models.head import Head
-from mosar.models.rasterizer import covered, gather, rasterize, scatter
-from mosar.models.shading import Material, irradiance, shade
+from mosar.models.rasterizer import Covered, covered, gather, rasterize, scatter
+from mosar.models.shading import highlight, irradiance, sh, soften
 from mosar.models.uv import sample
 
 EYES, MOUTH = 1, 2
@@ -40,6 +40,7 @@ class Scene:
         texels_1chw: stacked skin maps: diffuse 3 (linear), specular, cavity (the fine part of AO), translucency,
             head-frame normal 3, and coverage by scalp hair or pocket.
         shadow_v3: share of the light that reaches a vertex.
+        openings_vk: coefficients of the directions that the head leaves open (:func:`.occlusion.openings`).
         iris: linear albedo.
         classes_hw: class numbers of the skin's texels.
         accessories: hair, clothes and the like.
@@ -49,6 +50,7 @@ class Scene:
     normals_v3: Tensor
     texels_1chw: Tensor
     shadow_v3: Tensor
+    openings_vk: Tensor
     iris: NDArray[np.floating]
     accessories: Accessories
     classes_hw: NDArray[np.uint8]
@@ -96,6 +98,7 @@ def render_view(
     texel = sample(scene.texels_1chw, uv[None])[0]
     diffuse, specular, cavity, translucency, bent, hidden = texel.split([3, 1, 1, 1, 3, 1], 1)
     is_skin = (material == SKIN)[:, None]
+    smooth = normal
     normal = torch.where(is_skin, normalize(bent, dim=-1), normal)
     rest, albedo = (gather(seen, triangles, x[None]) for x in (accessories.rest_v3, accessories.albedo_v3))
     other = accessories.surface(material, rest, albedo, normal)
@@ -108,21 +111,22 @@ def render_view(
         cavity = torch.where(here, torch.ones_like(cavity), cavity)
         translucency = torch.where(here, torch.full_like(cavity, 0.1), translucency)
     diffuse, normal = torch.where(is_other, other.diffuse_n3, diffuse), torch.where(is_other, other.normal_n3, normal)
+    smooth = torch.where(is_skin & ~is_other, smooth, normal)
     specular = torch.where(is_other, other.specular_n1, specular)
     cavity = torch.where(is_other, torch.ones_like(cavity), cavity)
     translucency = torch.where(is_other, torch.zeros_like(cavity), translucency)
 
     light_1lc = torch.from_numpy(light.sh_l3)[None]
-    surface = Material(diffuse, specular, torch.ones_like(cavity), translucency)
-    colour = shade(surface, normal, view, light_1lc)
-    scattered = diffuse / math.pi * irradiance(light_1lc, normal[None], translucency[None])[0]
+    soft = soften(normal, smooth)
+    scattered = diffuse / math.pi * irradiance(light_1lc, soft[None], translucency[None])[0]
     lit = lit.clamp(0, 1)
-    # shadows block a narrow lobe sooner than the whole sky, most of all at grazing angles; fuzz is too thin for a lobe
-    open_lobe = lit * (normal * view).sum(-1, keepdim=True).clamp(0, 0.4) / 0.4
+    open_lobe = _open_lobe(scene, seen, triangles, normal, view, lit)
     thin = torch.ones_like(lit)
     thin[material == HAIR], thin[material == FUZZ] = HAIR_SHEEN, 0
-    mirrored = thin * (colour - scattered) * open_lobe
-    colour = (scattered + mirrored) * lit * cavity
+    mirrored = thin * highlight(specular, normal, view, light_1lc) * open_lobe
+    # light that other surfaces of the same albedo pass on to hidden places (multi-bounce occlusion): warmer, less dark
+    bounced = torch.where(is_other, lit, lit / (1 - diffuse.clamp(0, 0.9) * (1 - lit)))
+    colour = (scattered * bounced + mirrored * lit) * cavity
     colour = colour.clamp(min=0) + _glint(light, material, normal, view, lit.clamp(0, 1))
     fuzz = (material == FUZZ)[:, None]
     visible_skin = ((is_skin & ~is_other & (hidden < 0.5)) | fuzz).float()
@@ -138,6 +142,21 @@ def render_view(
         depth_hw=torch.where(depth > 0, depth, torch.inf).numpy(),
         classes_hw=torch.cat([1 - picture[3:4], picture[6:]]).argmax(0).to(torch.uint8).numpy(),
     )
+
+
+def _open_lobe(scene: Scene, seen: Covered, triangles_f3: Tensor, normal: Tensor, view: Tensor, lit: Tensor) -> Tensor:
+    """Share (n, 3) of a highlight that the head's own horizon leaves, along the mirror direction; times ``lit``.
+
+    Fuzz and the like have no horizon; a lobe below the mesh's surface is lost.
+    """
+    bands = math.isqrt(scene.openings_vk.shape[1])
+    around = torch.zeros(len(scene.accessories.vertices_v3), bands**2)
+    around[:, 0] = math.sqrt(4 * math.pi)
+    openings = gather(seen, triangles_f3, torch.cat([scene.openings_vk, around])[None])
+    facing = (normal * view).sum(-1, keepdim=True)
+    mirror = normalize(2 * facing * normal - view, dim=-1)
+    open_n1 = (openings * sh.evaluate(mirror, bands)).sum(-1, keepdim=True).clamp(0, 1)
+    return lit * open_n1 * (facing.clamp(0, 0.2) / 0.2)
 
 
 def _classes(scene: Scene, material_n: Tensor, uv_n2: Tensor, other_n: Tensor, triangle_n: Tensor) -> Tensor:

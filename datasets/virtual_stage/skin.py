@@ -5,6 +5,7 @@ blood vary it, and the result is kept inside the measured range. Moles, lips and
 are linear diffuse albedo.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,8 +107,8 @@ def _chromophores(a: Atlas, subject: Subject) -> tuple[Values, Values, Values]:
     """Excess of melanin and of blood, in units of log absorption, and moles in [0, 1]; each (n)."""
     p, t, area, s = a.position_n3, subject.traits, a.areas, subject.seed
     dark = float(np.clip((subject.tone[0] + 0.6) / 2, 0, 1))
-    uneven = fractal_noise(p, 60, 4, s + 1, a.texel_n) * (0.10 + 0.10 * t["tan_uneven"])
-    grain = fractal_noise(p, 5, 3, s + 2, a.texel_n) * 0.05
+    uneven = fractal_noise(p, 60, 4, s + 1, a.texel_n) * (0.12 + 0.12 * t["tan_uneven"])
+    grain = fractal_noise(p, 5, 3, s + 2, a.texel_n) * 0.08
     freckle_area = np.clip(area["nose"] + area["cheeks"] + 0.45 * area["forehead"] + 0.12 * area["front"], 0, 1)
     freckles = spots(p, 4.5, (0.6, 1.5), 0.75 * t["freckles"] * freckle_area, s + 3, a.texel_n)
     age_spots = spots(
@@ -123,7 +124,7 @@ def _chromophores(a: Atlas, subject: Subject) -> tuple[Values, Values, Values]:
     )  # fmt: skip
     blotches = smoothstep(0.05, 0.5, fractal_noise(p, 26, 3, s + 5, a.texel_n)) * 0.09 * t["blotches"]
     pimples = spots(p, 14, (0.8, 2.2), 0.12 * t["blotches"], s + 6, a.texel_n) * 0.22
-    mottled = fractal_noise(p, 11, 3, s + 7, a.texel_n) * 0.05
+    mottled = fractal_noise(p, 11, 3, s + 7, a.texel_n) * 0.08
     flush = t["blush"] * (0.16 * area["cheeks"] + 0.14 * area["nose"] + 0.05 * area["chin"] + 0.10 * area["ears"])
     blood = (
         blotches + pimples + mottled + flush + 0.07 * area["eyelids"] + 0.06 * t["dark_circles"] * area["under_eyes"]
@@ -195,7 +196,7 @@ def _specular(a: Atlas, subject: Subject, hair: Values) -> Values:
     oily = 0.10 * t["oil"] * (area["nose"] + 0.6 * area["forehead"] + 0.4 * area["chin"])
     broad = 0.05 * fractal_noise(a.position_n3, 30, 3, subject.seed + 52, a.texel_n)
     wet = 0.12 * area["lips"] + 0.25 * area["pocket"] - 0.06 * area["under_eyes"]
-    value = 0.30 + oily + broad + wet + 0.12 * pores * t["pores"]
+    value = 0.26 + oily + broad + wet + 0.20 * pores * t["pores"]
     return np.clip(value * (1 - 0.8 * hair), 0.05, 0.95).astype(np.float32)
 
 
@@ -234,6 +235,23 @@ def _wrinkles(a: Atlas, subject: Subject) -> Values:
     bags = creases((p[:, 1] + 0.5 * bend) * 2 * np.pi / 5, 5, a.texel_n) * area["under_eyes"] * 0.5
     folds = _folds(a, bend)
     return (-(0.45 * rows + 0.35 * feet + 0.22 * bags) - 0.8 * folds).astype(np.float32)
+
+
+def expression_relief(a: Atlas, subject: Subject, weights: Mapping[str, float]) -> Values:
+    """Height (n), mm, that an expression adds: folds beside a smiling mouth, lines on a raised or knit forehead."""
+
+    def both(name: str) -> float:
+        return 0.5 * (weights.get(f"{name}Left", 0.0) + weights.get(f"{name}Right", 0.0))
+
+    p, s = a.position_n3, subject.seed
+    age = 0.4 + 0.6 * float(np.clip((subject.age - 12) / 50, 0, 1))
+    bend = 7.0 * gradient_noise(p, 45, s + 71) + 2.5 * gradient_noise(p, 15, s + 72)
+    height = -1.2 * age * max(both("mouthSmile"), both("noseSneer"), both("mouthDimple")) * _folds(a, 0.4 * bend)
+    raised = max(weights.get("browInnerUp", 0.0), both("browOuterUp"))
+    if raised > 0.05:
+        rows = creases((p[:, 1] + bend) * 2 * np.pi / 9.5, 9.5, a.texel_n) * a.areas["forehead"]
+        height = height - 0.5 * age * raised * rows * smoothstep(52, 35, np.abs(p[:, 0]))
+    return np.asarray(height, np.float32)
 
 
 def _folds(a: Atlas, bend: Values) -> Values:

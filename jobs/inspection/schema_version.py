@@ -6,7 +6,7 @@ from typing import Any
 
 from mosar.datasets import schema
 
-_DEFAULTS = {
+_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "virtual": {"seed": 0, "renderer": "fast", "share": 0.5},
     "evaluation": {},
     "photographs": {"folder": None, "licence": None, "subjects": "file", "without": []},

@@ -70,20 +70,6 @@ def test_without_the_path_tracer_the_extra_is_named(monkeypatch):
             renderers.check(choice)
 
 
-def test_evaluation_sets_share_no_people_with_other_sets():
-    pytest.importorskip("mitsuba")
-    from mosar.jobs.make_shards import Sizes
-
-    sizes = Sizes({"train": 9, "test": 9}, {"train": 9}, captures=2, map_size=64, image_size=64, shard=6)
-    held_out = virtual.evaluation_tasks(5, sizes)
-    assert sum(task.count for task in held_out) == 5
-    assert all(task.lights == lights.HELD_OUT_LIGHTS and task.renderer == "path" for task in held_out)
-    most = max(
-        t.first + t.count for kind in ("lightstage", "wild") for t in virtual.tasks(kind, sizes.subjects, sizes, 999)
-    )
-    assert most < min(task.first for task in held_out)
-
-
 def test_mixed_renderers_are_drawn_by_share():
     task = virtual.Task("lightstage", "train", 0, 1, 1, 64, 64, "mixed", 0.3)
     drawn = [virtual._renderer(task, seed, 0) for seed in range(300)]
