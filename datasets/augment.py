@@ -47,11 +47,11 @@ def photometric(image_hw3: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
 
 
 def occlude(
-    image_hw3: NDArray[np.uint8], mask_hw: NDArray[np.uint8], landmarks_l3: NDArray[np.float32], seed: int
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:
+    image_hw3: NDArray[np.uint8], landmarks_l3: NDArray[np.float32], seed: int
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.float32]]:
     """Cover parts of the face with patches of colour, noise or inpainted smear; the same seed gives the same patches.
 
-    Returns the image, the mask (0 under the patches) and the landmarks (px, visibility; 0.5 under a patch).
+    Returns the image, which pixels (h, w) the patches cover, and the landmarks (px, visibility; 0.5 under a patch).
     """
     pipeline = _occlusion()
     pipeline.set_random_seed(seed % 2**32)
@@ -59,11 +59,14 @@ def occlude(
     at = landmarks_l3[:, :2]
     inside = np.flatnonzero((landmarks_l3[:, 2] == 1) & ((at > 0) & (at < [width, height])).all(1))
     found = pipeline(
-        image=np.ascontiguousarray(image_hw3), mask=np.ascontiguousarray(mask_hw), keypoints=at[inside], number=inside
+        image=np.ascontiguousarray(image_hw3),
+        mask=np.ones((height, width), np.uint8),
+        keypoints=at[inside],
+        number=inside,
     )
     landmarks = landmarks_l3.copy()
     landmarks[np.setdiff1d(inside, np.asarray(found["number"], np.int64)), 2] = 0.5
-    return np.asarray(found["image"], np.uint8), np.asarray(found["mask"], np.uint8), landmarks
+    return np.asarray(found["image"], np.uint8), np.asarray(found["mask"]) == 0, landmarks
 
 
 def _albumentations() -> Any:

@@ -95,6 +95,23 @@ def warp(
     return np.asarray(cv2.warpAffine(image, inverse, (size, size), flags=flags, borderMode=border), np.uint8)
 
 
+def warp_classes(
+    classes_hw: NDArray[np.uint8], affine_33: NDArray[np.float64], size: int, outside: int
+) -> NDArray[np.uint8]:
+    """Crop a map of class numbers like :func:`warp`: each pixel takes the class that covers most of it.
+
+    Pixels beyond the map get the class ``outside``.
+    """
+    found = np.full((size, size), outside, np.uint8)
+    most, total = np.zeros((size, size), np.uint8), np.zeros((size, size), np.int64)
+    for value in np.unique(classes_hw):
+        cover = warp(np.where(classes_hw == value, np.uint8(255), np.uint8(0)), affine_33, size, cv2.BORDER_CONSTANT)
+        found[cover > most] = value
+        most, total = np.maximum(most, cover), total + cover
+    found[total < 128] = outside
+    return found
+
+
 def resize_area(image: NDArray[np.generic], size: int) -> NDArray[np.generic]:
     """Resize a square image: area average when it shrinks, linear interpolation when it grows."""
     import cv2

@@ -12,10 +12,10 @@ from mosar.datasets import crop, schema
 from mosar.datasets.augment import OCCLUDED, occlude, photometric
 from mosar.errors import DataError
 
-_CROPPED = ("image", "mask", "landmarks", "intrinsics", "rotation", "translation")
+_CROPPED = ("image", "mask", "classes", "landmarks", "detected", "intrinsics", "rotation", "translation")
 """Fields of the rendered view or photograph; they follow the crop."""
-_DIRECT = (*(name for name in schema.MEMBERS if name not in ("image", "mask", "landmarks", *schema.JSON)), "expression")
-"""Fields that the crop does not affect: members of the same name, and the expression weights."""
+_DIRECT = (*(name for name in schema.MEMBERS if name not in (*_CROPPED, *schema.JSON)), "expression", "found")
+"""Fields that the crop does not affect: members of the same name, the expression weights, whether a face was found."""
 FIELDS = (*_DIRECT, *_CROPPED)
 JITTER = 0.04
 """Largest relative change of scale, and largest shift in crop sides, by which augmentation changes a crop."""
@@ -40,8 +40,9 @@ def decode(members: Mapping[str, bytes], spec: DecodeSpec, seed: int) -> dict[st
     """The requested fields of one sample; docs/architecture.md defines shapes and encodings.
 
     ``spec.augment`` shifts and scales the crop a little, together with intrinsics, mask and landmarks; covers parts of
-    some faces, which the mask then excludes and whose landmarks become hidden; and changes the image photometrically.
-    Only ``seed`` decides how.
+    some faces, which the mask then excludes, whose landmarks become hidden and whose class becomes unknown; and changes
+    the image photometrically. Only ``seed`` decides how. ``detected`` follows the crop, but shows what the detector saw
+    before augmentation.
 
     Raises:
         DataError: a member is missing or unreadable.
@@ -57,6 +58,8 @@ def _direct(members: Mapping[str, bytes], name: str, map_size: int) -> NDArray[A
     if name == "expression":
         capture = schema.decode_member(members, "capture")
         return np.fromiter(capture["expression"].values(), np.float32)
+    if name == "found":
+        return np.asarray(schema.decode_member(members, "pose")[3, 3:], np.float32)
     value = schema.decode_member(members, name)
     if name not in schema.MAPS:
         return np.asarray(value)
@@ -81,21 +84,31 @@ def _view(members: Mapping[str, bytes], spec: DecodeSpec, seed: int) -> dict[str
     pixels: dict[str, NDArray[Any]] = {}
     if covered or "image" in spec.fields:
         pixels["image"] = crop.warp(schema.decode_member(members, "image"), affine, size)
-    if covered or "mask" in spec.fields:
+    if "mask" in spec.fields:
         pixels["mask"] = crop.warp(schema.decode_member(members, "mask"), affine, size, cv2.BORDER_CONSTANT)
+    if "classes" in spec.fields:
+        pixels["classes"] = crop.warp_classes(schema.decode_member(members, "classes"), affine, size, schema.UNKNOWN)
     if covered or "landmarks" in spec.fields:
         pixels["landmarks"] = crop.transform_points(schema.decode_member(members, "landmarks"), affine)
     if covered:
-        pixels = dict(zip(pixels, occlude(pixels["image"], pixels["mask"], pixels["landmarks"], seed), strict=True))
+        pixels["image"], patched, pixels["landmarks"] = occlude(pixels["image"], pixels["landmarks"], seed)
+        for name, value in (("mask", 0), ("classes", schema.UNKNOWN)):
+            if name in pixels:
+                pixels[name] = np.where(patched, np.uint8(value), pixels[name])
     if spec.augment and "image" in pixels:
         pixels["image"] = photometric(pixels["image"], seed)
     found: dict[str, NDArray[Any]] = {}
     if "image" in spec.fields:
         found["image"] = np.ascontiguousarray(pixels["image"].transpose(2, 0, 1))
-    if "mask" in spec.fields:
-        found["mask"] = pixels["mask"][None]
+    found |= {name: pixels[name][None] for name in ("mask", "classes") if name in pixels}
     if "landmarks" in spec.fields:
         found["landmarks"] = pixels["landmarks"]
+    if "detected" in spec.fields:
+        seen = schema.decode_member(members, "detected")
+        if seen.any():
+            moved = crop.transform_points(seen[:, :2], affine)
+            seen = np.concatenate([moved, seen[:, 2:] * np.float32(affine[0, 0])], 1)
+        found["detected"] = np.asarray(seen, np.float32)
     found["intrinsics"] = (affine @ np.asarray(camera["intrinsics"])).astype(np.float32)
     for name, key in (("rotation", "rotation"), ("translation", "translation_mm")):
         if name in spec.fields:

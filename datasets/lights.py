@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from mosar.models.colour import LUMINANCE
+from mosar.models.directions import on_hemisphere
 from mosar.models.relight import metered
 from mosar.models.shading import sh
 
@@ -63,21 +64,31 @@ def normalized_sh(environment_hw3: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def random_light(
-    generator: np.random.Generator, names: Sequence[str], exposure: float = 1.0, lamps: int = 3
+    generator: np.random.Generator,
+    names: Sequence[str],
+    exposure: float = 1.0,
+    lamps: int = 3,
+    low_9: NDArray[np.float64] | None = None,
 ) -> EnvironmentLight:
     """A random light: one of ``names``, rotated, tinted, with up to ``lamps`` lamps, white-balanced and exposed.
 
     As in a camera, metering scales the light: ``exposure`` is the luminance of the mean of irradiance / pi over a ball
     seen from +z; with 1, an 18 % grey ball looks 18 % grey. White balance removes part of that mean's colour cast.
     With ``lamps`` of 2 or more, 35 % of the lights are portrait lighting: key and fill lamp over a dimmed map.
+    ``low_9``: coefficients of bands 0 to 2 of a luminance; if given, the lamps are placed over a dimmed map such that
+    the light has them, up to a factor.
     """
     name = str(generator.choice(list(names)))
     turn, tilt, roll = generator.uniform(-np.pi, np.pi), generator.normal(0, 0.15), generator.normal(0, 0.1)
     rotation = _rotation(0, tilt) @ _rotation(2, roll) @ _rotation(1, turn)
     tint = np.exp(generator.normal(0, 0.04, 3) + generator.normal(0, 0.05) * np.array([1.0, 0.0, -1.0]))
-    arranged = lamps >= 2 and generator.random() < 0.35
+    arranged = low_9 is not None or (lamps >= 2 and generator.random() < 0.35)
     dimmed = generator.uniform(0.2, 0.8) if arranged else 1.0
-    placed = _key_and_fill(generator) if arranged else _scattered(generator, lamps)
+    if low_9 is not None:
+        own = sh.rotate(torch.from_numpy(light_sh(name))[None].double(), torch.from_numpy(rotation)[None])[0, :9]
+        placed = _matching(generator, low_9, own.numpy() @ LUMINANCE)
+    else:
+        placed = _key_and_fill(generator) if arranged else _scattered(generator, lamps)
     light = dimmed * sh.rotate(torch.from_numpy(light_sh(name))[None].double(), torch.from_numpy(rotation)[None])
     for lamp in placed:
         light = light + sh.directional(torch.from_numpy(lamp[None, :3]), torch.from_numpy(lamp[None, 3:]))
@@ -105,6 +116,28 @@ def _key_and_fill(generator: np.random.Generator) -> NDArray[np.float64]:
     key = _lamp(side * generator.uniform(0.15, 0.9), generator.uniform(0.25, 0.8), power, warm)
     weaker = power * generator.uniform(0.3, 0.8)
     return np.stack([key, _lamp(-side * generator.uniform(0.1, 0.8), generator.uniform(-0.1, 0.4), weaker, warm)])
+
+
+def _matching(
+    generator: np.random.Generator, low_9: NDArray[np.float64], map_9: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Lamps (k, 6) of one colour that give a map the low bands ``low_9``, as far as lamps in front of the head can.
+
+    Lamps and map together have twice to six times the map's mean radiance. Few of many places get a lamp
+    (non-negative least squares).
+    """
+    from scipy.optimize import nnls
+
+    turn = _rotation(2, generator.uniform(0, 2 * np.pi)) @ _rotation(0, generator.uniform(-0.2, 0.2))
+    places = on_hemisphere(60)[::2] @ turn.T
+    places = places[places[:, 2] > 0.1]
+    target = low_9 / max(float(low_9[0]), 1e-6) * map_9[0] * generator.uniform(1.5, 4.0)
+    basis = sh.evaluate(torch.from_numpy(places), 3).numpy().T
+    weight = np.array([0.5, *3 * [1.0], *5 * [0.7]])
+    power, _ = nnls(basis * weight[:, None], (target - map_9) * weight)
+    warm = np.exp(generator.normal(0, 0.1) * np.array([1.0, 0.0, -1.0]))
+    found = [np.concatenate([place, p * warm]) for place, p in zip(places, power.round(4), strict=True) if p > 0.02]
+    return np.array(found).reshape(-1, 6)
 
 
 def _lamp(around: float, height: float, power: float, warm: float) -> NDArray[np.float64]:

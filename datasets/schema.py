@@ -1,4 +1,4 @@
-"""Schema of a sample, version 1: its members, their encodings and the checks that a valid sample passes.
+"""Schema of a sample, version 2: its members, their encodings and the checks that a valid sample passes.
 
 A sample in memory maps a member's stem to its value (``{"mesh": V x 3 array, "capture": {...}}``); in a shard it maps
 the member's name to bytes (``{"mesh.npy": b"...", "capture.json": b"..."}``). Only the table ``MEMBERS`` states which
@@ -17,7 +17,7 @@ from mosar.datasets.png import png
 from mosar.errors import DataError
 from mosar.models.head import LANDMARKS
 
-VERSION = 1
+VERSION = 2
 SH = 81
 
 Kind = Literal["lightstage", "wild"]
@@ -35,7 +35,10 @@ MEMBERS: dict[str, tuple[str, Codec]] = {
     "mask": ("mask.png", "grey"),
     "landmarks": ("landmarks.npy", "npy"),
     "light": ("light.npy", "npy"),
+    "classes": ("classes.png", "grey"),
+    "detected": ("detected.npy", "npy"),
     "blendshapes": ("blendshapes.npy", "npy"),
+    "pose": ("pose.npy", "npy"),
     "camera": ("camera.json", "json"),
     "capture": ("capture.json", "json"),
 }
@@ -43,13 +46,26 @@ MEMBERS: dict[str, tuple[str, Codec]] = {
 
 KINDS: dict[Kind, tuple[str, ...]] = {
     "lightstage": ("mesh", "neutral", "diffuse", "specular", "ao", "translucency", "normal", "image", "mask",
-                   "landmarks", "light", "camera", "capture"),
-    "wild": ("image", "mask", "landmarks", "blendshapes", "camera", "capture"),
+                   "landmarks", "light", "classes", "detected", "blendshapes", "pose", "camera", "capture"),
+    "wild": ("image", "mask", "landmarks", "detected", "blendshapes", "pose", "camera", "capture"),
 }  # fmt: skip
 """Members of a light stage sample and of an in-the-wild sample."""
 
 JSON = ("camera", "capture")
 MAPS = ("diffuse", "specular", "ao", "translucency", "normal")
+DETECTION = ("detected", "blendshapes", "pose")
+"""What the landmark detector saw in ``image.jpg`` (:mod:`mosar.datasets.detection`); zeros if it found no face."""
+
+CLASSES = ("background", "skin", "lips", "mouth", "eyes", "brows", "facial_hair", "scalp_hair", "glasses", "headwear",
+           "hand", "cloth")  # fmt: skip
+"""Classes of the pixels of ``classes.png``, by number.
+
+``skin`` includes ears, neck, lids, nostrils and shaved stubble; ``mouth`` is its interior with teeth and tongue;
+``eyes`` are eyeballs and lashes; ``facial_hair`` beard and moustache; ``glasses`` frames only: what shows through the
+lenses keeps its class; ``cloth`` is below the neck, ``headwear`` on the head.
+"""
+UNKNOWN = 255
+"""Class of a pixel about which nothing is known: leave it out of losses and figures."""
 
 
 def kind_of(members: Mapping[str, bytes]) -> Kind:
@@ -100,9 +116,11 @@ def validate(members: Mapping[str, bytes], kind: Kind | None = None) -> None:
     _check_landmarks(sample["landmarks"], image.shape[0])
     _check_camera(sample["camera"], image.shape[0], pose=kind == "lightstage")
     _expect("capture.json", "subject" in sample["capture"], "no key 'subject'")
+    found = _check_detection({stem: sample[stem] for stem in DETECTION}, image.shape[0])
     if kind == "wild":
-        _numbers("blendshapes.npy", sample["blendshapes"], (52,))
+        _expect("detected.npy", found, "no face was detected, expected one in every photograph")
         return
+    _check_classes(sample["classes"], image.shape[:2])
     _numbers("light.npy", sample["light"], (SH, 3))
     _numbers("mesh.npy", sample["mesh"], (None, 3), 1000)
     _numbers("neutral.npy", sample["neutral"], sample["mesh"].shape, 1000)
@@ -111,6 +129,12 @@ def validate(members: Mapping[str, bytes], kind: Kind | None = None) -> None:
     _expect(f"{(wrong or MAPS)[0]}.png", not wrong, f"expected square maps of one size, got {sizes}")
     expression = sample["capture"].get("expression")
     _expect("capture.json", isinstance(expression, dict), "no mapping 'expression'")
+
+
+def stored(image_hw3: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An image as a sample stores it, with the losses of its JPEG file."""
+    pixels: NDArray[np.uint8] = decode_member(encode({"image": image_hw3}), "image")
+    return pixels
 
 
 def npy_bytes(array: NDArray[Any]) -> bytes:
@@ -141,6 +165,32 @@ def _check_landmarks(landmarks: NDArray[np.float32], size: int) -> None:
     inside = bool(((shown > -size) & (shown < 2 * size)).all())
     _expect("landmarks.npy", inside, f"a landmark lies more than {size} px outside the crop")
     _expect("landmarks.npy", bool(np.isin(landmarks[:, 2], (0, 0.5, 1)).all()), "visibility must be 0, 0.5 or 1")
+
+
+def _check_detection(seen: Mapping[str, NDArray[np.float32]], size: int) -> bool:
+    """Check the detector's points, scores and pose, and return whether it found a face."""
+    for stem, shape in (("detected", (LANDMARKS, 3)), ("blendshapes", (52,)), ("pose", (4, 4))):
+        _numbers(f"{stem}.npy", seen[stem], shape)
+    points, scores, pose = (seen[stem] for stem in DETECTION)
+    if not pose.any():
+        _expect("detected.npy", not points.any() and not scores.any(), "not zero although pose.npy says: no face")
+        return False
+    inside = bool(((points[:, :2] > -size) & (points[:, :2] < 2 * size)).all())
+    _expect("detected.npy", inside, f"a point lies more than {size} px outside the crop")
+    _expect("detected.npy", bool(np.ptp(points[:, :2], axis=0).min() > 1), "all points lie in one place")
+    _expect("blendshapes.npy", bool(((scores >= 0) & (scores <= 1)).all()), "a score lies outside 0 to 1")
+    turn = pose[:3, :3].astype(np.float64)
+    scale = np.cbrt(np.linalg.det(turn))
+    rigid = scale > 0 and np.allclose(turn @ turn.T, scale**2 * np.eye(3), atol=0.02 * scale**2)
+    _expect("pose.npy", bool(rigid and np.array_equal(pose[3], (0, 0, 0, 1))), "not a rotation, scale and translation")
+    return True
+
+
+def _check_classes(classes_hw: NDArray[np.uint8], size: tuple[int, ...]) -> None:
+    _expect("classes.png", classes_hw.shape == size, f"shape {classes_hw.shape}, expected {size} as image.jpg")
+    wrong = classes_hw[(classes_hw >= len(CLASSES)) & (classes_hw != UNKNOWN)]
+    what = f"class {wrong.flat[0] if wrong.size else 0}, expected 0 to {len(CLASSES) - 1} or {UNKNOWN}"
+    _expect("classes.png", not wrong.size, what)
 
 
 def _check_camera(camera: Mapping[str, Any], size: int, pose: bool) -> None:

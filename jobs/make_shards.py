@@ -2,7 +2,7 @@
 
     python jobs/make_shards.py source=virtual preset=tiny
     python jobs/make_shards.py source=virtual preset=cpu renderer=mixed share=0.2
-    python jobs/make_shards.py source=evaluation preset=v1
+    python jobs/make_shards.py source=evaluation preset=v2
     python jobs/make_shards.py source=photographs preset=tiny folder=/data/portraits without=[blurred,small]
     python jobs/make_shards.py source=studio preset=paper folder=/data/studio name=spring
     python jobs/make_shards.py source=studio example=/data/example
@@ -23,7 +23,7 @@ from mosar.datasets.quality import FLAGS
 from mosar.errors import ConfigError, DataError
 from mosar.jobs import hydra_main
 from mosar.jobs.inspection import contact_sheet
-from mosar.jobs.sources import image_files, photographs, studio, virtual
+from mosar.jobs.sources import evaluation, image_files, photographs, studio, virtual
 from mosar.jobs.sources.image_files import Picture
 from mosar.platform import cluster, storage
 from mosar.platform.data import writer
@@ -31,7 +31,12 @@ from mosar.platform.data.manifest import Manifest
 from mosar.platform.storage import digest
 
 SPLITS = ("train", "validation", "test")
-KINDS = {"virtual": ("virtual", "wild"), "evaluation": ("eval",), "photographs": ("wild",), "studio": ("studio",)}
+KINDS = {
+    "virtual": ("virtual", "wild"),
+    "evaluation": evaluation.PARTS,
+    "photographs": ("wild",),
+    "studio": ("studio",),
+}
 """Source -> first words of the names of the data sets that are made from it."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
@@ -52,7 +57,9 @@ class Sizes:
 
     subjects: split -> number of people on the light stage.
     wild_subjects: split -> number of other people, in photographs.
-    captures: captures of each person.
+    captures: captures of each person; an evaluation set has one under each held-out light instead.
+    large: evaluation only: people who are also captured at 768 pixels.
+    views: evaluation only: people who are seen from three sides.
     map_size: side of the maps, pixels.
     image_size: side of the images, pixels.
     shard: maximum number of samples in a shard.
@@ -64,6 +71,8 @@ class Sizes:
     map_size: int
     image_size: int
     shard: int
+    large: int = 0
+    views: int = 0
 
     def __post_init__(self) -> None:
         for split, count in [*self.subjects.items(), *self.wild_subjects.items()]:
@@ -71,6 +80,9 @@ class Sizes:
                 raise ConfigError(
                     f"presets: got {count} subjects for {split!r}, expected 0 or more for {', '.join(SPLITS)}"
                 )
+        people = sum(self.subjects.values())
+        if not 0 <= min(self.large, self.views) <= max(self.large, self.views) <= people:
+            raise ConfigError(f"presets: got large {self.large}, views {self.views}; expected 0 to {people} people")
         if min(self.captures, self.shard) < 1 or self.map_size < 16 or self.image_size < 64:
             raise ConfigError(
                 f"presets: got captures {self.captures}, shard {self.shard}, map_size {self.map_size}, image_size "
@@ -82,8 +94,8 @@ class Sizes:
 class MakeShards:
     """Attributes:
 
-    source: virtual; evaluation (the preset's test subjects, path traced under each held-out light); photographs;
-        or studio, captures of a real light stage (docs/data.md shows the folder).
+    source: virtual; evaluation (the preset's test subjects, path traced under each held-out light, some larger and from
+        several sides); photographs; or studio, captures of a real light stage (docs/data.md shows the folder).
     preset: which of ``presets`` to make.
     presets: name -> sizes.
     name: last word of the data sets' names, such as wild-NAME or studio-NAME; default: the preset.
@@ -173,7 +185,12 @@ def _plans(config: MakeShards, locations: Sequence[str], found: Sequence[Picture
             own = studio.tasks(str(config.folder), sizes.map_size, sizes.image_size, sizes.shard)
             plans = [(own, functools.partial(studio.produce, config.head))]
         case "evaluation":
-            plans = [(virtual.evaluation_tasks(sizes.subjects.get("test", 0), sizes), made)]
+            people = (sizes.subjects.get("test", 0), sizes.large, sizes.views)
+            held_out = functools.partial(evaluation.produce, config.head)
+            plans = [
+                (evaluation.tasks(part, count, sizes), held_out)
+                for part, count in zip(evaluation.PARTS, people, strict=True)
+            ]
         case _:
             plans = [
                 (virtual.tasks("lightstage", sizes.subjects, sizes, *drawn), made),
@@ -197,6 +214,8 @@ def _recipe(config: MakeShards, found: Sequence[Picture]) -> dict[str, Any]:
     recipe |= {"head": virtual.head_digest(config.head)}
     if config.source == "studio":
         return recipe | {"studio": studio.settings(str(config.folder))}
+    if config.source == "evaluation":
+        return recipe | {"generator": virtual.GENERATOR}
     return recipe | {"generator": virtual.GENERATOR, "renderer": config.renderer, "share": config.share}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from mosar.datasets import schema
 from mosar.errors import ConfigError, DataError
 from mosar.jobs import hydra_main, stages
+from mosar.jobs.inspection.schema_version import other_version
 from mosar.platform import cluster, storage
 from mosar.platform.data.manifest import open_manifest
 from mosar.platform.monitoring import mlflow_tracker, tensorboard
@@ -114,10 +115,7 @@ def _check_data(location: str, head_digest: str) -> None:
     """Check that a data set has this version's schema and, if it records its head, that it was made with this head."""
     about = open_manifest(location).about
     if about.get("schema_version") != schema.VERSION:
-        raise DataError(
-            f"{location} has schema version {about.get('schema_version')}, expected {schema.VERSION}; make the data "
-            f"set again with this version's jobs/make_shards.py"
-        )
+        raise DataError(other_version(location, about))
     made_with = about.get("recipe", {}).get("head", head_digest)
     if made_with != head_digest:
         raise DataError(

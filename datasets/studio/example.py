@@ -40,9 +40,11 @@ def write_example(folder: Path, head: Head, samples: Iterable[tuple[str, Mapping
         for stem in ("light", "landmarks"):
             (place / f"{stem}.npy").write_bytes(members[f"{stem}.npy"])
         (place / "view.jpg").write_bytes(members["image.jpg"])
-        (place / "mask.png").write_bytes(members["mask.png"])
+        for flat in ("mask.png", "classes.png"):
+            (place / flat).write_bytes(members[flat])
         camera = {k: v for k, v in schema.decode_member(members, "camera").items() if k != "size"}
-        camera |= {"image": "view.jpg", "mask": "mask.png", "landmarks": "landmarks.npy", "cropped": True}
+        camera |= {"image": "view.jpg", "mask": "mask.png", "classes": "classes.png", "landmarks": "landmarks.npy"}
+        camera["cropped"] = True
         _write_json(place / "cameras.json", {"front": camera})
         _write_json(place / "capture.json", facts)
         count += 1

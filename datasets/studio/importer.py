@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mosar.datasets import schema
+from mosar.datasets import detection, schema
 from mosar.datasets.environment_files import read_environment
 from mosar.datasets.studio import layout, maps
 from mosar.datasets.studio.layout import Studio
@@ -51,12 +51,10 @@ class Importer:
     map_size: int
     image_size: int
 
-    def read(
-        self, subject: str, capture: str, detector: "Detector | None" = None
-    ) -> tuple[dict[str, dict[str, bytes]], Report]:
+    def read(self, subject: str, capture: str, detector: "Detector") -> tuple[dict[str, dict[str, bytes]], Report]:
         """Members of each camera's sample, by camera name, and the report. Cameras with a fault are left out.
 
-        ``detector``: checks whether cameras and photographs belong together.
+        ``detector``: its points are part of the samples, and check whether cameras and photographs belong together.
         """
         report = Report(subject, capture)
         place = self.folder / subject / capture
@@ -162,7 +160,7 @@ class Importer:
         given: Any,
         motion: Motion,
         mesh: NDArray[np.float64],
-        detector: "Detector | None",
+        detector: "Detector",
         report: Report,
         name: str,
     ) -> dict[str, bytes]:
@@ -171,10 +169,11 @@ class Importer:
             raise DataError(f"expected a mapping, got {type(given).__name__}")
         view = read_view(place, given, self.studio, motion)
         sample, crop, _ = crop_view(view, self.head, mesh, self.image_size, bool(given.get("cropped", False)))
-        if detector is not None:
-            _compare(crop.image_hw3, sample["landmarks"], detector, report, name)
+        picture = crop.image_hw3 if crop.file is not None else schema.stored(crop.image_hw3)
+        sample |= detection.observe(detector, picture)
+        _compare(sample, report, name)
         side = self.image_size
-        for stem, shape in (("mask", (side, side)), ("landmarks", (LANDMARKS, 3))):
+        for stem, shape in (("mask", (side, side)), ("classes", (side, side)), ("landmarks", (LANDMARKS, 3))):
             if stem in given:
                 sample[stem] = _own(place / str(given[stem]), stem, shape)
         members = schema.encode(sample)
@@ -184,9 +183,10 @@ class Importer:
 
 
 def _own(path: Path, stem: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Read a mask or landmarks of the crop that the studio provides in place of those from the mesh."""
+    """Read a mask, classes or landmarks of the crop that the studio provides in place of those from the mesh."""
     try:
-        value = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if stem == "mask" else np.load(path, allow_pickle=False)
+        flat = stem != "landmarks"
+        value = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if flat else np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{stem} {path.name} cannot be read ({error})") from error
     if value is None or value.shape != shape:
@@ -195,18 +195,16 @@ def _own(path: Path, stem: str, shape: tuple[int, ...]) -> NDArray[Any]:
     return np.asarray(value)
 
 
-def _compare(
-    image_hw3: NDArray[np.uint8], marks_l3: NDArray[np.float32], detector: "Detector", report: Report, name: str
-) -> None:
+def _compare(sample: Mapping[str, Any], report: Report, name: str) -> None:
     """Check that the detector finds the landmarks where the camera projects those of the mesh."""
-    faces = detector.detect(image_hw3)
-    if not faces:
+    marks_l3: NDArray[np.float32] = sample["landmarks"]
+    if not sample["pose"].any():
         report.notes.append(f"camera {name}: no face was detected, so the camera could not be checked")
         return
     seen = marks_l3[:, 2] == 1
     if seen.sum() < 20:
         return
-    off = np.median(np.linalg.norm(faces[0].landmarks[seen, :2] - marks_l3[seen, :2], axis=1))
+    off = np.median(np.linalg.norm(sample["detected"][seen, :2] - marks_l3[seen, :2], axis=1))
     share = float(off / np.ptp(marks_l3[marks_l3[:, 2] > 0, 1]))
     if share > _OFF_FAULT:
         raise DataError(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mosar.datasets import crop
 from mosar.datasets.landmark_visibility import hide_covered
+from mosar.datasets.schema import CLASSES, UNKNOWN
 from mosar.datasets.studio.layout import ColourSpace, Studio
 from mosar.datasets.studio.maps import colour
 from mosar.datasets.studio.meshes import Motion
@@ -21,7 +22,7 @@ from mosar.models.head.morph import landmarks
 from mosar.models.rasterizer import rasterize
 
 _ACROSS = 1e-3
-_KEYS = {"image", "intrinsics", "rotation", "translation_mm", "distortion", "mask", "landmarks", "cropped"}
+_KEYS = {"image", "intrinsics", "rotation", "translation_mm", "distortion", "mask", "classes", "landmarks", "cropped"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,7 @@ def read_view(folder: Path, given: dict[str, Any], studio: Studio, motion: Motio
 def crop_view(
     view: StudioView, head: Head, mesh_v3: NDArray[np.float64], size: int, cropped: bool
 ) -> tuple[dict[str, Any], StudioView, Camera]:
-    """Image, landmarks, mask and camera of the face's crop (stems of a sample), and the crop as a view and a camera.
+    """Members of a sample that show the face's crop (image, landmarks, mask, classes, camera); its view and camera.
 
     ``cropped``: the photograph already is the face's crop; it is only resized to ``size``.
 
@@ -111,6 +112,7 @@ def crop_view(
         "image": image,
         "landmarks": hide_covered(marks, to_camera(camera, points)[0, :, 2].numpy(), depth),
         "mask": np.where(_skin(head)[triangle] & (triangle >= 0), 255, 0).astype(np.uint8),
+        "classes": np.where(triangle >= 0, _classes(head)[triangle], UNKNOWN).astype(np.uint8),
         "camera": {
             "size": size,
             "intrinsics": moved.intrinsics_33.round(5).tolist(),
@@ -142,6 +144,18 @@ def _skin(head: Head) -> NDArray[np.bool_]:
         if name in head.region_names:
             covered |= head.region(name)
     return (head.material_f == 0) & ~covered[head.triangles_f3].any(1)
+
+
+def _classes(head: Head) -> NDArray[np.int64]:
+    """Class of each triangle; unknown where hair or clothes may cover it, as beyond the mesh: hair or background."""
+    found = np.where(_skin(head), CLASSES.index("skin"), UNKNOWN)
+    for region, name in (("brows", "brows"), ("lips", "lips")):
+        if region in head.region_names:
+            found[_skin(head) & head.region(region)[head.triangles_f3].all(1)] = CLASSES.index(name)
+    for material, name in (("eyes", "eyes"), ("mouth", "mouth")):
+        if material in head.material_names:
+            found[head.material_f == head.material_names.index(material)] = CLASSES.index(name)
+    return found
 
 
 def _numbers(given: dict[str, Any], key: str, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from mosar.datasets.schema import CLASSES
 from mosar.datasets.virtual_stage import hats
 from mosar.datasets.virtual_stage.clothes import Collar, collar, shoulders
 from mosar.datasets.virtual_stage.facial_hair import facial_hair
@@ -39,13 +40,15 @@ class Accessories:
     """All meshes but the head, joined, and the appearance of these meshes and of the clothes.
 
     ``rest_v3``: template positions, to which patterns are fixed: first the head's vertices, then those of the meshes.
-    ``albedo_v3``: linear albedo in the same order (zero for the head). ``parts``: the meshes one by one.
+    ``albedo_v3``: linear albedo in the same order (zero for the head). ``parts``: the meshes one by one. ``class_f``:
+    class number of each triangle.
     """
 
     subject: Subject
     vertices_v3: Tensor
     triangles_f3: Tensor
     material_f: Tensor
+    class_f: Tensor
     normals_v3: Tensor
     shadow_v3: Tensor
     rest_v3: Tensor
@@ -73,16 +76,18 @@ def add_accessories(head: Head, a: Atlas, subject: Subject, body: Body, rng: np.
     """All accessories of a person. ``rng``: the capture's generator; it decides whether a hand is shown."""
     hull = Hull.of(head, body, skull(a, head, body))
     worn = collar(head, subject)
-    parts = [
-        shoulders(head, body, worn),
-        glasses(head, subject, body),
-        hats.hat(head, a, subject, body),
-        hand(subject, hull, rng),
+    named = [
+        ("cloth", shoulders(head, body, worn)),
+        ("glasses", glasses(head, subject, body)),
+        ("headwear", hats.hat(head, a, subject, body)),
+        ("hand", hand(subject, hull, rng)),
         *facial_hair(head, a, subject, body),
     ]
     if hats.kind(subject) != "scarf":
-        parts += hair(head, a, subject, body, hull)
-    parts = [part for part in parts if len(part.triangles_g3)]
+        named += [("scalp_hair", part) for part in hair(head, a, subject, body, hull)]
+    named = [(name, part) for name, part in named if len(part.triangles_g3)]
+    parts = [part for _, part in named]
+    classes = [np.full(len(part.triangles_g3), CLASSES.index(name)) for name, part in named]
     whole = Prop.join(parts)
     faces = torch.from_numpy(whole.triangles_g3)
 
@@ -94,6 +99,7 @@ def add_accessories(head: Head, a: Atlas, subject: Subject, body: Body, rng: np.
         vertices_v3=floats(whole.vertices_x3),
         triangles_f3=faces,
         material_f=torch.from_numpy(np.concatenate([np.full(len(m.triangles_g3), m.material) for m in parts])),
+        class_f=torch.from_numpy(np.concatenate(classes)),
         normals_v3=floats(whole.normals_x3),
         shadow_v3=floats(whole.shadow_x3),
         rest_v3=floats(head.template_v3, whole.rest_x3),

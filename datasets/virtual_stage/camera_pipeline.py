@@ -1,33 +1,58 @@
 """Turn a capture into an everyday photograph: another camera's processing and file format, without ground truth."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mosar.datasets import crop
-from mosar.models.head.expressions import NAMES
+from mosar.datasets import crop, detection, portrait_statistics, schema
+from mosar.models.head import LANDMARKS
+
+if TYPE_CHECKING:
+    from mosar.datasets.landmarks import Detector
 
 
-def snapshot(stage_sample: Mapping[str, Any], linear_hw3: NDArray[np.float32], seed: int) -> dict[str, Any]:
-    """The in-the-wild sample (see :mod:`mosar.datasets.schema`) made from a capture and its linear picture."""
+def snapshot(
+    stage_sample: Mapping[str, Any], linear_hw3: NDArray[np.float32], seed: int, detector: "Detector"
+) -> dict[str, Any] | None:
+    """The in-the-wild sample (see :mod:`mosar.datasets.schema`) made from a capture and its linear picture.
+
+    None if the detector finds no face: such a photograph would not become a sample.
+    """
     rng = np.random.default_rng([seed, 1])
     size = linear_hw3.shape[0]
-    marks = np.array(stage_sample["landmarks"])
-    known = marks[:, 2] > 0
-    marks[known, :2] += rng.normal(0, 0.003 * size, (int(known.sum()), 2))  # as inaccurate as a detector
+    image = develop(linear_hw3, rng)
+    mask = np.array(stage_sample["mask"])
+    if rng.random() < 0.6:
+        image, mask = _cut(image, mask, portrait_statistics.load().margins(rng))
+    seen = detection.observe(detector, schema.stored(image))
+    if not detection.found(seen):
+        return None
+    marks = np.concatenate([seen["detected"][:, :2], np.ones((LANDMARKS, 1), np.float32)], 1)
     capture = stage_sample["capture"]
-    weights = np.array([capture["expression"].get(name, 0.0) for name in NAMES])
     return {
-        "image": develop(linear_hw3, rng),
-        "mask": stage_sample["mask"],
-        "landmarks": marks.astype(np.float32),
-        "blendshapes": np.clip(weights + rng.normal(0, 0.05, len(NAMES)), 0, 1).astype(np.float32),
+        "image": image,
+        "mask": mask,
+        "landmarks": marks,
+        **seen,
         "camera": {"size": size, "intrinsics": _assumed(marks, size, rng).round(5).tolist()},
         "capture": {"subject": capture["subject"], "source": "virtual", "licence": capture["licence"]},
     }
+
+
+def _cut(
+    image_hw3: NDArray[np.uint8], mask_hw: NDArray[np.uint8], outside_4: NDArray[np.float64]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """As in a crop that reaches beyond the photograph by these shares (left, top, right, bottom)."""
+    size = len(image_hw3)
+    left, top, right, bottom = np.floor(outside_4 * size).astype(int)
+    inside = image_hw3[top : size - bottom, left : size - right]
+    cut = np.zeros_like(mask_hw)
+    cut[top : size - bottom, left : size - right] = mask_hw[top : size - bottom, left : size - right]
+    filled = cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_REPLICATE)
+    return np.asarray(filled, np.uint8), cut
 
 
 def develop(linear_hw3: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -3,16 +3,16 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mosar.datasets import crop, lights, schema
+from mosar.datasets import crop, lights, portrait_statistics, schema
 from mosar.datasets.landmark_visibility import hide_covered
-from mosar.datasets.virtual_stage import mitsuba_render, occlusion, skin
+from mosar.datasets.virtual_stage import gaze, mitsuba_render, occlusion, skin
 from mosar.datasets.virtual_stage.accessories import add_accessories
 from mosar.datasets.virtual_stage.geometry import Body
 from mosar.datasets.virtual_stage.hair import veil
@@ -24,44 +24,83 @@ from mosar.datasets.virtual_stage.uv_regions import Atlas, atlas
 from mosar.models.camera import Camera, position, project, to_camera, transform_image
 from mosar.models.colour import to_linear, to_srgb
 from mosar.models.head import Head
-from mosar.models.head.morph import landmarks, shape, vertex_normals
+from mosar.models.head.expression_model import express
+from mosar.models.head.morph import landmarks, vertex_normals
+from mosar.models.head.morph import neutral as neutral_shape
 from mosar.models.uv import chart, interpolate, surface, to_world
+
+Metering = Literal["incident", "mean", "spot"]
+_AT_CAMERA = 0.8
+"""Share of the captures that look at the camera, as far as the eyes turn."""
+_LIT_AS_PORTRAIT = 0.7
+"""Share of the captures drawn from portraits that also have a portrait's light."""
 
 
 @dataclass(frozen=True, eq=False)
 class VirtualStage:
-    """Settings of the light stage: head, side of maps and picture in pixels, names of its lights, renderer."""
+    """Settings of the light stage: head, side of maps and picture in pixels, names of its lights, renderer.
+
+    ``portraits``: share of the captures whose expression, pose and light are drawn from statistics of real portraits.
+    ``metering``: ways of exposing a picture, one of which is drawn (:func:`_exposure`).
+    """
 
     head: Head
     map_size: int
     image_size: int
     lights: Sequence[str]
     renderer: Renderer = "fast"
+    portraits: float = 0.6
+    metering: tuple[Metering, ...] = ("incident", "mean", "spot")
 
 
 @torch.no_grad()
 def capture(
-    stage: VirtualStage, subject: Subject, painted: skin.PaintedSkin, seed: int
+    stage: VirtualStage,
+    subject: Subject,
+    painted: skin.PaintedSkin,
+    seed: int,
+    detail_v3: NDArray[np.float64] | None = None,
+    yaw: float | None = None,
 ) -> tuple[dict[str, Any], NDArray[np.float32]]:
     """The sample (see :mod:`mosar.datasets.schema`) of a person, and its picture in linear RGB (H, W, 3).
 
+    What the detector sees is not in it yet: :func:`mosar.datasets.detection.observe` adds it.
     ``seed`` decides expression, camera, light and background. ``painted``: the person's skin, shared by all captures.
+    ``detail_v3``: offsets of the neutral face, mm. ``yaw``: turns the camera to this side of the face, in degrees (to
+    the subject's left); captures that differ in it alone show one expression under one light.
     """
     rng = np.random.default_rng([subject.seed, seed])
     head, a = stage.head, atlas(stage.head, stage.map_size)
-    expression = sample_expression(head, rng).astype(np.float64).round(4)
-    neutral, mesh = _meshes(head, subject, expression)
+    found = portrait_statistics.load() if rng.random() < stage.portraits else None
+    pose = _pose(rng, found, yaw)
+    expression = sample_expression(head, rng) if found is None else found.expression(head.expression_names, rng)
+    if rng.random() < _AT_CAMERA:
+        expression = gaze.look_at(head, expression, pose.eye_3, rng)
+    expression = np.asarray(expression, np.float64).round(4)
+    neutral, mesh = _meshes(head, subject, expression, detail_v3)
     normals = _rounded(vertex_normals(mesh[None], torch.tensor(head.triangles_f3))[0], UNIT_BITS)
     seen = occlusion.visibility(head, mesh.numpy(), normals.numpy())
-    maps, texels, drawn_normal = _maps(stage, a, painted, mesh, normals, seen)
+    named = {n: float(w) for n, w in zip(head.expression_names, expression, strict=True)}
+    height = painted.height_n + skin.expression_relief(a, subject, named)
+    maps, texels, drawn_normal = _maps(stage, a, painted, height, mesh, normals, seen)
 
-    exposure = float(np.exp(rng.normal(0.4, 0.22)) * (0.2 / skin.brightness(subject)) ** 0.35)
-    light = lights.random_light(rng, stage.lights, exposure)
-    camera, points = _camera(rng, head, mesh, stage.image_size)
+    exposure = _exposure(rng, stage.metering, skin.brightness(subject))
+    low = found.low_light(rng) if found is not None and rng.random() < _LIT_AS_PORTRAIT else None
+    light = lights.random_light(rng, stage.lights, exposure, low_9=low)
+    camera, points = _camera(pose, head, mesh, stage.image_size)
     shadow = occlusion.shadow(head, seen, light.sh_l3) * veil(subject, head.template_v3)
     body = Body(mesh.numpy(), normals.numpy(), shadow, position(camera)[0].numpy(), _fineness(stage))
     accessories = add_accessories(head, a, subject, body, rng)
-    scene = Scene(mesh, normals, texels, torch.from_numpy(shadow), subject.iris, accessories)
+    scene = Scene(
+        vertices_v3=mesh,
+        normals_v3=normals,
+        texels_1chw=texels,
+        shadow_v3=torch.from_numpy(shadow),
+        openings_vk=torch.from_numpy(occlusion.openings(head, seen)),
+        iris=subject.iris,
+        accessories=accessories,
+        classes_hw=a.map(painted.classes_n),
+    )
     behind = backdrop(rng, light, camera, stage.image_size)
     view = render_view(head, scene, camera, light, behind)
     depth_l = to_camera(camera, landmarks(head, mesh[None]))[0, :, 2].numpy()
@@ -74,6 +113,7 @@ def capture(
         **maps,
         "image": display(colour),
         "mask": np.where(view.skin_hw > 0.5, 255, 0).astype(np.uint8),
+        "classes": view.classes_hw,
         "landmarks": hide_covered(points, depth_l, view.depth_hw),
         "light": light.sh_l3,
         "camera": {
@@ -84,7 +124,7 @@ def capture(
         },
         "capture": {
             "subject": f"v{subject.seed}",
-            "expression": {n: float(w) for n, w in zip(head.expression_names, expression, strict=True)},
+            "expression": named,
             "head_digest": head.digest,
             "light": light.name,
             "renderer": stage.renderer,
@@ -111,11 +151,16 @@ def _rounded(values: torch.Tensor, bits: int) -> torch.Tensor:
     return torch.from_numpy(quantize(values.numpy(), bits))
 
 
-def _meshes(head: Head, subject: Subject, expression_e: NDArray[np.float64]) -> tuple[torch.Tensor, torch.Tensor]:
+def _meshes(
+    head: Head, subject: Subject, expression_e: NDArray[np.float64], detail_v3: NDArray[np.float64] | None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Neutral mesh and mesh with the expression (V 3), mm: float64 values that float32 represents exactly."""
-    archetype, mode = (torch.from_numpy(w).double().expand(2, -1) for w in (subject.archetype_a, subject.mode_m))
+    archetype, mode = (torch.from_numpy(w).double()[None] for w in (subject.archetype_a, subject.mode_m))
+    rest = neutral_shape(head, archetype, mode)
+    if detail_v3 is not None:
+        rest = rest + torch.from_numpy(detail_v3)
     both = torch.from_numpy(np.stack([np.zeros_like(expression_e), expression_e]))
-    neutral, mesh = shape(head, archetype, mode, both)
+    neutral, mesh = express(head, rest.expand(2, -1, -1), both)
     return _rounded(neutral, POINT_BITS), _rounded(mesh, POINT_BITS)
 
 
@@ -123,6 +168,7 @@ def _maps(
     stage: VirtualStage,
     a: Atlas,
     painted: skin.PaintedSkin,
+    height_n: NDArray[np.float32],
     mesh: torch.Tensor,
     normals: torch.Tensor,
     seen: occlusion.Visibility,
@@ -136,9 +182,9 @@ def _maps(
     thick = occlusion.thickness(head, mesh.numpy(), normals.numpy())
     open_v = torch.from_numpy(np.stack([occlusion.openness(head, seen), thick], 1))
     opened, depth = interpolate(texels, triangles, open_v[None].double())[0].flatten(1).numpy()[:, a.inside_n]
-    cavity = skin.cavity(a, painted.height_n)
+    cavity = skin.cavity(a, height_n)
     on_mesh = surface(texels, head, mesh[None])
-    normal = skin.tangent_normals(a, painted.height_n, on_mesh.position_b3hw[0].permute(1, 2, 0).numpy())
+    normal = skin.tangent_normals(a, height_n, on_mesh.position_b3hw[0].permute(1, 2, 0).numpy())
     single = {
         "specular": painted.specular_n,
         "ao": np.clip(opened * cavity, 0, 1),
@@ -158,24 +204,58 @@ def _maps(
     return maps, torch.cat(parts, 1), drawn
 
 
-def _camera(rng: np.random.Generator, head: Head, mesh: torch.Tensor, size: int) -> tuple[Camera, NDArray[np.float32]]:
-    """A random camera (float64) of the face's crop, and the landmarks (478 3) in it, visibility 1 if embedded.
+def _exposure(rng: np.random.Generator, ways: Sequence[Metering], brightness: float) -> float:
+    """Exposure (see :func:`mosar.datasets.lights.random_light`) by a way of metering, for skin of this luminance.
+
+    ``incident`` measures the light alone: the picture shows how dark the skin is. ``mean`` measures the whole picture,
+    of which the face is a part; ``spot`` the face, which becomes as bright as faces in portraits are, whatever its
+    tone.
+    """
+    way = str(rng.choice(ways))
+    if way == "incident":
+        return float(np.exp(rng.normal(0.25, 0.3)))
+    if way == "mean":
+        return float(np.exp(rng.normal(0.4, 0.22)) * (0.2 / brightness) ** 0.35)
+    mean, deviation = portrait_statistics.load().brightness
+    return float(np.clip(np.exp(rng.normal(mean, deviation)) / brightness, 0.3, 4.0))
+
+
+@dataclass(frozen=True, eq=False)
+class _Pose:
+    """Rotation (3, 3) and translation (3), mm, of a camera; ``eye_3``: its position in the head frame."""
+
+    rotation_33: NDArray[np.float64]
+    translation_3: NDArray[np.float64]
+    eye_3: NDArray[np.float64]
+
+
+def _pose(rng: np.random.Generator, found: portrait_statistics.PortraitStatistics | None, side: float | None) -> _Pose:
+    """A random camera, or one as of portraits; ``side``: its yaw in degrees instead of a random one.
 
     Distances of 450 to 2500 mm give the perspective of 35 to 200 mm lenses. The face lies off the optical axis.
     """
-    turned = rng.uniform(-60, 60) if rng.random() < 0.3 else rng.normal(0, 16)
-    yaw, pitch, roll = np.deg2rad([np.clip(turned, -60, 60), rng.normal(0, 8), rng.normal(0, 5)])
-    distance = float(np.exp(rng.uniform(np.log(450), np.log(2500))))
+    if found is None:
+        turned = rng.uniform(-60, 60) if rng.random() < 0.3 else rng.normal(0, 16)
+        degrees, nearest = [np.clip(turned, -60, 60), rng.normal(0, 8), rng.normal(0, 5)], 450
+    else:
+        degrees, nearest = list(found.angles(rng)), 900
+    yaw, pitch, roll = np.deg2rad([degrees[0] if side is None else side, *degrees[1:]])
+    distance = float(np.exp(rng.uniform(np.log(nearest), np.log(2500))))
     turn = cv2.Rodrigues(np.array([0, yaw, 0]))[0]
     turn = cv2.Rodrigues(np.array([0, 0, roll]))[0] @ cv2.Rodrigues(np.array([pitch, 0, 0]))[0] @ turn
     rotation = np.diag([1.0, -1, -1]) @ turn
     centre = np.array([0.0, -35.0, 0.0])
     aside = rng.normal(0, 0.07, 2) * distance
     translation = np.array([*aside, distance]) - rotation @ centre
+    return _Pose(rotation.round(8), translation.round(5), -rotation.T @ translation)
+
+
+def _camera(pose: _Pose, head: Head, mesh: torch.Tensor, size: int) -> tuple[Camera, NDArray[np.float32]]:
+    """The camera (float64) of the face's crop, and the landmarks (478 3) in it, visibility 1 if embedded."""
     wide = Camera(
         torch.diag(torch.tensor([1000.0, 1000.0, 1.0])).double()[None],
-        torch.from_numpy(rotation.round(8))[None],
-        torch.from_numpy(translation.round(5))[None],
+        torch.from_numpy(pose.rotation_33)[None],
+        torch.from_numpy(pose.translation_3)[None],
     )
     points = landmarks(head, mesh[None])
     marks = np.concatenate([project(wide, points)[0].numpy(), head.landmark_triangle_l[:, None] >= 0], 1)

@@ -21,12 +21,13 @@ _LOWER = {1.0: (362, 382, 381, 380, 374, 373, 390, 249, 263), -1.0: (133, 155, 1
 _LONG_MM = 6.0  # length of the lashes in a head file
 
 
-def facial_hair(head: Head, a: Atlas, subject: Subject, body: Body) -> list[Prop]:
-    """Meshes of all facial hair."""
-    found = [_brows(head, a, subject, body), *_lashes(head, subject, body)]
+def facial_hair(head: Head, a: Atlas, subject: Subject, body: Body) -> list[tuple[str, Prop]]:
+    """Meshes of all facial hair, each with its class (:data:`mosar.datasets.schema.CLASSES`)."""
+    found = [("brows", _brows(head, a, subject, body))]
+    found += [("eyes", lashes) for lashes in _lashes(head, subject, body)]
     if max(subject.traits["beard"], subject.traits["moustache"]) > 0:
-        found.append(_beard(head, a, subject, body))
-    return [dataclasses.replace(strands, material=FUZZ).ribbons(body.eye_3) for strands in found]
+        found.append(("facial_hair", _beard(head, a, subject, body)))
+    return [(name, dataclasses.replace(hairs, material=FUZZ).ribbons(body.eye_3)) for name, hairs in found]
 
 
 def _still(points_n3: Floats) -> Floats:

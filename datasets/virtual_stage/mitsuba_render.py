@@ -17,7 +17,7 @@ from mosar.datasets.virtual_stage.render import EYES, HAIR_SHEEN, MOUTH, Scene, 
 from mosar.datasets.virtual_stage.uv_regions import Atlas, smoothstep
 from mosar.models.camera import Camera
 from mosar.models.head import Head
-from mosar.models.shading import SHARPNESS
+from mosar.models.shading import RELIEF, SHARPNESS
 
 SAMPLES = 64
 """Paths per pixel."""
@@ -97,13 +97,15 @@ def _skin(scene: Scene, a: Atlas, normal_hw3: Floats) -> Mapping[str, Any]:
     cloth = a.map(collar.weave(a.position_n3))
     diffuse, specular = diffuse + worn * (cloth - diffuse), specular + worn * (SPECULAR[CLOTH] - specular)
     bent = normal_hw3 + worn * (np.array([0, 0, 1.0]) - normal_hw3)
+    soft = np.array([0, 0, 1 - RELIEF]) + RELIEF * bent
+    soft /= np.linalg.norm(soft, axis=-1, keepdims=True)
     coat = path_tracer.skin(path_tracer.bitmap(2 * diffuse), _ALPHA)
     lobe = {**coat["specular"], "specular_reflectance": path_tracer.bitmap(np.repeat(2 / 0.35 * specular, 3, -1))}
-    return {
-        "type": "normalmap",
-        "normalmap": path_tracer.bitmap(0.5 + 0.5 * bent),
-        "bsdf": {**coat, "specular": lobe},
-    }
+    return {**coat, "diffuse": _bent(soft, coat["diffuse"]), "specular": _bent(bent, lobe)}
+
+
+def _bent(normal_hw3: Floats, surface: Any) -> Mapping[str, Any]:
+    return {"type": "normalmap", "normalmap": path_tracer.bitmap(0.5 + 0.5 * normal_hw3), "bsdf": surface}
 
 
 def _thing(part: Prop) -> Any:

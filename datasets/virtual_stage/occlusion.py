@@ -53,7 +53,17 @@ def shadow(head: Head, seen: Visibility, light_l3: NDArray[np.floating]) -> Valu
     """Share (V, 3) of the light's irradiance that the head's own shadows let through to a vertex."""
     radiance = np.maximum(sh.evaluate(torch.from_numpy(_sphere())).numpy() @ light_l3, 1e-3)
     ratio = (seen.open_vd @ radiance) / np.maximum(seen.cosine_vd @ radiance, 1e-6)
-    return _smooth(head, ratio, 1)
+    # light that scatters below the surface softens the edges of shadows, red light most of all
+    return np.concatenate([_smooth(head, ratio[:, c : c + 1], rounds) for c, rounds in enumerate((4, 2, 1))], 1)
+
+
+def openings(head: Head, seen: Visibility, bands: int = 4) -> Values:
+    """Coefficients (V, bands ** 2) of what a vertex sees of the sphere of directions: 1 where it is open, else 0.
+
+    Evaluated along a mirror direction they say how much of a highlight the head itself hides: its horizon.
+    """
+    basis = sh.evaluate(torch.from_numpy(_sphere()), bands).numpy()
+    return _smooth(head, (seen.open_vd > 0).astype(np.float64) @ basis * (4 * np.pi / DIRECTIONS), 1)
 
 
 def thickness(head: Head, vertices_v3: NDArray[np.floating], normals_v3: NDArray[np.floating]) -> Values:
@@ -97,10 +107,14 @@ def _sphere() -> NDArray[np.float64]:
 
 def _smooth(head: Head, values_vc: NDArray[np.floating], rounds: int) -> Values:
     """Average each value evenly with the mean of its neighbours, ``rounds`` times: few rays give noisy values."""
-    matrix = _neighbours(head)
     for _ in range(rounds):
-        values_vc = 0.5 * values_vc + 0.5 * (matrix @ values_vc)
+        values_vc = 0.5 * values_vc + 0.5 * neighbour_means(head, values_vc)
     return np.asarray(values_vc, np.float32)
+
+
+def neighbour_means(head: Head, values_vc: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Mean (V, c) of the values of a vertex's neighbours."""
+    return np.asarray(_neighbours(head) @ values_vc)
 
 
 @functools.lru_cache(maxsize=4)

@@ -11,16 +11,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, normalize
+from torch.nn.functional import avg_pool2d, normalize, one_hot
 
 from mosar.datasets import lights
+from mosar.datasets.schema import CLASSES
 from mosar.datasets.virtual_stage.accessories import Accessories
 from mosar.datasets.virtual_stage.geometry import FUZZ, HAIR, SKIN
 from mosar.models.camera import Camera, transform_image, views
 from mosar.models.colour import to_linear
 from mosar.models.head import Head
-from mosar.models.rasterizer import covered, gather, rasterize, scatter
-from mosar.models.shading import Material, irradiance, shade
+from mosar.models.rasterizer import Covered, covered, gather, rasterize, scatter
+from mosar.models.shading import highlight, irradiance, sh, soften
 from mosar.models.uv import sample
 
 EYES, MOUTH = 1, 2
@@ -39,7 +40,9 @@ class Scene:
         texels_1chw: stacked skin maps: diffuse 3 (linear), specular, cavity (the fine part of AO), translucency,
             head-frame normal 3, and coverage by scalp hair or pocket.
         shadow_v3: share of the light that reaches a vertex.
+        openings_vk: coefficients of the directions that the head leaves open (:func:`.occlusion.openings`).
         iris: linear albedo.
+        classes_hw: class numbers of the skin's texels.
         accessories: hair, clothes and the like.
     """
 
@@ -47,8 +50,10 @@ class Scene:
     normals_v3: Tensor
     texels_1chw: Tensor
     shadow_v3: Tensor
+    openings_vk: Tensor
     iris: NDArray[np.floating]
     accessories: Accessories
+    classes_hw: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +61,15 @@ class RenderedView:
     """A rendered picture.
 
     ``colour_hw3``: linear, in front of the background; ``alpha_hw``: coverage by the scene; ``skin_hw``: coverage by
-    visible skin; ``depth_hw``: mm at the pixel's first sample, infinite in the background.
+    visible skin; ``depth_hw``: mm at the pixel's first sample, infinite in the background; ``classes_hw``: the class
+    that covers most of a pixel.
     """
 
     colour_hw3: NDArray[np.float32]
     alpha_hw: NDArray[np.float32]
     skin_hw: NDArray[np.float32]
     depth_hw: NDArray[np.float64]
+    classes_hw: NDArray[np.uint8]
 
 
 @torch.no_grad()
@@ -91,6 +98,7 @@ def render_view(
     texel = sample(scene.texels_1chw, uv[None])[0]
     diffuse, specular, cavity, translucency, bent, hidden = texel.split([3, 1, 1, 1, 3, 1], 1)
     is_skin = (material == SKIN)[:, None]
+    smooth = normal
     normal = torch.where(is_skin, normalize(bent, dim=-1), normal)
     rest, albedo = (gather(seen, triangles, x[None]) for x in (accessories.rest_v3, accessories.albedo_v3))
     other = accessories.surface(material, rest, albedo, normal)
@@ -103,25 +111,27 @@ def render_view(
         cavity = torch.where(here, torch.ones_like(cavity), cavity)
         translucency = torch.where(here, torch.full_like(cavity, 0.1), translucency)
     diffuse, normal = torch.where(is_other, other.diffuse_n3, diffuse), torch.where(is_other, other.normal_n3, normal)
+    smooth = torch.where(is_skin & ~is_other, smooth, normal)
     specular = torch.where(is_other, other.specular_n1, specular)
     cavity = torch.where(is_other, torch.ones_like(cavity), cavity)
     translucency = torch.where(is_other, torch.zeros_like(cavity), translucency)
 
     light_1lc = torch.from_numpy(light.sh_l3)[None]
-    surface = Material(diffuse, specular, torch.ones_like(cavity), translucency)
-    colour = shade(surface, normal, view, light_1lc)
-    scattered = diffuse / math.pi * irradiance(light_1lc, normal[None], translucency[None])[0]
+    soft = soften(normal, smooth)
+    scattered = diffuse / math.pi * irradiance(light_1lc, soft[None], translucency[None])[0]
     lit = lit.clamp(0, 1)
-    # shadows block a narrow lobe sooner than the whole sky, most of all at grazing angles; fuzz is too thin for a lobe
-    open_lobe = lit * (normal * view).sum(-1, keepdim=True).clamp(0, 0.4) / 0.4
+    open_lobe = _open_lobe(scene, seen, triangles, normal, view, lit)
     thin = torch.ones_like(lit)
     thin[material == HAIR], thin[material == FUZZ] = HAIR_SHEEN, 0
-    mirrored = thin * (colour - scattered) * open_lobe
-    colour = (scattered + mirrored) * lit * cavity
+    mirrored = thin * highlight(specular, normal, view, light_1lc) * open_lobe
+    # light that other surfaces of the same albedo pass on to hidden places (multi-bounce occlusion): warmer, less dark
+    bounced = torch.where(is_other, lit, lit / (1 - diffuse.clamp(0, 0.9) * (1 - lit)))
+    colour = (scattered * bounced + mirrored * lit) * cavity
     colour = colour.clamp(min=0) + _glint(light, material, normal, view, lit.clamp(0, 1))
     fuzz = (material == FUZZ)[:, None]
     visible_skin = ((is_skin & ~is_other & (hidden < 0.5)) | fuzz).float()
-    values = torch.cat([colour, torch.ones_like(cavity), visible_skin], 1)
+    classes = _classes(scene, material, uv, is_other[:, 0], seen.triangle_n - len(head.triangles_f3))
+    values = torch.cat([colour, torch.ones_like(cavity), visible_skin, classes], 1)
     picture = avg_pool2d(scatter(seen, values, (1, *size)), SUPERSAMPLE)[0]
     alpha = picture[3:4].permute(1, 2, 0).numpy()
     depth = fragments.zbuf[0, ::SUPERSAMPLE, ::SUPERSAMPLE, 0]
@@ -130,7 +140,37 @@ def render_view(
         alpha_hw=alpha[..., 0],
         skin_hw=picture[4].numpy(),
         depth_hw=torch.where(depth > 0, depth, torch.inf).numpy(),
+        classes_hw=torch.cat([1 - picture[3:4], picture[6:]]).argmax(0).to(torch.uint8).numpy(),
     )
+
+
+def _open_lobe(scene: Scene, seen: Covered, triangles_f3: Tensor, normal: Tensor, view: Tensor, lit: Tensor) -> Tensor:
+    """Share (n, 3) of a highlight that the head's own horizon leaves, along the mirror direction; times ``lit``.
+
+    Fuzz and the like have no horizon; a lobe below the mesh's surface is lost.
+    """
+    bands = math.isqrt(scene.openings_vk.shape[1])
+    around = torch.zeros(len(scene.accessories.vertices_v3), bands**2)
+    around[:, 0] = math.sqrt(4 * math.pi)
+    openings = gather(seen, triangles_f3, torch.cat([scene.openings_vk, around])[None])
+    facing = (normal * view).sum(-1, keepdim=True)
+    mirror = normalize(2 * facing * normal - view, dim=-1)
+    open_n1 = (openings * sh.evaluate(mirror, bands)).sum(-1, keepdim=True).clamp(0, 1)
+    return lit * open_n1 * (facing.clamp(0, 0.2) / 0.2)
+
+
+def _classes(scene: Scene, material_n: Tensor, uv_n2: Tensor, other_n: Tensor, triangle_n: Tensor) -> Tensor:
+    """One-hot classes (n, CLASSES) of the samples; ``triangle_n`` counts from the first one of the accessories."""
+    height, width = scene.classes_hw.shape
+    row = ((1 - uv_n2[:, 1]) * height).long().clamp(0, height - 1)
+    column = (uv_n2[:, 0] * width).long().clamp(0, width - 1)
+    found = torch.from_numpy(scene.classes_hw.astype(np.int64))[row, column]
+    for index, name in ((EYES, "eyes"), (MOUTH, "mouth")):
+        found[material_n == index] = CLASSES.index(name)
+    found[other_n] = CLASSES.index("cloth")  # on the head's own surface; the other meshes follow
+    added = triangle_n >= 0
+    found[added] = scene.accessories.class_f[triangle_n[added]]
+    return one_hot(found, len(CLASSES)).float()
 
 
 def backdrop(

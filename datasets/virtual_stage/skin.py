@@ -5,14 +5,16 @@ blood vary it, and the result is kept inside the measured range. Moles, lips and
 are linear diffuse albedo.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mosar.datasets.schema import CLASSES
 from mosar.datasets.virtual_stage.noise import cells, creases, fractal_noise, gradient_noise, pits, spots
 from mosar.datasets.virtual_stage.subjects import SURFACE, TONE_AXES, TONE_MEAN, Subject, skin_tone
-from mosar.datasets.virtual_stage.uv_regions import Atlas, Values, at, smoothstep
+from mosar.datasets.virtual_stage.uv_regions import Atlas, Values, at, eye_level, smoothstep
 from mosar.models.colour import LUMINANCE
 
 RANGE = np.array([[0.113, 0.066, 0.050], [0.540, 0.351, 0.272]])
@@ -29,7 +31,8 @@ class PaintedSkin:
     """Maps on the n texels of an atlas: diffuse albedo (n, 3) linear, specular, relief height in mm.
 
     ``bare_n``: share (0 to 1) of plain skin: neither lip, mole, hair nor the inside of a pocket. ``hair_n``: coverage
-    by painted hair; ``scalp_n``: coverage by painted scalp hair alone.
+    by painted hair; ``scalp_n``: coverage by painted scalp hair alone. ``classes_n``: numbers in
+    :data:`mosar.datasets.schema.CLASSES` of the bare head.
     """
 
     diffuse_n3: NDArray[np.float32]
@@ -38,6 +41,7 @@ class PaintedSkin:
     bare_n: Values
     hair_n: Values
     scalp_n: Values
+    classes_n: NDArray[np.uint8]
 
 
 def paint(a: Atlas, subject: Subject) -> PaintedSkin:
@@ -51,7 +55,7 @@ def paint(a: Atlas, subject: Subject) -> PaintedSkin:
     diffuse = _mix(diffuse, diffuse * np.array([0.75, 0.38, 0.36]), 0.8 * a.areas["pocket"])
     lashes = 0.75 * a.areas["lashes"] * (1 - a.areas["pocket"])
     diffuse = _mix(diffuse, np.broadcast_to(0.25 * subject.hair + 0.006, diffuse.shape), lashes)
-    hair, scalp = _hair_cover(a, subject)
+    hair, scalp, classes = _hair_cover(a, subject)
     strands = 1 + 0.5 * gradient_noise(a.position_n3 * [1, 0.35, 1], 2.2, subject.seed + 41, a.texel_n)
     colour = subject.hair * (1 - 0.45 * np.clip(a.areas["brows"], 0, 1))[:, None]
     diffuse = _mix(diffuse, colour * strands[:, None], hair)
@@ -69,6 +73,7 @@ def paint(a: Atlas, subject: Subject) -> PaintedSkin:
         bare_n=bare.astype(np.float32),
         hair_n=hair,
         scalp_n=scalp,
+        classes_n=classes,
     )
 
 
@@ -103,8 +108,8 @@ def _chromophores(a: Atlas, subject: Subject) -> tuple[Values, Values, Values]:
     """Excess of melanin and of blood, in units of log absorption, and moles in [0, 1]; each (n)."""
     p, t, area, s = a.position_n3, subject.traits, a.areas, subject.seed
     dark = float(np.clip((subject.tone[0] + 0.6) / 2, 0, 1))
-    uneven = fractal_noise(p, 60, 4, s + 1, a.texel_n) * (0.10 + 0.10 * t["tan_uneven"])
-    grain = fractal_noise(p, 5, 3, s + 2, a.texel_n) * 0.05
+    uneven = fractal_noise(p, 60, 4, s + 1, a.texel_n) * (0.12 + 0.12 * t["tan_uneven"])
+    grain = fractal_noise(p, 5, 3, s + 2, a.texel_n) * 0.08
     freckle_area = np.clip(area["nose"] + area["cheeks"] + 0.45 * area["forehead"] + 0.12 * area["front"], 0, 1)
     freckles = spots(p, 4.5, (0.6, 1.5), 0.75 * t["freckles"] * freckle_area, s + 3, a.texel_n)
     age_spots = spots(
@@ -120,7 +125,7 @@ def _chromophores(a: Atlas, subject: Subject) -> tuple[Values, Values, Values]:
     )  # fmt: skip
     blotches = smoothstep(0.05, 0.5, fractal_noise(p, 26, 3, s + 5, a.texel_n)) * 0.09 * t["blotches"]
     pimples = spots(p, 14, (0.8, 2.2), 0.12 * t["blotches"], s + 6, a.texel_n) * 0.22
-    mottled = fractal_noise(p, 11, 3, s + 7, a.texel_n) * 0.05
+    mottled = fractal_noise(p, 11, 3, s + 7, a.texel_n) * 0.08
     flush = t["blush"] * (0.16 * area["cheeks"] + 0.14 * area["nose"] + 0.05 * area["chin"] + 0.10 * area["ears"])
     blood = (
         blotches + pimples + mottled + flush + 0.07 * area["eyelids"] + 0.06 * t["dark_circles"] * area["under_eyes"]
@@ -153,8 +158,11 @@ def _lip_colour(a: Atlas, subject: Subject, skin_n3: NDArray[np.float64]) -> NDA
     )
 
 
-def _hair_cover(a: Atlas, subject: Subject) -> tuple[Values, Values]:
-    """Coverage (n) of the skin by painted hair (scalp, brows, stubble, beard), and by scalp hair alone."""
+def _hair_cover(a: Atlas, subject: Subject) -> tuple[Values, Values, NDArray[np.uint8]]:
+    """Coverage (n) of the skin by painted hair (scalp, brows, stubble, beard), by scalp hair alone, and the classes.
+
+    Stubble counts as skin.
+    """
     p, t, area, s = a.position_n3, subject.traits, a.areas, subject.seed
     fine = 0.5 + 0.9 * gradient_noise(p * [1, 0.4, 1], 2.5, s + 21, a.texel_n)
     line = area["hairline"] - 26 * t["receding"] * smoothstep(60, 15, np.abs(p[:, 0])) * smoothstep(-40, 10, p[:, 2])
@@ -171,7 +179,15 @@ def _hair_cover(a: Atlas, subject: Subject) -> tuple[Values, Values]:
     )
     grown = grown * (t["moustache"] > 0) * (0.72 + 0.25 * fine)
     cover = np.max([scalp, brows, shadow, grown], 0) * (1 - area["pocket"]) * (1 - area["lips"])
-    return np.clip(cover, 0, 0.97).astype(np.float32), np.clip(scalp, 0, 0.97).astype(np.float32)
+    classes = np.full(len(p), CLASSES.index("skin"), np.uint8)
+    for name, share in (("brows", brows), ("facial_hair", grown), ("scalp_hair", scalp)):
+        classes[share > 0.4] = CLASSES.index(name)
+    classes[area["lips"] > 0.5] = CLASSES.index("lips")
+    pocket, eye = area["pocket"] > 0.5, eye_level(a)
+    classes[pocket & (np.abs(p[:, 1] - eye[1]) < 20)] = CLASSES.index("eyes")
+    classes[pocket & (p[:, 1] < eye[1] - 45) & (np.abs(p[:, 0]) < 35)] = CLASSES.index("mouth")
+    cover, scalp = (np.clip(x, 0, 0.97).astype(np.float32) for x in (cover, scalp))
+    return cover, scalp, classes
 
 
 def _specular(a: Atlas, subject: Subject, hair: Values) -> Values:
@@ -181,7 +197,7 @@ def _specular(a: Atlas, subject: Subject, hair: Values) -> Values:
     oily = 0.10 * t["oil"] * (area["nose"] + 0.6 * area["forehead"] + 0.4 * area["chin"])
     broad = 0.05 * fractal_noise(a.position_n3, 30, 3, subject.seed + 52, a.texel_n)
     wet = 0.12 * area["lips"] + 0.25 * area["pocket"] - 0.06 * area["under_eyes"]
-    value = 0.30 + oily + broad + wet + 0.12 * pores * t["pores"]
+    value = 0.26 + oily + broad + wet + 0.20 * pores * t["pores"]
     return np.clip(value * (1 - 0.8 * hair), 0.05, 0.95).astype(np.float32)
 
 
@@ -220,6 +236,23 @@ def _wrinkles(a: Atlas, subject: Subject) -> Values:
     bags = creases((p[:, 1] + 0.5 * bend) * 2 * np.pi / 5, 5, a.texel_n) * area["under_eyes"] * 0.5
     folds = _folds(a, bend)
     return (-(0.45 * rows + 0.35 * feet + 0.22 * bags) - 0.8 * folds).astype(np.float32)
+
+
+def expression_relief(a: Atlas, subject: Subject, weights: Mapping[str, float]) -> Values:
+    """Height (n), mm, that an expression adds: folds beside a smiling mouth, lines on a raised or knit forehead."""
+
+    def both(name: str) -> float:
+        return 0.5 * (weights.get(f"{name}Left", 0.0) + weights.get(f"{name}Right", 0.0))
+
+    p, s = a.position_n3, subject.seed
+    age = 0.4 + 0.6 * float(np.clip((subject.age - 12) / 50, 0, 1))
+    bend = 7.0 * gradient_noise(p, 45, s + 71) + 2.5 * gradient_noise(p, 15, s + 72)
+    height = -1.2 * age * max(both("mouthSmile"), both("noseSneer"), both("mouthDimple")) * _folds(a, 0.4 * bend)
+    raised = max(weights.get("browInnerUp", 0.0), both("browOuterUp"))
+    if raised > 0.05:
+        rows = creases((p[:, 1] + bend) * 2 * np.pi / 9.5, 9.5, a.texel_n) * a.areas["forehead"]
+        height = height - 0.5 * age * raised * rows * smoothstep(52, 35, np.abs(p[:, 0]))
+    return np.asarray(height, np.float32)
 
 
 def _folds(a: Atlas, bend: Values) -> Values:

@@ -17,6 +17,7 @@ from mosar.datasets import lights
 from mosar.datasets.png import png
 from mosar.datasets.virtual_stage.renderers import Renderer, check
 from mosar.errors import ConfigError, PhotographError
+from mosar.jobs.sources.photographs import gives_statistics, split_of
 from mosar.platform import storage
 
 Pictures = NDArray[np.uint8]
@@ -46,13 +47,15 @@ class Config:
 
 
 def evaluate(config: Config) -> dict[str, Any]:
-    """Return ``realism_auc`` of as many captures as portraits, and the location of the sheet of both."""
+    """Return ``realism_auc``, the same of faces alone, and the location of a sheet of captures beside portraits."""
     check(config.renderer)
     pictures = captures(config.count, config.renderer)
     value, reason = realism_auc(pictures)
     metrics: dict[str, Any] = {"realism_auc": value}
     if reason:
         return metrics | {"reason": reason}
+    metrics["realism_auc_face"] = realism_auc(pictures, face_alone=True)[0]
+    metrics["realism_portraits"] = len(portraits(config.count)[0])
     metrics["sheet"] = storage.join(storage.root(config.storage), "evaluations", "realism.png")
     storage.write_bytes(metrics["sheet"], _sheet(pictures, portraits(config.count)[0]))
     return metrics
@@ -77,14 +80,18 @@ def captures(count: int, renderer: Renderer = "fast", size: int = 192) -> list[P
 
 
 def portraits(count: int, size: int = 192) -> tuple[list[Pictures], str | None]:
-    """Return up to ``count`` official portraits, cropped like captures; or none, and the reason."""
+    """Return up to ``count`` official portraits, cropped like captures; or none, and the reason.
+
+    They gave no statistics to the captures, and are not of the validation split, which evaluates avatars.
+    """
     from mosar.datasets.in_the_wild import in_the_wild_sample
     from mosar.datasets.landmarks import Detector
 
     folder = os.environ.get("MOSAR_PORTRAITS")
     if not folder or not Path(folder).is_dir():
         return [], "MOSAR_PORTRAITS is not set to a folder of portraits"
-    paths = sorted(Path(folder).glob("*.jpg"))
+    names = sorted(Path(folder).glob("*.jpg"))
+    paths = [p for p in names if split_of(p.stem) != "validation" and not gives_statistics(p.stem)]
     found: list[Pictures] = []
     with Detector() as detector:
         for index in np.linspace(0, len(paths) - 1, min(2 * count, len(paths))).astype(int):
@@ -97,15 +104,18 @@ def portraits(count: int, size: int = 192) -> tuple[list[Pictures], str | None]:
     return (found, None) if len(found) >= 2 * _FOLDS else ([], f"{folder} has only {len(found)} usable faces")
 
 
-def realism_auc(rendered: Sequence[Pictures]) -> tuple[float | None, str | None]:
+def realism_auc(rendered: Sequence[Pictures], face_alone: bool = False) -> tuple[float | None, str | None]:
     """AUC of a classifier that tells captures (square crops, sRGB) from portraits; or None, and the reason.
 
     The classifier is a cross-validated logistic regression on principal components of crops of 64 pixels, their spectra
     and colours. Both kinds are first brought to one size, sharpness and JPEG quality. 0.5 is perfect, 1 is worst.
+    ``face_alone``: all but the face within the outline of the detector's landmarks is grey.
     """
     real, reason = portraits(len(rendered))
     if reason:
         return None, reason
+    if face_alone:
+        rendered, real = faces(rendered), faces(real)
     kinds = [np.stack([_alike(picture) for picture in pictures]) for pictures in (rendered, real)]
     truth = np.repeat([1.0, 0.0], [len(k) for k in kinds])
     features = np.stack([_features(picture) for picture in np.concatenate(kinds)])
@@ -117,6 +127,22 @@ def realism_auc(rendered: Sequence[Pictures]) -> tuple[float | None, str | None]
     positive, negative = scores[truth == 1], scores[truth == 0]
     wins = (positive[:, None] > negative).mean() + 0.5 * (positive[:, None] == negative).mean()
     return float(wins), None
+
+
+def faces(pictures: Sequence[Pictures]) -> list[Pictures]:
+    """The pictures in which the detector finds a face, with all pixels outside of its outline grey."""
+    from mosar.datasets.landmarks import Detector
+    from mosar.datasets.skin_mask import OVAL
+
+    found = []
+    with Detector() as detector:
+        for picture in pictures:
+            for face in detector.detect(picture)[:1]:
+                inside = np.zeros(picture.shape[:2], np.uint8)
+                hull = cv2.convexHull(face.landmarks[list(OVAL), :2].astype(np.float32))
+                cv2.fillConvexPoly(inside, np.rint(hull).astype(np.int32), 1)
+                found.append(np.where(inside[..., None] > 0, picture, np.uint8(128)))
+    return found
 
 
 def _alike(picture: Pictures) -> Pictures:

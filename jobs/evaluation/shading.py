@@ -29,14 +29,14 @@ from mosar.models.colour import to_srgb
 from mosar.models.directions import on_hemisphere, on_sphere
 from mosar.models.head import load_head, vertex_normals
 from mosar.models.rasterizer import covered, gather, rasterize, scatter
-from mosar.models.shading import Material, irradiance, sh, shade
+from mosar.models.shading import SHARPNESS, Material, irradiance, sh, shade
 from mosar.platform import storage
 
 SPECULAR = 0.35
 SKIN = (0.406, 0.228, 0.157)
 """Median albedo of measured faces, linear sRGB."""
 
-_ALPHA = 1 / math.sqrt(65.0)  # GGX roughness as wide as the Phong lobe of sharpness 32
+_ALPHA = 1 / math.sqrt(2 * SHARPNESS + 1)  # GGX roughness as wide as the Phong lobe
 _VIEWS = ((0.0, 0.0), (45.0, 5.0), (-45.0, -5.0), (0.0, 35.0))  # azimuth to the subject's left and elevation, degrees
 _DISTANCE = 1000.0
 

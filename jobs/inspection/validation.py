@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from mosar.datasets import schema
 from mosar.errors import DataError
+from mosar.jobs.inspection.schema_version import make_again
 from mosar.platform import storage
 from mosar.platform.data import manifest, shards
 from mosar.platform.data.shards import Extent
@@ -100,7 +101,7 @@ def check_tables(location: str) -> tuple[list[Fault], list[Plan]]:
     for name in storage.names(location):
         if re.fullmatch(r"shard-\d+\.tar", name) and name not in named:
             faults.append(Fault("shard without a row", name, span(name), f"{manifest.SHARDS} has no such shard"))
-    faults += _versions(rows, about, span)
+    faults += _versions(rows, about, span, location)
     faults += _keys(sample_table)
     faults += _splits(sample_table, named)
     return faults, plans
@@ -223,11 +224,12 @@ def _runs(names: pa.ChunkedArray) -> list[tuple[str, int, int]]:
     return [(codes.dictionary[index[a]].as_py(), int(a), int(b - a)) for a, b in zip(starts, ends, strict=True)]
 
 
-def _versions(rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any], span: Any) -> Iterator[Fault]:
+def _versions(rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any], span: Any, location: str) -> Iterator[Fault]:
+    command = make_again(location, about)
     for row in rows:
         for said, where in ((row["schema_version"], "its row"), (about.get("schema_version"), manifest.SHARDS)):
             if said != schema.VERSION:
-                what = f"{where} says {said}, expected {schema.VERSION}"
+                what = f"{where} says {said}, expected {schema.VERSION}; {command}"
                 yield Fault("schema version", row["name"], span(row["name"]), what)
 
 

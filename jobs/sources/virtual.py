@@ -2,22 +2,24 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from mosar.datasets import lights, schema
 from mosar.datasets.schema import Kind
 from mosar.datasets.virtual_stage.renderers import Choice, Renderer, check
+from mosar.errors import DataError
 from mosar.platform.data.shards import Record
 
-GENERATOR = 8
+GENERATOR = 9
 """Version, raised when a seed gives other people or images; data sets of another version are not continued."""
 
-_SPLIT_STEP, _KIND_STEP, _SEED_STEP = 10**7, 10**8, 10**9
+_SPLIT_STEP, _KIND_STEP, SEED_STEP = 10**7, 10**8, 10**9
 _SPLITS = ("train", "validation", "test")
-_EVALUATION = 1000 * _SEED_STEP
-"""First seed of the people of evaluation sets: above every seed that a training data set can have."""
+
+_TAKES = 12
+"""Pictures that are taken of a person, at most, until the detector finds a face for a sample in the wild."""
 
 
 class Sizes(Protocol):
@@ -37,8 +39,7 @@ class Sizes(Protocol):
 class Task:
     """A shard: people by their seeds, ``first`` to ``first + count``, each captured ``captures`` times.
 
-    If ``renderer`` is mixed, ``share`` of the captures are path traced. ``lights``: the light of each capture; if
-    empty, any light of the split.
+    If ``renderer`` is mixed, ``share`` of the captures are path traced.
     """
 
     kind: Kind
@@ -50,7 +51,6 @@ class Task:
     image_size: int
     renderer: Choice = "fast"
     share: float = 0.5
-    lights: tuple[str, ...] = ()
 
 
 def tasks(
@@ -65,27 +65,11 @@ def tasks(
     people = max(1, sizes.shard // sizes.captures)
     found = []
     for split, count in subjects.items():
-        start = seed * _SEED_STEP + (kind == "wild") * _KIND_STEP + _SPLITS.index(split) * _SPLIT_STEP
+        start = seed * SEED_STEP + (kind == "wild") * _KIND_STEP + _SPLITS.index(split) * _SPLIT_STEP
         for first in range(0, count, people):
             number = min(people, count - first), sizes.captures
             found.append(Task(kind, split, start + first, *number, sizes.map_size, sizes.image_size, renderer, share))
     return found
-
-
-def evaluation_tasks(people: int, sizes: Sizes) -> list[Task]:
-    """Return shards of an evaluation set: people of no other set, path traced once under each held-out light.
-
-    Raises:
-        ConfigError: the path tracer is not installed.
-    """
-    check("path")
-    each = len(lights.HELD_OUT_LIGHTS)
-    at_once = max(1, sizes.shard // each)
-    return [
-        Task("lightstage", "test", _EVALUATION + first, min(at_once, people - first), each, sizes.map_size,
-             sizes.image_size, "path", lights=lights.HELD_OUT_LIGHTS)
-        for first in range(0, people, at_once)
-    ]  # fmt: skip
 
 
 def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record]:
@@ -93,6 +77,8 @@ def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record
     del location
     import torch
 
+    from mosar.datasets import detection
+    from mosar.datasets.landmarks import Detector
     from mosar.datasets.virtual_stage import skin
     from mosar.datasets.virtual_stage.camera_pipeline import snapshot
     from mosar.datasets.virtual_stage.capture import VirtualStage, capture
@@ -103,20 +89,28 @@ def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record
     torch.set_num_threads(1)
     head = load_head(head_path)
     names = lights.TRAIN_LIGHTS if task.split == "train" else lights.HELD_OUT_LIGHTS
-    for seed in range(task.first, task.first + task.count):
-        person = sample_subject(head, seed)
-        painted = skin.paint(atlas(head, task.map_size), person)
-        for number in range(task.captures):
-            allowed = task.lights[number : number + 1] or names
-            stage = VirtualStage(head, task.map_size, task.image_size, allowed, _renderer(task, seed, number))
-            sample, linear = capture(stage, person, painted, number)
-            if task.kind == "wild":
-                sample = snapshot(sample, linear, seed * 1000 + number)
-            sample["capture"]["split"] = task.split
-            members = schema.encode(sample)
-            schema.validate(members, task.kind)
-            subject = f"{task.kind}-{seed}"
-            yield Record(f"{subject}-{number}", task.split, subject, members)
+    with Detector() as detector:
+        for seed in range(task.first, task.first + task.count):
+            person = sample_subject(head, seed)
+            painted = skin.paint(atlas(head, task.map_size), person)
+            for number in range(task.captures):
+                stage = VirtualStage(head, task.map_size, task.image_size, names, _renderer(task, seed, number))
+                sample: dict[str, Any] | None = None
+                for take in range(number, _TAKES * task.captures, task.captures):
+                    sample, linear = capture(stage, person, painted, take)
+                    if task.kind == "lightstage":
+                        sample |= detection.observe(detector, schema.stored(sample["image"]))
+                        break
+                    sample = snapshot(sample, linear, seed * 1000 + take, detector)
+                    if sample is not None:
+                        break
+                if sample is None:
+                    raise DataError(f"person {seed}: no face is found in {_TAKES} pictures of {task.image_size} pixels")
+                sample["capture"]["split"] = task.split
+                members = schema.encode(sample)
+                schema.validate(members, task.kind)
+                subject = f"{task.kind}-{seed}"
+                yield Record(f"{subject}-{number}", task.split, subject, members)
 
 
 def _renderer(task: Task, seed: int, number: int) -> Renderer:

@@ -7,7 +7,10 @@ light (1, 81, 3).
 
 from mosar.models.shading import sh
 from mosar.models.shading.light import irradiance, negative_lobes, reflection
-from mosar.models.shading.material import SHARPNESS, Material, shade
+from mosar.models.shading.material import RELIEF, SHARPNESS, Material, highlight, shade, soften
 from mosar.models.shading.module import Light
 
-__all__ = ["SHARPNESS", "Light", "Material", "irradiance", "negative_lobes", "reflection", "sh", "shade"]
+__all__ = [
+    "RELIEF", "SHARPNESS", "Light", "Material", "highlight", "irradiance", "negative_lobes", "reflection", "sh",
+    "shade", "soften",
+]  # fmt: skip

@@ -38,7 +38,7 @@ def irradiance(
     return series(light_blc, normals, image_n, translucency, () if translucency is None else SCATTERING)
 
 
-def reflection(light_blc: Tensor, directions: Tensor, sharpness: float = 32.0, image_n: Tensor | None = None) -> Tensor:
+def reflection(light_blc: Tensor, directions: Tensor, sharpness: float = 14.0, image_n: Tensor | None = None) -> Tensor:
     """Radiance filtered by the normalised Phong lobe: ``R_c(r) = sum Lam_l(s) L_lm,c Y_lm(r)``.
 
     ``directions`` (B, N, 3) or packed (N, 3) are mirror directions, unit, head frame. Nine bands cannot show a lobe
@@ -49,7 +49,7 @@ def reflection(light_blc: Tensor, directions: Tensor, sharpness: float = 32.0, i
     return series(light_blc * lobe_l[:, None], directions, image_n)
 
 
-def negative_lobes(light_blc: Tensor, sharpness: float = 32.0) -> Tensor:
+def negative_lobes(light_blc: Tensor, sharpness: float = 14.0) -> Tensor:
     """Mean negative part (B) of irradiance and reflection over all directions: a penalty for predicted lights."""
     directions_n3 = sh.environment_directions(12, 24, light_blc.device)
     weight_n = torch.sin(torch.acos(directions_n3[..., 1])).flatten().to(light_blc)

@@ -7,12 +7,20 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from mosar.models.shading import sh
 from mosar.models.shading.light import irradiance, reflection
 
-SHARPNESS = 32.0
-"""Phong sharpness of the specular lobe of skin; it corresponds to roughness 0.35."""
+SHARPNESS = 14.0
+"""Phong sharpness of the specular lobe of skin; it corresponds to roughness 0.43.
+
+With it, rendered faces have highlights as large, bright and coloured as portraits have (docs/virtual_stage.md). A lobe
+of sharpness 32, behind nine bands of light, looks like metal.
+"""
+
+RELIEF = 0.5
+"""Share of the relief's slopes that diffuse light of skin shows (blended normals, Jensen and Buhler 2002)."""
 
 _FIT_DEGREE = 7
 
@@ -41,6 +49,7 @@ def shade(
     light_blc: Tensor,
     image_n: Tensor | None = None,
     sharpness: float = SHARPNESS,
+    mesh_normals: Tensor | None = None,
 ) -> Tensor:
     """Radiance towards the viewer: ``rho / pi AO E^T(n) + AO (F0 a + b) R(r)``, ``r = 2 (n.v) n - v``.
 
@@ -52,6 +61,9 @@ def shade(
             small source ring under a sharp lobe.
         image_n: index of each packed point's light, ascending.
         sharpness: Phong sharpness of the specular lobe.
+        mesh_normals: like normals, without the relief of a normal map. Light that scatters below the surface leaves it
+            beside where it came in, so that diffuse light sees only part of the relief (:data:`RELIEF`). Without them
+            it sees all of it.
 
     Returns:
         (B, N, 3) or (N, 3), linear, not clamped: negative where nine bands ring.
@@ -64,12 +76,29 @@ def shade(
             f"{tuple(normals.shape)}, views {tuple(views.shape)}; expected (..., 3) for diffuse, normals "
             "and views, (..., 1) for the others"
         )
+    soft = normals if mesh_normals is None else soften(normals, mesh_normals)
+    diffuse = material.diffuse / math.pi * irradiance(light_blc, soft, material.translucency, image_n)
+    return material.ao * (diffuse + highlight(material.specular, normals, views, light_blc, image_n, sharpness))
+
+
+def soften(normals: Tensor, mesh_normals: Tensor) -> Tensor:
+    """Normals (..., 3) that diffuse light of skin sees: :data:`RELIEF` of the way from the mesh's to the relief's."""
+    return normalize(mesh_normals + RELIEF * (normals - mesh_normals), dim=-1)
+
+
+def highlight(
+    specular: Tensor,
+    normals: Tensor,
+    views: Tensor,
+    light_blc: Tensor,
+    image_n: Tensor | None = None,
+    sharpness: float = SHARPNESS,
+) -> Tensor:
+    """The specular part of :func:`shade` (..., 3) without ambient occlusion; ``specular`` (..., 1)."""
     facing = (normals * views).sum(-1, keepdim=True)
     mirror = 2 * facing * normals - views
-    diffuse = material.diffuse / math.pi * irradiance(light_blc, normals, material.translucency, image_n)
     a, b = environment_brdf(facing.clamp(0, 1), sharpness)
-    specular = (0.08 * material.specular * a + b) * reflection(sh.window(light_blc), mirror, sharpness, image_n)
-    return material.ao * (diffuse + specular)
+    return (0.08 * specular * a + b) * reflection(sh.window(light_blc), mirror, sharpness, image_n)
 
 
 def environment_brdf(cosine: Tensor, sharpness: float = SHARPNESS) -> tuple[Tensor, Tensor]:

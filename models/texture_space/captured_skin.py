@@ -87,7 +87,8 @@ def radiance(skin: CapturedSkin, light_blc: Tensor, eye_b3: Tensor) -> Tensor:
     least = (_SEEN + (0.2 - facing).clamp_min(0.0)).clamp_max(0.95)
     views = torch.where(facing < least, _tilt(views, normal, facing, least), views)
     maps = (skin.diffuse_b3hw, skin.specular_b1hw, skin.ao_b1hw, skin.translucency_b1hw)
-    seen = shade(Material(*(_points(m) for m in maps)), _points(normal), _points(views), light_blc)
+    material, smooth = Material(*(_points(m) for m in maps)), _points(skin.surface.normal_b3hw)
+    seen = shade(material, _points(normal), _points(views), light_blc, mesh_normals=smooth)
     return seen.mT.unflatten(-1, views.shape[-2:]).clamp_min(0.0) * skin.inside_11hw
 
 

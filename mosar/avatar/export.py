@@ -14,9 +14,10 @@ from mosar.avatar.render_mesh import LASHES, RenderMesh, render_mesh, render_ver
 from mosar.models.colour import to_srgb
 from mosar.models.head import Head, lashes
 from mosar.models.head.morph import morph_targets, vertex_normals
+from mosar.models.shading import SHARPNESS
 
 _METRES = 1e-3  # glTF's unit in mm; glTF's axes (+y up, +z towards the viewer) are those of the head frame
-_SKIN_ROUGHNESS = 0.35
+_SKIN_ROUGHNESS = (2 / (4 * SHARPNESS + 2)) ** 0.25  # of the GGX lobe as wide as the model's
 _UNSEEN_MM = 0.01  # smaller offsets of morph targets are set to zero
 
 

@@ -79,7 +79,10 @@ def _shade(
         translucency = torch.where(here, torch.zeros_like(ao), translucency)
         # Lashes are too thin for a specular lobe: with specular 0, a normal towards the viewer reflects almost nothing.
         normal = torch.where(here, view if name == LASHES else geometric, normal)
-    colour = shade(Material(diffuse, specular, ao, translucency), normalize(normal, dim=-1), view, light_1lc)
+    smooth = torch.where((material_n == 0)[:, None], geometric, normal)
+    material = Material(diffuse, specular, ao, translucency)
+    smooth, normal = normalize(smooth, dim=-1), normalize(normal, dim=-1)
+    colour = shade(material, normal, view, light_1lc, mesh_normals=smooth)
     face_v = torch.zeros(whole_1v3.shape[1], device=device)
     face_v[: len(head.template_v3)] = torch.from_numpy(head.region("skin") & ~head.region("scalp")).to(face_v)
     face = (gather(visible, triangles, face_v[None, :, None]) > 0.5) & (material_n == 0)[:, None]

@@ -23,6 +23,10 @@ def stage_sample():
         "mask": (r.random((96, 96)) > 0.5).astype(np.uint8) * 255,
         "landmarks": landmarks.astype(np.float32),
         "light": r.normal(0, 1, (81, 3)).astype(np.float32),
+        "classes": r.integers(0, 12, (96, 96)).astype(np.uint8),
+        "detected": np.concatenate([landmarks[:, :2] + 1, r.normal(0, 9, (478, 1))], 1).astype(np.float32),
+        "blendshapes": r.random(52).astype(np.float32),
+        "pose": np.array([[1, 0, 0, 0.5], [0, 1, 0, 2], [0, 0, 1, -40], [0, 0, 0, 1]], np.float32),
         "camera": {
             "size": 96,
             "intrinsics": [[300.0, 0, 48], [0, 300, 48], [0, 0, 1]],
@@ -35,9 +39,8 @@ def stage_sample():
 
 @pytest.fixture
 def wild_sample(stage_sample):
-    sample = {k: stage_sample[k] for k in ("image", "mask", "landmarks")}
+    sample = {k: stage_sample[k] for k in ("image", "mask", "landmarks", "detected", "blendshapes", "pose")}
     return sample | {
-        "blendshapes": np.zeros(52, np.float32),
         "camera": {k: stage_sample["camera"][k] for k in ("size", "intrinsics")},
         "capture": {"subject": "p1"},
     }

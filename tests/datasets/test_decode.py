@@ -7,20 +7,19 @@ from mosar.datasets import schema
 from mosar.datasets.decode import FIELDS, DecodeSpec, decode
 from mosar.errors import DataError
 
-STAGE = tuple(f for f in FIELDS if f != "blendshapes")
-
 
 @pytest.mark.parametrize(("map_size", "crop_size"), [(64, 96), (32, 48), (100, 130)])
 def test_fields_have_the_shapes_of_the_contract(stage_sample, map_size, crop_size):
-    found = decode(schema.encode(stage_sample), DecodeSpec(STAGE, map_size, crop_size, augment=True), seed=1)
+    found = decode(schema.encode(stage_sample), DecodeSpec(FIELDS, map_size, crop_size, augment=True), seed=1)
     s, c = map_size, crop_size
     shapes = {
         "mesh": (100, 3), "neutral": (100, 3), "expression": (2,), "diffuse": (3, s, s), "specular": (1, s, s),
         "ao": (1, s, s), "translucency": (1, s, s), "normal": (3, s, s), "image": (3, c, c), "mask": (1, c, c),
         "intrinsics": (3, 3), "rotation": (3, 3), "translation": (3,), "light": (81, 3), "landmarks": (478, 3),
+        "classes": (1, c, c), "detected": (478, 3), "blendshapes": (52,), "pose": (4, 4), "found": (1,),
     }  # fmt: skip
     assert {k: v.shape for k, v in found.items()} == shapes
-    small = ("diffuse", "specular", "ao", "translucency", "image", "mask")
+    small = ("diffuse", "specular", "ao", "translucency", "image", "mask", "classes")
     kinds = {k: np.uint8 if k in small else np.float32 for k in shapes}
     assert {k: v.dtype for k, v in found.items()} == kinds
     np.testing.assert_allclose(np.linalg.norm(found["normal"], axis=0), 1, atol=1e-5)
@@ -29,11 +28,14 @@ def test_fields_have_the_shapes_of_the_contract(stage_sample, map_size, crop_siz
 
 def test_nothing_changes_at_the_stored_size(stage_sample):
     members = schema.encode(stage_sample)
-    found = decode(members, DecodeSpec(STAGE, 64, 96), seed=0)
+    found = decode(members, DecodeSpec(FIELDS, 64, 96), seed=0)
     assert np.array_equal(found["diffuse"], stage_sample["diffuse"].transpose(2, 0, 1))
     assert np.array_equal(found["image"], schema.decode_member(members, "image").transpose(2, 0, 1))
     assert np.array_equal(found["mask"][0], stage_sample["mask"])
-    assert np.array_equal(found["landmarks"], stage_sample["landmarks"])
+    for name in ("landmarks", "detected", "pose"):
+        assert np.array_equal(found[name], stage_sample[name])
+    assert np.array_equal(found["classes"][0], stage_sample["classes"])
+    assert found["found"] == 1
 
 
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -41,7 +43,7 @@ def test_nothing_changes_at_the_stored_size(stage_sample):
 def test_camera_and_landmarks_move_together(stage_sample, seed, size):
     """A point that projects onto a landmark in the stored crop does so in every augmented crop."""
     members = schema.encode(stage_sample)
-    want = DecodeSpec(("landmarks", "intrinsics"), 64, size, augment=True)
+    want = DecodeSpec(("landmarks", "detected", "intrinsics"), 64, size, augment=True)
     found = decode(members, want, seed)
     stored = stage_sample["landmarks"]
     rays = np.linalg.solve(np.asarray(stage_sample["camera"]["intrinsics"]), np.c_[stored[:, :2], np.ones(478)].T)
@@ -51,6 +53,25 @@ def test_camera_and_landmarks_move_together(stage_sample, seed, size):
     now, before = found["landmarks"][:, 2], stored[:, 2]
     assert ((now == before) | ((now == 0.5) & (before == 1))).all()  # hidden by an occluder
     assert (found["landmarks"][~known] == 0).all()
+    scale = found["intrinsics"][0, 0] / stage_sample["camera"]["intrinsics"][0][0]
+    moved = found["landmarks"][known, :2] + scale  # one stored pixel beside the landmarks
+    np.testing.assert_allclose(found["detected"][known, :2], moved, atol=1e-2)
+    np.testing.assert_allclose(found["detected"][:, 2], stage_sample["detected"][:, 2] * scale, atol=1e-3)
+
+
+def test_a_pixel_takes_the_class_that_covers_most_of_it(stage_sample):
+    stage_sample["classes"] = np.repeat(np.repeat(np.arange(9).reshape(3, 3), 32, 0), 32, 1).astype(np.uint8)
+    stage_sample["classes"][::2, ::5] = 11  # a tenth of all pixels
+    found = decode(schema.encode(stage_sample), DecodeSpec(("classes",), 64, 24), seed=0)
+    assert np.array_equal(found["classes"][0], np.repeat(np.repeat(np.arange(9).reshape(3, 3), 8, 0), 8, 1))
+
+
+def test_nothing_detected_stays_zero(stage_sample):
+    nothing = {"detected": np.zeros((478, 3)), "blendshapes": np.zeros(52), "pose": np.zeros((4, 4))}
+    members = schema.encode(stage_sample | nothing)
+    found = decode(members, DecodeSpec(("detected", "found"), 64, 48, augment=True), seed=0)
+    assert not found["detected"].any()
+    assert found["found"] == 0
 
 
 def test_the_seed_alone_decides(stage_sample):
@@ -67,11 +88,13 @@ def test_occluders_are_excluded_from_the_mask_and_hide_landmarks(stage_sample):
     members = schema.encode(stage_sample)
     covered = 0
     for seed in range(40):
-        found = decode(members, DecodeSpec(("image", "mask", "landmarks"), 64, 96, augment=True), seed)
+        found = decode(members, DecodeSpec(("image", "mask", "classes", "landmarks"), 64, 96, augment=True), seed)
         mask, marks = found["mask"][0], found["landmarks"]
         column, row = np.floor(marks[:, :2]).astype(int).T
         inside = (column >= 4) & (column < 92) & (row >= 4) & (row < 92)  # jitter may leave a border without mask
         assert np.array_equal(marks[inside, 2] == 0.5, mask[row[inside], column[inside]] == 0)
+        inner = np.s_[6:90, 6:90]
+        assert np.array_equal(found["classes"][0][inner] == schema.UNKNOWN, mask[inner] == 0)
         assert np.array_equal(mask, decode(members, DecodeSpec(("mask",), 64, 96, augment=True), seed)["mask"][0])
         covered += bool((marks[:, 2] == 0.5).any())
     assert 4 <= covered <= 22

@@ -11,6 +11,7 @@ from mosar.datasets.landmarks import Detector
 from mosar.datasets.quality import Quality
 from mosar.datasets.skin_mask import skin_mask
 from mosar.errors import PhotographError
+from mosar.models.head.expressions import NAMES
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,10 @@ def test_the_astronaut_becomes_a_valid_sample(detector, portrait):
     schema.validate(schema.encode(sample), "wild")
     assert 0.08 < (sample["mask"] > 0).mean() < 0.5
     assert sample["blendshapes"].max() > 0.3  # she smiles
+    assert sample["blendshapes"][NAMES.index("mouthSmileLeft")] > 0.3
+    again = sample["detected"][:, :2] - sample["landmarks"][:, :2]
+    assert np.median(np.linalg.norm(again, axis=1)) < 1.5  # px: seen in the whole photograph, and in the crop
+    assert sample["detected"][1, 2] < sample["detected"][234, 2]  # the nose is nearer than the ear
     skin = sample["image"][sample["mask"] > 0].mean(0)
     assert skin[0] > skin[1] > skin[2]
     eye = np.round(sample["landmarks"][[33, 133, 159, 145], :2].mean(0)).astype(int)

@@ -6,7 +6,9 @@ import pytest
 from mosar.datasets import schema
 from mosar.errors import DataError
 
-LOSSLESS = ("mesh", "neutral", "diffuse", "specular", "ao", "translucency", "mask", "landmarks", "light")
+LOSSLESS = ("mesh", "neutral", "diffuse", "specular", "ao", "translucency", "mask", "landmarks", "light",
+            "classes", "detected", "blendshapes", "pose")  # fmt: skip
+NOTHING = {"detected": np.zeros((478, 3)), "blendshapes": np.zeros(52), "pose": np.zeros((4, 4))}
 
 
 def test_members_come_back_as_they_were(stage_sample):
@@ -46,6 +48,12 @@ def test_complete_samples_are_valid(stage_sample, wild_sample):
         ("mesh.npy", schema.npy_bytes(np.full((100, 3), 1e9, np.float32)), "mesh.npy.*beyond"),
         ("light.npy", schema.npy_bytes(np.zeros((9, 3), np.float32)), "light.npy.*shape"),
         ("landmarks.npy", schema.npy_bytes(np.full((478, 3), 1e4, np.float32)), "landmarks.npy"),
+        ("classes.png", schema.encode({"classes": np.full((96, 96), 12, np.uint8)})["classes.png"], "class 12"),
+        ("classes.png", schema.encode({"classes": np.zeros((9, 9), np.uint8)})["classes.png"], "classes.png.*shape"),
+        ("pose.npy", schema.npy_bytes(np.zeros((4, 4), np.float32)), "detected.npy.*no face"),
+        ("pose.npy", schema.npy_bytes(np.ones((4, 4), np.float32)), "pose.npy.*rotation"),
+        ("blendshapes.npy", schema.npy_bytes(np.full(52, 1.5, np.float32)), "blendshapes.npy.*0 to 1"),
+        ("detected.npy", schema.npy_bytes(np.full((478, 3), 50, np.float32)), "detected.npy.*one place"),
         ("specular.png", schema.encode({"specular": np.zeros((9, 9), np.uint8)})["specular.png"], "specular.png.*size"),
     ],
 )
@@ -57,6 +65,12 @@ def test_faults_are_named(stage_sample, member, value, message):
         members[member] = value
     with pytest.raises(DataError, match=message):
         schema.validate(members, "lightstage")
+
+
+def test_a_capture_may_show_the_detector_nothing_but_a_photograph_may_not(stage_sample, wild_sample):
+    schema.validate(schema.encode(stage_sample | NOTHING))
+    with pytest.raises(DataError, match="no face was detected"):
+        schema.validate(schema.encode(wild_sample | NOTHING))
 
 
 def test_pickled_arrays_are_refused(stage_sample):

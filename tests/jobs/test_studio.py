@@ -20,7 +20,8 @@ from mosar.models.head import load_head
 from mosar.platform.data import shards
 from mosar.platform.data.manifest import Manifest
 
-EXACT = ("mesh", "neutral", *schema.MAPS, "image", "mask", "landmarks", "light")
+EXACT = ("mesh", "neutral", *schema.MAPS, "image", "mask", "classes", "landmarks", "light",
+         *schema.DETECTION)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -56,15 +57,21 @@ def one(example, tmp_path):
     return tmp_path / "in", tmp_path / "in" / subject / capture
 
 
-def read(folder, head, detector=None, map_size=32, image_size=64):
+@pytest.fixture(scope="module")
+def detector():
+    with Detector() as found:
+        yield found
+
+
+def read(folder, head, detector, map_size=32, image_size=64):
     ((subject, capture),) = layout.captures(folder)
     return Importer(folder, layout.read_studio(folder), head, map_size, image_size).read(subject, capture, detector)
 
 
 @pytest.mark.parametrize("kind", ["png", "tif", "exr"])
-def test_an_example_is_read_back_unchanged(samples, head, tmp_path, kind):
+def test_an_example_is_read_back_unchanged(samples, head, tmp_path, kind, detector):
     assert write_example(tmp_path, head, [("take", samples[0])], kind) == 1
-    found, report = read(tmp_path, head)
+    found, report = read(tmp_path, head, detector)
     assert report.faults == []
     members = found["front"]
     for stem in EXACT:
@@ -74,10 +81,10 @@ def test_an_example_is_read_back_unchanged(samples, head, tmp_path, kind):
         assert schema.decode_member(members, stem) == schema.decode_member(samples[0], stem)
 
 
-def test_landmarks_and_mask_follow_from_mesh_and_camera(one, samples, head):
+def test_landmarks_and_mask_follow_from_mesh_and_camera(one, samples, head, detector):
     folder, place = one
-    change(place / "cameras.json", lambda c: [c["front"].pop(k) for k in ("mask", "landmarks", "cropped")])
-    found, report = read(folder, head)
+    change(place / "cameras.json", lambda c: [c["front"].pop(k) for k in ("mask", "classes", "landmarks", "cropped")])
+    found, report = read(folder, head, detector)
     assert report.faults == []
     theirs = (place / "landmarks.npy").read_bytes()
     truth = schema.decode_member({"landmarks.npy": theirs}, "landmarks")
@@ -90,12 +97,16 @@ def test_landmarks_and_mask_follow_from_mesh_and_camera(one, samples, head):
     face = known & (skin_mask(truth, *known.shape) > 0)  # the known mask includes the neck
     assert (mask & face).sum() / face.sum() > 0.8
     assert (mask & known).sum() / mask.sum() > 0.8
+    ours, theirs = schema.decode_member(found["front"], "classes"), cv2.imread(str(place / "classes.png"), -1)
+    told = ours != schema.UNKNOWN
+    assert told.mean() > 0.15
+    assert (ours[told] == theirs[told]).mean() > 0.7  # a beard, hair or clothes may cover what the mesh shows
 
 
-def test_another_frame_unit_and_camera_convention_give_the_same_sample(one, head):
+def test_another_frame_unit_and_camera_convention_give_the_same_sample(one, head, detector):
     """Centimetres, a rotated world, pixel centres at integers and green down are stated and converted back."""
     folder, place = one
-    before, _ = read(folder, head)
+    before, _ = read(folder, head, detector)
     turn, shift = cv2.Rodrigues(np.array([0.3, -0.8, 0.1]))[0], np.array([400.0, 1500, -200])
     for path in (place / "mesh.obj", place.parent / "neutral.obj"):
         lines = path.read_text().splitlines()
@@ -117,7 +128,7 @@ def test_another_frame_unit_and_camera_convention_give_the_same_sample(one, head
     normal[..., 1] = (65536 - normal[..., 1]).clip(0, 65535)
     cv2.imwrite(str(place / "normal.png"), normal.astype(np.uint16))
     change(folder / "studio.json", lambda s: s.update(frame="world", unit_mm=10.0, pixel_centre=0.0, normal_y="-v"))
-    after, report = read(folder, head)
+    after, report = read(folder, head, detector)
     assert report.faults == []
     for stem in ("mesh", "neutral"):
         a, b = (schema.decode_member(m["front"], stem) for m in (before, after))
@@ -186,34 +197,33 @@ def sub(path, line, text):
 
 
 @pytest.mark.parametrize("message", FAULTS)
-def test_a_faulty_capture_is_reported_and_left_out(one, head, message):
+def test_a_faulty_capture_is_reported_and_left_out(one, head, message, detector):
     folder, place = one
     FAULTS[message](place)
-    found, report = read(folder, head)
+    found, report = read(folder, head, detector)
     assert found == {}
     assert message in report.faults[0]
 
 
-def test_a_camera_of_another_photograph_is_noticed(one, samples, head):
+def test_a_camera_of_another_photograph_is_noticed(one, samples, head, detector):
     """The detector finds the face at another place than the camera projects it."""
     folder, place = one
     image = cv2.resize(cv2.imread(str(place / "view.jpg")), (256, 256), interpolation=cv2.INTER_CUBIC)
     cv2.imwrite(str(place / "big.png"), np.roll(image, (60, 75), (0, 1)))
-    change(place / "cameras.json", lambda c: [c["front"].pop(k) for k in ("mask", "landmarks")])
+    change(place / "cameras.json", lambda c: [c["front"].pop(k) for k in ("mask", "classes", "landmarks")])
     scale = np.diag([4.0, 4, 1])
     change(place / "cameras.json", lambda c: c["front"].update(
         image="big.png", intrinsics=(scale @ c["front"]["intrinsics"]).tolist()))  # fmt: skip
-    with Detector() as detector:
-        _, report = read(folder, head, detector, image_size=256)
+    _, report = read(folder, head, detector, image_size=256)
     told = " ".join(report.faults + report.notes)
     assert "belong together" in told or "off the photograph" in told or "no face was detected" in told
 
 
-def test_uniform_light_needs_no_file(one, head):
+def test_uniform_light_needs_no_file(one, head, detector):
     folder, place = one
     (place / "light.npy").unlink()
     change(place / "capture.json", lambda c: c.update(light="uniform"))
-    found, report = read(folder, head)
+    found, report = read(folder, head, detector)
     assert report.faults == []
     light = schema.decode_member(found["front"], "light")
     np.testing.assert_allclose(light[0] * 0.28209479, 1, rtol=1e-6)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mosar.models.shading import Material, irradiance, reflection, sh, shade
-from mosar.models.shading.material import environment_brdf
+from mosar.models.shading.material import SHARPNESS, environment_brdf
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_gradients(scene):
 
 def test_the_split_sum_is_the_integral():
     # This quadrature is over light directions; the implementation integrates over half vectors.
-    alpha = 1 / math.sqrt(2 * 32 + 1)
+    alpha = 1 / math.sqrt(2 * SHARPNESS + 1)
     nodes, weight = np.polynomial.legendre.leggauss(300)
     phi = np.linspace(0, 2 * np.pi, 400, endpoint=False)
     theta = (nodes + 1) * np.pi / 4
