@@ -4,6 +4,7 @@
     python jobs/make_shards.py source=virtual preset=cpu renderer=mixed share=0.2
     python jobs/make_shards.py source=evaluation preset=v1
     python jobs/make_shards.py source=photographs preset=tiny folder=/data/portraits without=[blurred,small]
+    python jobs/make_shards.py source=photographs preset=tiny folder=/data/portraits exclude=held_out.txt
     python jobs/make_shards.py source=studio preset=paper folder=/data/studio
 
 Repeat the command to continue unfinished data sets; finished shards are not made again.
@@ -21,7 +22,7 @@ from mosar.datasets.quality import FLAGS
 from mosar.errors import ConfigError
 from mosar.jobs import hydra_main
 from mosar.jobs.inspection import contact_sheet
-from mosar.jobs.sources import image_files, photographs, studio, virtual
+from mosar.jobs.sources import held_out, image_files, photographs, studio, virtual
 from mosar.jobs.sources.image_files import Picture
 from mosar.platform import cluster, storage
 from mosar.platform.data import writer
@@ -74,6 +75,7 @@ class MakeShards:
     presets: name -> sizes; ``preset`` chooses one.
     folder: folder of photographs (files, tars, Parquet) or of studio captures; a path or fsspec URI.
     without: leave out photographs with these flags (small, blurred, turned, occluded, grey); by default none.
+    exclude: text file with names of photographs to leave out, one a line; jobs/list_held_out.py makes one.
     licence: licence of the photographs, recorded in every sample.
     subjects: whether each file or each folder of photographs is one person. No person is in two splits.
     storage: root of the data; default: MOSAR_STORAGE, else ~/.mosar.
@@ -89,6 +91,7 @@ class MakeShards:
     presets: Mapping[str, Sizes] = field(default_factory=dict)
     folder: str | None = None
     without: tuple[str, ...] = ()
+    exclude: str | None = None
     licence: str | None = None
     subjects: Literal["file", "folder"] = "file"
     storage: str | None = None
@@ -105,6 +108,8 @@ class MakeShards:
             raise ConfigError(f"preset: got {self.preset!r}, expected one of {', '.join(self.presets)}")
         if (self.source in ("photographs", "studio")) != (self.folder is not None):
             raise ConfigError("folder: expected with source=photographs or source=studio, and only then")
+        if self.exclude is not None and self.source != "photographs":
+            raise ConfigError("exclude: expected with source=photographs only")
         unknown = sorted(set(self.without) - set(FLAGS))
         if unknown:
             raise ConfigError(f"without: got {unknown[0]!r}, expected some of {', '.join(FLAGS)}")
@@ -136,7 +141,9 @@ def _plans(config: MakeShards, locations: Sequence[str], found: Sequence[Picture
     match config.source:
         case "photographs":
             limits = sizes.image_size, sizes.shard, config.without, config.licence, config.subjects
-            plans = [(photographs.tasks(locations[0], found, *limits, concurrency), photographs.produce)]
+            plans = [
+                (photographs.tasks(locations[0], found, *limits, concurrency, _excluded(config)), photographs.produce)
+            ]
         case "studio":
             own = studio.tasks(str(config.folder), sizes.map_size, sizes.image_size, sizes.shard)
             plans = [(own, functools.partial(studio.produce, config.head))]
@@ -161,11 +168,18 @@ def _recipe(config: MakeShards, found: Sequence[Picture]) -> dict[str, Any]:
     }
     if config.source == "photographs":
         recipe |= {"without": list(config.without), "licence": config.licence, "subjects": config.subjects}
+        if config.exclude is not None:
+            names = sorted(_excluded(config))
+            recipe["exclude"] = {"names": len(names), "sha256": digest.of_json(names)}
         return recipe | {"pictures": digest.of_json([p.label for p in found])}
     recipe |= {"head": virtual.head_digest(config.head)}
     if config.source == "studio":
         return recipe | {"captures": studio.digest_of(str(config.folder))}
     return recipe | {"generator": virtual.GENERATOR, "renderer": config.renderer, "share": config.share}
+
+
+def _excluded(config: MakeShards) -> frozenset[str]:
+    return held_out.read_names(config.exclude) if config.exclude is not None else frozenset()
 
 
 def _write(todo: Sequence[Plan], recipe: Mapping[str, Any], concurrency: int) -> None:

@@ -17,6 +17,7 @@ from mosar.datasets import lights
 from mosar.datasets.png import png
 from mosar.datasets.virtual_stage.renderers import Renderer, check
 from mosar.errors import ConfigError, PhotographError
+from mosar.jobs.sources.photographs import split_of
 from mosar.platform import storage
 
 Pictures = NDArray[np.uint8]
@@ -77,14 +78,17 @@ def captures(count: int, renderer: Renderer = "fast", size: int = 192) -> list[P
 
 
 def portraits(count: int, size: int = 192) -> tuple[list[Pictures], str | None]:
-    """Return up to ``count`` official portraits, cropped like captures; or none, and the reason."""
+    """Return up to ``count`` official portraits, cropped like captures; or none, and the reason.
+
+    Portraits of the validation split are left out: avatars are evaluated on them, and nothing else may see them.
+    """
     from mosar.datasets.in_the_wild import in_the_wild_sample
     from mosar.datasets.landmarks import Detector
 
     folder = os.environ.get("MOSAR_PORTRAITS")
     if not folder or not Path(folder).is_dir():
         return [], "MOSAR_PORTRAITS is not set to a folder of portraits"
-    paths = sorted(Path(folder).glob("*.jpg"))
+    paths = [path for path in sorted(Path(folder).glob("*.jpg")) if split_of(path.stem) != "validation"]
     found: list[Pictures] = []
     with Detector() as detector:
         for index in np.linspace(0, len(paths) - 1, min(2 * count, len(paths))).astype(int):
