@@ -20,7 +20,7 @@ from mosar.models.head import load_head
 from mosar.platform import storage
 from mosar.platform.data.manifest import open_manifest
 
-NOISES = (0.004, 0.008, 0.012, 0.016, 0.024, 0.032, 0.048, 0.064, 0.1)
+NOISES = (0.004, 0.008, 0.016, 0.032, 0.064, 0.128)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,8 @@ def evaluate(config: Config) -> dict[str, Any]:
             if len(errors) == config.people or len(faces) != 1:
                 continue
             true, image = shape.array(capture.truth.neutral_1v3), capture.photograph_hw3
-            fits = [fit_landmarks(prior, faces[0].landmarks[:, :2], *image.shape[:2], noise) for noise in NOISES]
+            (height, width), points = image.shape[:2], faces[0].landmarks[:, :2]
+            fits = [fit_landmarks(prior, points, height, width, noise) for noise in NOISES]
             errors[capture.subject] = [shape.vertex_mm(head, shape.array(fit.neutral_1v3), true) for fit in fits]
             average.append(shape.vertex_mm(head, shape.array(prior.neutral_1v3), true))
     if not errors:

@@ -4,7 +4,10 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from mosar.models.colour import LUMINANCE, to_linear, to_srgb
 
 Image = NDArray[np.uint8]
 
@@ -20,13 +23,13 @@ def brighter(image_hw3: Image, stops: float) -> Image:
 def under_temperature(image_hw3: Image, kelvin: float) -> Image:
     """As if the light of a photograph balanced for daylight had the colour of a black body of ``kelvin``."""
     gain = _black_body(kelvin) / _black_body(6504.0)
-    return _in_linear(image_hw3, gain / (gain @ np.array([0.2126, 0.7152, 0.0722])))
+    return _in_linear(image_hw3, gain / (gain @ np.array(LUMINANCE)))
 
 
 def jpeg(image_hw3: Image, quality: int = 30) -> Image:
     done, data = cv2.imencode(".jpg", image_hw3[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality))
     assert done
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    return np.ascontiguousarray(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)[..., ::-1])
 
 
 def half_size(image_hw3: Image) -> Image:
@@ -51,11 +54,8 @@ DRIFTS: dict[str, Callable[[Image], Image]] = {
 
 
 def _in_linear(image_hw3: Image, gain_3: NDArray[np.float64]) -> Image:
-    encoded = image_hw3.astype(np.float64) / 255
-    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4) * gain_3
-    linear = linear.clip(0, 1)
-    again = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return (again * 255 + 0.5).astype(np.uint8)
+    linear = to_linear(torch.from_numpy(image_hw3.astype(np.float64) / 255)) * torch.from_numpy(gain_3)
+    return np.asarray((to_srgb(linear.clamp(0, 1)) * 255).round().byte().numpy())
 
 
 def _black_body(kelvin: float) -> NDArray[np.float64]:

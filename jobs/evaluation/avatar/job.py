@@ -1,5 +1,6 @@
 """Run the evaluation: photographs in chunks on Ray Data's actors, then the tables and the report."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,6 +42,8 @@ def evaluate(config: Config) -> dict[str, Any]:
         load_prior(open_bundle(location).head)  # report invalid input before a cluster is started
     items, chunks, starts = _work(config, root, locations)
     found: dict[str, list[Record]] = {}
+    # Ray warns of every pool of actors that Ray Data makes. Read when Ray starts.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     if config.concurrency:
         with cluster.connect():
             for name, start in starts.items():

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mosar.avatar import Avatar
 from mosar.datasets.photographs import read_photograph
+from mosar.datasets.polygons import inside
 from mosar.datasets.skin_mask import skin_mask
 from mosar.errors import PhotographError
 from mosar.jobs.evaluation.avatar import drifts, likeness, pictures, points, shape, sheets, texels
@@ -100,7 +101,7 @@ class Worker:
         found: dict[str, list[float]] = {}
         for region in points.REGIONS:
             hull = points.region_hull(whole.points_n2, region)
-            chosen = points.scored(self.bench.head) & points.inside(whole.points_n2, hull)
+            chosen = points.scored(self.bench.head) & inside(whole.points_n2, hull)
             masked = self.bench.reconstruct(points.covered(image, hull, _mean_colour(image, whole.points_n2)))
             if masked.avatar is None:
                 continue
@@ -115,7 +116,7 @@ class Worker:
         ratios: dict[str, list[float]] = {}
         for left in (True, False):
             hull = points.half_hull(whole.points_n2, left)
-            chosen = points.scored(self.bench.head) & points.inside(whole.points_n2, hull)
+            chosen = points.scored(self.bench.head) & inside(whole.points_n2, hull)
             masked = self.bench.reconstruct(points.covered(image, hull, _GREY))
             if masked.avatar is None:
                 for row in (OURS, AVERAGE):
@@ -200,7 +201,7 @@ def _seen(ours: Avatar) -> tuple[torch.Tensor, torch.Tensor]:
     """The photograph on the chart (1, 3, s, s), linear, through our mesh, and the facial texels (s, s) it shows."""
     image = to_linear(torch.from_numpy(photograph_of(ours)).permute(2, 0, 1)[None].float() / 255.0)
     seen, known = unwrap(image, ours.head, ours.vertices_1v3, ours.camera, texels.SIZE)
-    return seen, known[0, 0] & texels.facial(ours.head)
+    return seen, (known[0, 0].float() > 0.5) & texels.facial(ours.head)
 
 
 def _mean_colour(image_hw3: Image, points_n2: NDArray[np.floating]) -> Image:

@@ -12,6 +12,7 @@ from mosar.avatar.encode import srgb8
 from mosar.avatar.lighting import LightLike
 from mosar.avatar.render import Picture, render
 from mosar.datasets.skin_mask import skin_mask
+from mosar.jobs.evaluation.avatar.texels import luminance
 from mosar.models.camera import Camera, transform_image
 
 Image = NDArray[np.uint8]
@@ -20,7 +21,6 @@ _LONGEST = 640
 """Longer side, pixels, of the pictures that are compared: the time of a measure does not depend on the photograph."""
 _BEHIND = 0.05  # linear grey behind an avatar that is alone in its picture
 _BRIGHT = 0.25  # mean linear luminance of a relit face, as after metering
-_LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,5 +108,5 @@ def alone(
 
 def _brightness(picture: Picture) -> float:
     weight = picture.face_11hw
-    value = (picture.colour_13hw * weight.new_tensor(_LUMINANCE)[:, None, None]).sum(dim=1, keepdim=True)
+    value = luminance(picture.colour_13hw)
     return max(float((value * weight).sum() / weight.sum().clamp_min(1e-6)), 1e-3)

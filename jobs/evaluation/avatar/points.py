@@ -8,7 +8,6 @@ from mosar.avatar import Avatar
 from mosar.datasets.skin_mask import LEFT_BROW, LEFT_EYE, LIPS, OVAL
 from mosar.jobs.evaluation.avatar.landmark_fit import IRISES, outer_eye_distance
 from mosar.models.head import Head
-from mosar.models.head.head import LANDMARKS
 
 Bools = NDArray[np.bool_]
 
@@ -54,13 +53,6 @@ def half_hull(points_n2: NDArray[np.floating], left: bool) -> NDArray[np.float32
     hull = cv2.convexHull(np.concatenate([chosen, [top, foot]]).astype(np.float32))[:, 0]
     centre = (top + foot) / 2
     return np.asarray(centre + np.float32(_GROWN) * (hull - centre), np.float32)
-
-
-def inside(points_n2: NDArray[np.floating], hull_m2: NDArray[np.float32]) -> Bools:
-    """Points within a convex hull."""
-    found = [cv2.pointPolygonTest(hull_m2, (float(x), float(y)), False) >= 0 for x, y in points_n2[:, :2]]
-    assert len(found) == LANDMARKS
-    return np.array(found)
 
 
 def covered(

@@ -21,7 +21,7 @@ from mosar.jobs.evaluation.avatar.prior import Prior
 from mosar.models.camera import position
 from mosar.models.colour import to_linear
 from mosar.models.reconstruct.estimate import Maps
-from mosar.models.texture_space import fill
+from mosar.models.texture_space import pull_push
 from mosar.models.uv import chart, surface, unwrap
 from mosar.models.vectors import unit
 
@@ -108,10 +108,13 @@ def flat_maps(colour_3: Tensor, like: Avatar) -> Maps:
 def pasted_maps(ours: Avatar) -> Maps:
     """The photograph on the chart, holes filled from the mirrored side and the surroundings, as albedo."""
     image = to_linear(torch.from_numpy(photograph_of(ours)).permute(2, 0, 1)[None].float() / 255.0)
-    texture, known = unwrap(image, ours.head, ours.vertices_1v3, ours.camera, _PASTED_SIZE)
+    texture, seen = unwrap(image, ours.head, ours.vertices_1v3, ours.camera, _PASTED_SIZE)
+    known = (seen.float() > 0.5).float()
+    mirrored = known.flip(-1) * (1.0 - known)
+    texture = pull_push(known * texture + mirrored * texture.flip(-1), known + mirrored)
     plain = flat_maps(torch.zeros(3), ours)
     sized = Maps(*(_enlarged(getattr(plain, name)) for name in vars(plain)))
-    return replace(sized, diffuse=fill(texture, known).texture_bchw.clamp(0.0, 1.0), confidence=known.float())
+    return replace(sized, diffuse=texture.clamp(0.0, 1.0), confidence=known)
 
 
 def _enlarged(map_1chw: Tensor) -> Tensor:

@@ -44,7 +44,8 @@ def vertex_areas(head: Head) -> Points:
     """A third of the area of the triangles around each vertex of the template (v), mm^2."""
     corners = head.template_v3[head.triangles_f3].astype(np.float64)
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2
-    return np.bincount(head.triangles_f3.ravel(), np.repeat(area / 3, 3), len(head.template_v3))
+    total = np.bincount(head.triangles_f3.ravel(), np.repeat(area / 3, 3), len(head.template_v3))
+    return np.asarray(total, np.float64)
 
 
 def array(vertices_1v3: torch.Tensor) -> Points:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from mosar.models.colour import to_srgb
+from mosar.models.colour import LUMINANCE, to_srgb
 from mosar.models.head import Head
 from mosar.models.reconstruct.estimate import Maps
 from mosar.models.uv import chart
@@ -20,7 +20,6 @@ SIZE = 256
 
 _LOW = SIZE // 10  # width of the box whose threefold blur leaves low frequencies: about 2 cm on the face
 _DARK = 0.004  # linear; below it logarithms measure noise
-_LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 
 @lru_cache(maxsize=4)
@@ -48,7 +47,7 @@ def maps_at_size(maps: Maps, size: int = SIZE) -> Maps:
 
 def luminance(linear_1chw: Tensor) -> Tensor:
     """Luminance (1, 1, h, w)."""
-    return (linear_1chw * linear_1chw.new_tensor(_LUMINANCE)[:, None, None]).sum(dim=1, keepdim=True)
+    return (linear_1chw * linear_1chw.new_tensor(LUMINANCE)[:, None, None]).sum(dim=1, keepdim=True)
 
 
 def log_luminance(linear_1chw: Tensor) -> Tensor:

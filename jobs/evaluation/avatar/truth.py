@@ -97,7 +97,7 @@ def capture_of(name: str, key: str, members: dict[str, bytes], head: Head) -> Ca
     mesh = torch.from_numpy(sample["mesh"])[None]
     picture = torch.cat([to_linear(_channels(image) / 255.0), _channels(sample["mask"]) / 255.0], dim=1)
     seen, visible = unwrap(picture, head, mesh, camera, SIZE)
-    shown = visible & (seen[:, 3:] > 0.99)
+    shown = (visible.float() > 0.5) & (seen[:, 3:] > 0.99)
     truth = Avatar(
         head=head,
         vertices_1v3=mesh,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from mosar.datasets.polygons import inside
 from mosar.errors import ConfigError
 from mosar.jobs import registry
 from mosar.jobs.evaluation.avatar import drifts, points, portraits, shape
@@ -34,22 +35,22 @@ def test_drifts():
 
 def test_half_a_face_and_regions(captures, detected):
     image, p = captures[0].photograph_hw3, detected[0]
-    left, right = (points.inside(p, points.half_hull(p, side)) for side in (True, False))
+    left, right = (inside(p, points.half_hull(p, side)) for side in (True, False))
     assert (left[263], left[33]) == (True, False)  # the subject's left and right outer eye corners
     assert (right[33], right[263]) == (True, False)
     assert (left | right).mean() > 0.95
-    for region, (inside, outside) in {
+    for region, (within, without) in {
         "nose": (4, 61),
         "mouth": (0, 33),
         "jaw": (199, 4),
         "brow_and_eye": (386, 33),
     }.items():
         hull = points.region_hull(p, region)
-        found = points.inside(p, hull)
-        assert (found[inside], found[outside]) == (True, False), region
+        found = inside(p, hull)
+        assert (found[within], found[without]) == (True, False), region
         painted = points.covered(image, hull, np.zeros(3, np.uint8))
         changed = (painted != image).any(-1)
-        x, y = p[inside].astype(int)
+        x, y = p[within].astype(int)
         assert changed[y, x]
         assert 0.005 < changed.mean() < 0.2
 
