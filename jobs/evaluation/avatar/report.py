@@ -26,7 +26,7 @@ tr:hover { background: #f6f6f6 } .note, small { color: #666 } figure { margin: 0
 figure.plot { display: inline-block; margin-right: 1em }
 """
 _PLOTS = {
-    True: (("render_psnr_db", "PSNR, dB"), ("landmark_nme", "landmark error, share of the eyes' distance")),
+    True: (("render_psnr_db", "PSNR, dB"), ("landmark_nme", "points, share of the eyes' distance")),
     False: (("neutral_vertex_mm", "neutral mesh, mm"), ("all_mm", "REALY's regions, mm"),
             ("diffuse_delta_e", "albedo, CIEDE2000"), ("relit_psnr_db", "relit, dB")),
 }  # fmt: skip
