@@ -103,6 +103,8 @@ def warp_classes(
     Pixels beyond the map get the class ``outside``.
     """
     found = np.full((size, size), outside, np.uint8)
+    import cv2
+
     most, total = np.zeros((size, size), np.uint8), np.zeros((size, size), np.int64)
     for value in np.unique(classes_hw):
         cover = warp(np.where(classes_hw == value, np.uint8(255), np.uint8(0)), affine_33, size, cv2.BORDER_CONSTANT)

@@ -132,8 +132,13 @@ def _register_groups(config_name: str) -> set[str]:
 
 
 def _settable(override: str, groups: Collection[str]) -> str:
-    """Let a plain ``key=value`` set keys that are not in the files; the dataclass later rejects unknown keys."""
-    key, equals, _ = override.partition("=")
+    """Let a plain ``key=value`` set keys that are not in the files; the dataclass later rejects unknown keys.
+
+    ``key=a,b`` is a list: Hydra would run the job once for each.
+    """
+    key, equals, value = override.partition("=")
+    if equals and "," in value and not set(value) & set("[]{}()'\""):
+        override = f"{key}=[{value}]"
     return override if key in groups or not equals or key[:1] in {"+", "~", ""} else f"++{override}"
 
 

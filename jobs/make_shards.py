@@ -4,6 +4,7 @@
     python jobs/make_shards.py source=virtual preset=cpu renderer=mixed share=0.2
     python jobs/make_shards.py source=evaluation preset=v2
     python jobs/make_shards.py source=photographs preset=tiny folder=/data/portraits without=[blurred,small]
+    python jobs/make_shards.py source=photographs preset=tiny folder=/data/portraits exclude=held_out.txt
     python jobs/make_shards.py source=studio preset=paper folder=/data/studio name=spring
     python jobs/make_shards.py source=studio example=/data/example
 
@@ -23,7 +24,7 @@ from mosar.datasets.quality import FLAGS
 from mosar.errors import ConfigError, DataError
 from mosar.jobs import hydra_main
 from mosar.jobs.inspection import contact_sheet
-from mosar.jobs.sources import evaluation, image_files, photographs, studio, virtual
+from mosar.jobs.sources import evaluation, held_out, image_files, photographs, studio, virtual
 from mosar.jobs.sources.image_files import Picture
 from mosar.platform import cluster, storage
 from mosar.platform.data import writer
@@ -102,6 +103,7 @@ class MakeShards:
     folder: folder of photographs (files, tars, Parquet) or of studio captures; a path or fsspec URI.
     example: instead of importing, write an example of a studio's folder here: three people of the virtual light stage.
     without: leave out photographs with these flags (small, blurred, turned, occluded, grey); by default none.
+    exclude: text file with names of photographs to leave out, one a line; jobs/list_held_out.py makes one.
     licence: licence of the photographs, recorded in every sample.
     subjects: whether each file or each folder of photographs is one person. No person is in two splits.
     storage: root of the data; default: MOSAR_STORAGE, else ~/.mosar.
@@ -119,6 +121,7 @@ class MakeShards:
     folder: str | None = None
     example: str | None = None
     without: tuple[str, ...] = ()
+    exclude: str | None = None
     licence: str | None = None
     subjects: Literal["file", "folder"] = "file"
     storage: str | None = None
@@ -139,6 +142,8 @@ class MakeShards:
             raise ConfigError("example: expected with source=studio, and without folder")
         if self.example is None and (self.source in ("photographs", "studio")) != (self.folder is not None):
             raise ConfigError("folder: expected with source=photographs or source=studio, and only then")
+        if self.exclude is not None and self.source != "photographs":
+            raise ConfigError("exclude: expected with source=photographs only")
         unknown = sorted(set(self.without) - set(FLAGS))
         if unknown:
             raise ConfigError(f"without: got {unknown[0]!r}, expected some of {', '.join(FLAGS)}")
@@ -180,15 +185,17 @@ def _plans(config: MakeShards, locations: Sequence[str], found: Sequence[Picture
     match config.source:
         case "photographs":
             limits = sizes.image_size, sizes.shard, config.without, config.licence, config.subjects
-            plans = [(photographs.tasks(locations[0], found, *limits, concurrency), photographs.produce)]
+            plans = [
+                (photographs.tasks(locations[0], found, *limits, concurrency, _excluded(config)), photographs.produce)
+            ]
         case "studio":
             own = studio.tasks(str(config.folder), sizes.map_size, sizes.image_size, sizes.shard)
             plans = [(own, functools.partial(studio.produce, config.head))]
         case "evaluation":
             people = (sizes.subjects.get("test", 0), sizes.large, sizes.views)
-            held_out = functools.partial(evaluation.produce, config.head)
+            tested = functools.partial(evaluation.produce, config.head)
             plans = [
-                (evaluation.tasks(part, count, sizes), held_out)
+                (evaluation.tasks(part, count, sizes), tested)
                 for part, count in zip(evaluation.PARTS, people, strict=True)
             ]
         case _:
@@ -210,6 +217,9 @@ def _recipe(config: MakeShards, found: Sequence[Picture]) -> dict[str, Any]:
     }
     if config.source == "photographs":
         recipe |= {"without": list(config.without), "licence": config.licence, "subjects": config.subjects}
+        if config.exclude is not None:
+            names = sorted(_excluded(config))
+            recipe["exclude"] = {"names": len(names), "sha256": digest.of_json(names)}
         return recipe | {"pictures": digest.of_json([p.label for p in found])}
     recipe |= {"head": virtual.head_digest(config.head)}
     if config.source == "studio":
@@ -224,6 +234,10 @@ def _inputs(config: MakeShards, found: Sequence[Picture]) -> dict[str, str]:
     if config.source == "photographs":
         return image_files.inputs(str(config.folder), found)
     return studio.inputs(str(config.folder)) if config.source == "studio" else {}
+
+
+def _excluded(config: MakeShards) -> frozenset[str]:
+    return held_out.read_names(config.exclude) if config.exclude is not None else frozenset()
 
 
 def _write(todo: Sequence[Plan], recipe: Mapping[str, Any], concurrency: int) -> None:

@@ -50,6 +50,8 @@ def run(
         metrics = call(config)
         table = Table("metric", "value", box=None)
         for name, value in metrics.items():
+            if isinstance(value, dict) and any(isinstance(inner, dict) for inner in value.values()):
+                continue  # tables of their own; the JSON holds them
             table.add_row(name, f"{value:.4g}" if isinstance(value, float) else str(value))
         Console(highlight=False, markup=False).print(table)
         print(json.dumps({"suite": chosen[0], "metrics": metrics}), flush=True)

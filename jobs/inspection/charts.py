@@ -44,6 +44,18 @@ def poses(degrees: Sequence[tuple[float, float]]) -> bytes:
     return figure_png(figure)
 
 
+def scatter(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], across: str, up: str) -> bytes:
+    """Points of one or more named series (x, y), with the names of both axes."""
+    figure, axes = _figure(_SIZE[0], 1.4 * _SIZE[1])
+    for name, (x, y) in series.items():
+        axes.scatter(x, y, s=9, alpha=0.7, linewidths=0, label=name)
+    axes.set_xlabel(across, fontsize=8)
+    axes.set_ylabel(up, fontsize=8)
+    if len(series) > 1:
+        axes.legend(fontsize=7, frameon=False)
+    return figure_png(figure)
+
+
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     """Make a figure without pyplot, which keeps its figures in global state."""
     figure = Figure(figsize=(width, height), dpi=100, layout="constrained")

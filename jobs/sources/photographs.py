@@ -8,7 +8,7 @@ import functools
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +22,7 @@ from mosar.platform.data.shards import Record
 from mosar.platform.storage import digest
 
 LEFT_OUT = "left_out"
+HELD_OUT = "held out for evaluation"
 _HASHES = "hashes"
 _AT_ONCE = 256
 By = Literal["file", "folder"]
@@ -76,10 +77,12 @@ def tasks(
     licence: str | None = None,
     by: By = "file",
     concurrency: int = 0,
+    exclude: Collection[str] = (),
 ) -> list[Task]:
     """Return shards of the photographs that are not duplicates of earlier ones; duplicates are noted at ``location``.
 
-    The hashes are stored there too, so that they are not computed again after an interruption.
+    The hashes are stored there too, so that they are not computed again after an interruption. Photographs whose names
+    are in ``exclude`` are left out, and every photograph that is a duplicate of one of them.
     """
     chunks = [tuple(found[i : i + _AT_ONCE]) for i in range(0, len(found), _AT_ONCE)]
     parts = streamed(chunks, functools.partial(_hash, location), concurrency)
@@ -90,9 +93,13 @@ def tasks(
         storage.write_json(where, {found[a].label: found[b].label for a, b in twice.items()})
         note = {found[a].label: "a duplicate of another photograph" for a in twice}
         storage.write_json(storage.join(location, LEFT_OUT, "duplicates.json"), note)
+    held_out = {twice.get(number, number) for number, picture in enumerate(found) if picture.name in exclude}
+    if held_out:
+        note = {p.label: HELD_OUT for n, p in enumerate(found) if twice.get(n, n) in held_out and n not in twice}
+        storage.write_json(storage.join(location, LEFT_OUT, "held_out.json"), note)
     groups: dict[str, list[Picture]] = defaultdict(list)
     for number, picture in enumerate(found):
-        if number not in twice:
+        if number not in twice and number not in held_out:
             groups[split_of(subject_of(picture, by))].append(picture)
     return [
         Task(split, some, tuple(subject_of(p, by) for p in some), image_size, tuple(without), licence)

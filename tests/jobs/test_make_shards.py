@@ -16,10 +16,10 @@ from skimage.data import astronaut
 
 from mosar.datasets import lights, schema
 from mosar.datasets.studio.example import write_example
-from mosar.jobs import hydra_main
+from mosar.jobs import hydra_main, list_held_out
 from mosar.jobs.inspection import data_card, dataset_stats
 from mosar.jobs.make_shards import MakeShards, main
-from mosar.jobs.sources import photographs
+from mosar.jobs.sources import held_out, photographs
 from mosar.jobs.verify_shards import verify
 from mosar.models.head import load_head
 from mosar.platform.data import shards
@@ -113,6 +113,38 @@ def test_photographs_become_samples_and_the_rest_is_counted(small, faces, tmp_pa
     ((twice, original),) = json.loads((location / "duplicates.json").read_text()).items()
     assert "B000011" in twice
     assert "A000018" in original
+
+
+def test_excluded_photographs_and_their_duplicates_are_left_out_and_recorded(small, faces, tmp_path, capsys):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    as_files(folder, faces)
+    names = tmp_path / "names.txt"
+    names.write_text("# held out\nB000011.png\n\n")
+    arguments = ["source=photographs", f"folder={folder}", f"storage={tmp_path}", f"exclude={names}", *small]
+    assert run(*arguments) == 0
+    location = tmp_path / "data" / "wild-tiny"
+    ((split, _),) = samples(location)
+    assert split == "validation"  # A000018 shows the same picture as the excluded B000011
+    assert f"{photographs.HELD_OUT}: 1" in capsys.readouterr().out
+    recipe = json.loads((location / "recipe.json").read_text())
+    assert json.dumps(recipe).count('"exclude"') == 1
+    assert "B000011" not in json.dumps(recipe)
+    names.write_text("A000019\n")
+    assert run(*arguments) == 2  # another recipe
+    assert run(*arguments[:3], f"exclude={tmp_path / 'none.txt'}", *small) == 2
+    assert "none.txt" in capsys.readouterr().err
+
+
+def test_the_validation_portraits_of_a_folder_are_listed(faces, tmp_path, capsys):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    as_files(folder, {name: faces[name] for name in ("A000018.png", "A000019.png")})
+    out = tmp_path / "held_out.txt"
+    arguments = [f"folder={folder}", f"out={out}"]
+    assert hydra_main.run(list_held_out.main, list_held_out.ListHeldOut, "list_held_out", arguments) == 0
+    assert held_out.read_names(str(out)) == {"A000019"}
+    assert "1 of 2" in capsys.readouterr().out
 
 
 def test_photographs_with_an_unwanted_flag_are_left_out_and_counted(small, faces, tmp_path, capsys):

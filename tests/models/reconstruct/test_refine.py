@@ -8,6 +8,7 @@ from mosar.models.head import load_head
 from mosar.models.head.expression_model import express
 from mosar.models.head.identity_sampling import sample_identity
 from mosar.models.head.morph import landmarks, morph_targets, shape
+from mosar.models.morphable import pretrained
 from mosar.models.reconstruct.blendshapes import expression_weights
 from mosar.models.reconstruct.light_estimation import solve_light
 from mosar.models.reconstruct.refine import refine
@@ -56,6 +57,33 @@ def test_fit_reaches_the_landmarks_of_another_person(model: torch.nn.Module, yaw
     assert (fit.parameters.rotation_b33[0] - rotation).abs().max() < 0.12
     none = refine(head, model, start, points, intrinsics, SIZE, steps=0)
     assert none.end_px == none.start_px == fit.start_px
+
+
+def test_codes_of_a_model_with_a_basis_move_towards_the_person() -> None:
+    """The released model, whose decoder has a basis: the fit must find the person, not only the landmarks."""
+    head, generator = load_head(), torch.Generator().manual_seed(3)
+    released = pretrained.load(head)
+    sizes = released.config.identity_codes, released.config.expression_codes, released.config.reflectance_codes
+    identity, expression = (torch.randn(1, n, generator=generator) for n in sizes[:2])
+    mesh, neutral = released.decode(identity, expression), released.decode(identity, released.neutral_code())
+    intrinsics = torch.tensor([[[1100.0, 0.0, 128.0], [0.0, 1100.0, 128.0], [0.0, 0.0, 1.0]]])
+    upright = torch.diag(torch.tensor([1.0, -1.0, -1.0]))[None]
+    truth = Camera(intrinsics, upright, torch.tensor([[5.0, -15.0, 1100.0]]))
+    points = project(truth, landmarks(head, mesh))
+    place = torch.tensor([[0.0, 0.0, math.log(0.35)]])
+    start = Parameters(*(torch.zeros(1, n) for n in sizes), torch.zeros(1, 81, 3), upright, place)
+    fit = refine(head, released, start, points, intrinsics, SIZE, steps=50)
+    assert fit.end_px < 0.2 * fit.start_px
+    assert fit.parameters.identity_bk.abs().max() > 0.1
+    face = torch.tensor(head.region("face"))
+
+    def millimetres(found: torch.Tensor, true: torch.Tensor) -> float:
+        a, b = found[0, face], true[0, face]
+        return float((a - a.mean(0) - (b - b.mean(0))).norm(dim=-1).mean())
+
+    average = released.decode(torch.zeros(1, sizes[0]), released.neutral_code())
+    assert millimetres(fit.neutral_1v3, neutral) < 0.85 * millimetres(average, neutral)
+    assert millimetres(fit.mesh_1v3, mesh) < 0.7 * millimetres(average, mesh)
 
 
 def test_expression_weights_are_recovered() -> None:
