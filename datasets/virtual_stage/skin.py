@@ -255,7 +255,7 @@ def expression_relief(a: Atlas, subject: Subject, weights: Mapping[str, float]) 
     return np.asarray(height, np.float32)
 
 
-def _folds(a: Atlas, bend: Values) -> Values:
+def _folds(a: Atlas, bend: NDArray[np.floating]) -> Values:
     """The nasolabial folds (n), in [0, 1]: from the wings of the nose past the corners of the mouth."""
     p, marks = a.position_n3, a.points_l3
     found = np.zeros(len(p), np.float32)
