@@ -25,7 +25,7 @@ def assumed_intrinsics(landmarks_px: NDArray[np.floating], height: int, width: i
     ``DISTANCE_MM``, the photograph was probably cropped: the focal length then puts the face at the limit of that
     range. ``landmarks_px``: n x 2, or n x 3 with a visibility.
     """
-    face_px = _box(landmarks_px)[1]
+    face_px = box(landmarks_px)[1]
     distance = np.clip(1.2 * max(height, width) * FACE_MM / face_px, *DISTANCE_MM)
     focal = float(distance) * face_px / FACE_MM
     return np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
@@ -37,7 +37,7 @@ def face_crop(landmarks_px: NDArray[np.floating], size: int) -> NDArray[np.float
     ``landmarks_px``: n x 2, or n x 3 with a visibility; rows with visibility 0 (not embedded) are ignored. The crop
     may reach beyond the photograph: :func:`warp` fills it.
     """
-    centre, extent = _box(landmarks_px)
+    centre, extent = box(landmarks_px)
     side = extent * MARGIN
     return crop_affine(centre - np.array([0.0, RAISE * side]), side, size)
 
@@ -124,8 +124,8 @@ def resize_area(image: NDArray[np.generic], size: int) -> NDArray[np.generic]:
     return np.asarray(cv2.resize(image, (size, size), interpolation=method))
 
 
-def _box(landmarks_px: NDArray[np.floating]) -> tuple[NDArray[np.float64], float]:
-    """Centre and longer side of the landmarks' box."""
+def box(landmarks_px: NDArray[np.floating]) -> tuple[NDArray[np.float64], float]:
+    """Centre (2) and longer side of the landmarks' box, px; rows with visibility 0 are ignored."""
     points = np.asarray(landmarks_px, np.float64)
     if points.shape[1] == 3:
         points = points[points[:, 2] > 0]

@@ -85,6 +85,7 @@ def random_light(
     arranged = low_9 is not None or (lamps >= 2 and generator.random() < 0.35)
     dimmed = generator.uniform(0.2, 0.8) if arranged else 1.0
     if low_9 is not None:
+        tint = tint * np.exp(_PORTRAIT_TINT)
         own = sh.rotate(torch.from_numpy(light_sh(name))[None].double(), torch.from_numpy(rotation)[None])[0, :9]
         placed = _matching(generator, low_9, own.numpy() @ LUMINANCE)
     else:
@@ -175,6 +176,8 @@ def environment(light: EnvironmentLight, height: int = HEIGHT) -> NDArray[np.flo
 
 _LAMP = 150.0
 """Concentration of a lamp's disc: a softbox of about 14 degrees."""
+_PORTRAIT_TINT = np.array([0.07, 0.0, 0.02])
+"""Logarithm of the gains by which skin in portraits is redder than measured skin under balanced light."""
 
 
 @functools.cache

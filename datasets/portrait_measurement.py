@@ -116,8 +116,25 @@ def _usual_light() -> torch.Tensor:
     return (mean / irradiance(mean, torch.tensor([[[0.0, 0, 1]]]).double()).mean() * np.pi).float()
 
 
-def summarise(found: list[Portrait], bias_e: NDArray[np.floating], slope_e: NDArray[np.floating]) -> PortraitStatistics:
-    """The statistics of portraits; ``bias_e``, ``slope_e``: see :class:`PortraitStatistics`.
+def detected_boxes(
+    detected_nl3: NDArray[np.floating], marks_nl3: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """``box`` of :class:`PortraitStatistics`, from the detector's points and the landmarks of samples; robust."""
+    moved = []
+    for seen, marks in zip(detected_nl3, marks_nl3, strict=True):
+        (centre, side), (true_centre, true_side) = crop.box(seen[:, :2]), crop.box(marks)
+        moved.append([*((centre - true_centre) / true_side), np.log(side / true_side)])
+    middle = np.median(moved, 0) * [0, 1, 1]  # to either side alike
+    spread = 1.48 * np.median(np.abs(np.array(moved) - middle), 0)
+    return np.asarray(middle), np.asarray(spread)
+
+
+def summarise(
+    found: list[Portrait],
+    response: tuple[NDArray[np.floating], NDArray[np.floating]],
+    box: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> PortraitStatistics:
+    """The statistics of portraits, given those of rendered faces: :func:`detector_response`, :func:`detected_boxes`.
 
     Outliers of pose and light beyond 3.5 deviations do not count.
     """
@@ -128,8 +145,9 @@ def summarise(found: list[Portrait], bias_e: NDArray[np.floating], slope_e: NDAr
     return PortraitStatistics(
         count=len(found),
         groups=expression_groups(scores),
-        bias_e=np.asarray(bias_e, np.float64),
-        slope_e=np.asarray(slope_e, np.float64),
+        bias_e=np.asarray(response[0], np.float64),
+        slope_e=np.asarray(response[1], np.float64),
+        box=box,
         pose=(poses.mean(0), np.cov(poses.T)),
         outside_4q=np.quantile(np.stack([p.outside for p in found]), np.linspace(0, 1, 11), axis=0).T,
         light=(lights_n8.mean(0), np.cov(lights_n8.T)),

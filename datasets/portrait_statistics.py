@@ -52,6 +52,8 @@ class PortraitStatistics:
         groups: expressions, a mixture.
         bias_e, slope_e: the detector's score on rendered faces: about ``bias + slope * weight`` of the expression.
         pose: mean (3) and covariance (3, 3) of yaw (to the subject's left), pitch (up) and roll, degrees.
+        box: mean (3) and deviation (3), over rendered faces, of the box of detected points relative to the box of the
+            true ones: shift right and down in shares of its longer side, and the logarithm of the ratio of the sides.
         outside: quantiles (11) of the share of the crop's side beyond the photograph: left, top, right, bottom.
         light: mean (8) and covariance (8, 8) of the coefficients of bands 1 and 2 of the light's luminance, relative
             to band 0; head frame.
@@ -63,6 +65,7 @@ class PortraitStatistics:
     bias_e: Floats
     slope_e: Floats
     pose: tuple[Floats, Floats]
+    box: tuple[Floats, Floats]
     outside_4q: Floats
     light: tuple[Floats, Floats]
     brightness: tuple[float, float]
@@ -91,6 +94,11 @@ class PortraitStatistics:
         """Coefficients (9) of bands 0 to 2 of the luminance of a portrait's light; the first is 1."""
         return np.concatenate([[1.0], rng.multivariate_normal(*self.light, method="cholesky")])
 
+    def detected_box(self, rng: np.random.Generator) -> Floats:
+        """Shift right and down, in shares of the longer side, and growth of a face's box as a detector would see it."""
+        right, down, grown = rng.normal(*self.box)
+        return np.array([right, down, np.exp(grown)])
+
     def margins(self, rng: np.random.Generator) -> Floats:
         """Shares of a crop's side that lie beyond the photograph: left, top, right, bottom."""
         place = np.linspace(0, 1, self.outside_4q.shape[1])
@@ -111,6 +119,7 @@ class PortraitStatistics:
             ],
             "detector": {"bias": plain(self.bias_e), "slope": plain(self.slope_e)},
             "pose": {"mean": plain(self.pose[0]), "covariance": plain(self.pose[1])},
+            "box": {"mean": plain(self.box[0]), "deviation": plain(self.box[1])},
             "outside": plain(self.outside_4q),
             "light": {"mean": plain(self.light[0]), "covariance": np.asarray(self.light[1]).round(6).tolist()},
             "brightness": plain(self.brightness),
@@ -136,6 +145,7 @@ class PortraitStatistics:
                 bias_e=np.array(values["detector"]["bias"]),
                 slope_e=np.array(values["detector"]["slope"]),
                 pose=(np.array(values["pose"]["mean"]), np.array(values["pose"]["covariance"])),
+                box=(np.array(values["box"]["mean"]), np.array(values["box"]["deviation"])),
                 outside_4q=np.array(values["outside"]),
                 light=(np.array(values["light"]["mean"]), np.array(values["light"]["covariance"])),
                 brightness=(float(values["brightness"][0]), float(values["brightness"][1])),

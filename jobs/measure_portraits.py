@@ -54,7 +54,7 @@ class MeasurePortraits:
 def main(config: MeasurePortraits) -> None:
     from mosar.datasets.landmarks import Detector
     from mosar.datasets.photographs import read_photograph
-    from mosar.datasets.portrait_measurement import detector_response, measure, summarise
+    from mosar.datasets.portrait_measurement import detected_boxes, detector_response, measure, summarise
     from mosar.models.head import load_head
 
     head = load_head(config.head)
@@ -71,8 +71,8 @@ def main(config: MeasurePortraits) -> None:
                 found.append(measure(head, image, faces[0]))
         if len(found) < 2 * SMALLEST:
             raise DataError(f"{config.folder}: {len(found)} training photographs of one face, expected {2 * SMALLEST}")
-        response = detector_response(*_rendered(head, detector, config.captures))
-    statistics = summarise(found, *response)
+        weights, scores, seen, marks = _rendered(head, detector, config.captures)
+    statistics = summarise(found, detector_response(weights, scores), detected_boxes(seen, marks))
     path = Path(config.output)
     part = path.with_name(f"{path.name}.part")
     part.write_text(json.dumps(statistics.to_json()) + "\n")
@@ -80,8 +80,8 @@ def main(config: MeasurePortraits) -> None:
     print(f"{path}: {path.stat().st_size / 1000:.1f} kB from {len(found)} of {len(pictures)} photographs")
 
 
-def _rendered(head: "Head", detector: "Detector", count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weights and scores (n, 52) of expressions, in the order of the detector's names, on rendered faces."""
+def _rendered(head: "Head", detector: "Detector", count: int) -> tuple[NDArray[np.float64], ...]:
+    """Weights and scores (n, 52) in the order of the detector's names, and detected and true landmarks, of renders."""
     from mosar.datasets import detection, schema
     from mosar.datasets.virtual_stage import skin
     from mosar.datasets.virtual_stage.capture import VirtualStage, capture
@@ -90,16 +90,18 @@ def _rendered(head: "Head", detector: "Detector", count: int) -> tuple[NDArray[n
     from mosar.models.head.expressions import NAMES
 
     stage = VirtualStage(head, 128, 192, lights.TRAIN_LIGHTS, portraits=0)
-    weights, scores = [], []
+    weights, scores, seen, marks = [], [], [], []
     for seed in range(_FIRST, _FIRST + count):
         person = sample_subject(head, seed)
         sample, _ = capture(stage, person, skin.paint(atlas(head, stage.map_size), person), 0)
-        seen = detection.observe(detector, schema.stored(sample["image"]))
-        if detection.found(seen):
+        told = detection.observe(detector, schema.stored(sample["image"]))
+        if detection.found(told):
             named = sample["capture"]["expression"]
             weights.append([named.get(name, 0.0) for name in NAMES])
-            scores.append(seen["blendshapes"])
-    return np.array(weights), np.array(scores)
+            scores.append(told["blendshapes"])
+            seen.append(told["detected"])
+            marks.append(sample["landmarks"])
+    return np.array(weights), np.array(scores), np.array(seen), np.array(marks)
 
 
 if __name__ == "__main__":

@@ -87,7 +87,8 @@ def capture(
     exposure = _exposure(rng, stage.metering, skin.brightness(subject))
     low = found.low_light(rng) if found is not None and rng.random() < _LIT_AS_PORTRAIT else None
     light = lights.random_light(rng, stage.lights, exposure, low_9=low)
-    camera, points = _camera(pose, head, mesh, stage.image_size)
+    box = portrait_statistics.load().detected_box(rng) if stage.portraits else np.array([0, 0, 1.0])
+    camera, points = _camera(pose, head, mesh, stage.image_size, box)
     shadow = occlusion.shadow(head, seen, light.sh_l3) * veil(subject, head.template_v3)
     body = Body(mesh.numpy(), normals.numpy(), shadow, position(camera)[0].numpy(), _fineness(stage))
     accessories = add_accessories(head, a, subject, body, rng)
@@ -101,7 +102,7 @@ def capture(
         accessories=accessories,
         classes_hw=a.map(painted.classes_n),
     )
-    behind = backdrop(rng, light, camera, stage.image_size)
+    behind = backdrop(rng, light, camera, stage.image_size, 0.45 if found is None else 0.75)
     view = render_view(head, scene, camera, light, behind)
     depth_l = to_camera(camera, landmarks(head, mesh[None]))[0, :, 2].numpy()
     colour = view.colour_hw3
@@ -250,8 +251,14 @@ def _pose(rng: np.random.Generator, found: portrait_statistics.PortraitStatistic
     return _Pose(rotation.round(8), translation.round(5), -rotation.T @ translation)
 
 
-def _camera(pose: _Pose, head: Head, mesh: torch.Tensor, size: int) -> tuple[Camera, NDArray[np.float32]]:
-    """The camera (float64) of the face's crop, and the landmarks (478 3) in it, visibility 1 if embedded."""
+def _camera(
+    pose: _Pose, head: Head, mesh: torch.Tensor, size: int, box_3: NDArray[np.float64]
+) -> tuple[Camera, NDArray[np.float32]]:
+    """The camera (float64) of the face's crop, and the landmarks (478 3) in it, visibility 1 if embedded.
+
+    ``box_3``: how a detector, whose points cut photographs, would see the box of the landmarks:
+    :meth:`PortraitStatistics.detected_box`.
+    """
     wide = Camera(
         torch.diag(torch.tensor([1000.0, 1000.0, 1.0])).double()[None],
         torch.from_numpy(pose.rotation_33)[None],
@@ -260,7 +267,9 @@ def _camera(pose: _Pose, head: Head, mesh: torch.Tensor, size: int) -> tuple[Cam
     points = landmarks(head, mesh[None])
     marks = np.concatenate([project(wide, points)[0].numpy(), head.landmark_triangle_l[:, None] >= 0], 1)
     marks[marks[:, 2] == 0] = 0
-    affine = crop.face_crop(marks, size)
+    centre, side = crop.box(marks)
+    seen = np.stack([centre + side * (box_3[:2] + box_3[2] * corner) for corner in (-0.5, 0.5)])
+    affine = crop.face_crop(seen, size)
     close = transform_image(wide, torch.from_numpy(affine)[None])
     camera = dataclasses.replace(close, intrinsics_b33=torch.from_numpy(close.intrinsics_b33.numpy().round(5)))
     marks[:, :2] = project(camera, points)[0].numpy()

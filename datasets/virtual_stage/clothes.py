@@ -11,16 +11,24 @@ from mosar.datasets.virtual_stage.subjects import Subject
 from mosar.datasets.virtual_stage.uv_regions import smoothstep
 from mosar.models.head import Head
 
+_SUITS = 0.5
+"""Share of the adults who wear a jacket."""
+
 
 @dataclass(frozen=True, eq=False)
 class Collar:
-    """Neckline on the template: at ``height`` mm in front, rising sideways by ``slope`` (V neck), higher behind."""
+    """Neckline on the template: at ``height`` mm in front, rising sideways by ``slope`` (V neck), higher behind.
+
+    ``second``: colour of stripes. ``jacket``: colour of an open jacket over the shirt; ``tie``: of a tie.
+    """
 
     height: float
     slope: float
     colour: NDArray[np.float64]
     second: NDArray[np.float64]
     stripe_mm: float
+    jacket: NDArray[np.float64] | None = None
+    tie: NDArray[np.float64] | None = None
 
     def below(self, rest_n3: NDArray[np.float64]) -> NDArray[np.float64]:
         """Depth (n), mm, of template points below the neckline: positive on cloth."""
@@ -28,16 +36,34 @@ class Collar:
         return np.asarray(self.height + self.slope * np.minimum(x, 70) + 0.22 * np.clip(-z - 20, 0, 90) - y)
 
     def weave(self, rest_n3: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Albedo (n, 3), linear, at template points."""
         band = (np.sin(rest_n3[:, 1] * 2 * np.pi / self.stripe_mm) > 0.3)[:, None]
-        return np.where(band, self.second, self.colour)
+        found = np.where(band, self.second, self.colour)
+        aside, deep = np.abs(rest_n3[:, 0]), self.below(rest_n3)
+        if self.tie is not None:
+            tied = (aside < 7 + 0.06 * np.clip(deep, 0, 120)) & (deep > 5)
+            found[tied] = self.tie
+        if self.jacket is not None:
+            worn = (aside > 30 - 0.16 * np.clip(deep, 0, 150)) & (deep > 4) | (rest_n3[:, 2] < -60)
+            found[worn] = self.jacket
+        return found
 
 
 def collar(head: Head, subject: Subject) -> Collar:
     rng = np.random.default_rng(subject.seed + 84)
     low = float(head.template_v3[:, 1].min())
+    if subject.age > 17 and rng.random() < _SUITS:
+        dark = np.exp(rng.uniform(np.log(0.008), np.log(0.07))) * np.exp(rng.normal((-0.1, 0, 0.12), 0.1))
+        shirt = rng.uniform(0.3, 0.75) * np.exp(rng.normal((-0.03, 0, 0.03), 0.05))
+        tie = np.exp(rng.uniform(np.log(0.03), np.log(0.25))) * np.exp(rng.normal(0, 0.5, 3))
+        worn = tie if rng.random() < 0.25 + 0.6 * subject.male else None
+        if worn is None:  # a blouse of any colour
+            shirt = shirt * np.exp(rng.normal(-0.4, 0.4, 3))
+        shirt = np.clip(shirt, 0.02, 0.8)
+        return Collar(low + rng.uniform(38, 58), rng.uniform(0, 0.1), shirt, shirt, 20.0, dark.clip(0.004, 0.3), worn)
     round_neck = low + rng.uniform(14, 38), rng.uniform(0.0, 0.12)
     height, slope = round_neck if rng.random() < 0.6 else (low - 20, rng.uniform(0.5, 0.9))
-    colour = np.exp(rng.uniform(np.log(0.02), np.log(0.6))) * np.exp(rng.normal(0, 0.45, 3))
+    colour = np.exp(rng.uniform(np.log(0.015), np.log(0.5))) * np.exp(rng.normal(0, 0.3, 3))
     second = np.clip(colour * np.exp(rng.normal(0, 1.0)), 0.01, 0.8) if rng.random() < 0.2 else colour
     return Collar(height, slope, np.clip(colour, 0.01, 0.8), np.clip(second, 0.01, 0.8), rng.uniform(6, 30))
 
@@ -53,7 +79,8 @@ def shoulders(head: Head, body: Body, worn: Collar) -> Prop:
     middle = ring.mean(0)
     out = (ring - middle) * np.array([1.0, 0, 1.0])
     # (down mm, growth of the ring, outwards mm): the sides of the neck widen to shoulders
-    steps = [(0.0, 1.0, 0.0), (12.0, 1.08, 30.0), (40.0, 1.15, 62.0), (100.0, 1.2, 78.0), (260.0, 1.2, 82.0)]
+    steps = [(0.0, 1.0, 0.0), (12.0, 1.08, 34.0), (34.0, 1.12, 86.0), (66.0, 1.15, 122.0), (120.0, 1.2, 138.0),
+             (260.0, 1.2, 142.0)]  # fmt: skip
     level = middle * np.array([1.0, 0, 1.0])
     beside = np.sign(out[:, :1]) * smoothstep(25, 70, np.abs(out[:, 0]))[:, None] * np.array([1.0, 0, 0])
     rings = [

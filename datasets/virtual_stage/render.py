@@ -181,7 +181,8 @@ def backdrop(
 
     level = float(light.sh_l3[0].mean()) * 0.2821
     if rng.random() < plain:
-        colour = min(level, 0.7) * rng.uniform(0.05, 1.3) * np.exp(rng.normal(0, 0.15, 3))
+        cool = rng.uniform(0, 0.45) * np.array([-1.0, 0, 1.0]) if rng.random() < 0.5 else np.zeros(3)
+        colour = min(level, 0.7) * rng.uniform(0.05, 1.0) * np.exp(cool + rng.normal(0, 0.1, 3))
         rows, columns = np.mgrid[0:size, 0:size] / size - 0.5
         slope = rng.normal(0, 0.4, 2)
         shade_hw = np.exp(rows * slope[0] + columns * slope[1] - rng.uniform(0, 1.2) * (rows**2 + columns**2))

@@ -197,7 +197,7 @@ def _specular(a: Atlas, subject: Subject, hair: Values) -> Values:
     oily = 0.10 * t["oil"] * (area["nose"] + 0.6 * area["forehead"] + 0.4 * area["chin"])
     broad = 0.05 * fractal_noise(a.position_n3, 30, 3, subject.seed + 52, a.texel_n)
     wet = 0.12 * area["lips"] + 0.25 * area["pocket"] - 0.06 * area["under_eyes"]
-    value = 0.26 + oily + broad + wet + 0.20 * pores * t["pores"]
+    value = 0.24 + oily + broad + wet + 0.20 * pores * t["pores"]
     return np.clip(value * (1 - 0.8 * hair), 0.05, 0.95).astype(np.float32)
 
 

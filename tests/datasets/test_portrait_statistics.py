@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import cv2
@@ -6,12 +7,13 @@ import pytest
 import torch
 
 from mosar.datasets import lights, portrait_statistics
-from mosar.datasets.portrait_measurement import Portrait, detector_response, summarise
+from mosar.datasets.portrait_measurement import Portrait, detected_boxes, detector_response, summarise
 from mosar.datasets.portrait_statistics import Group, PortraitStatistics, expression_groups
 from mosar.errors import DataError
 from mosar.models.head.expressions import NAMES
 from mosar.models.shading import sh
 
+BOX = (np.zeros(3), np.full(3, 0.01))
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 
 
@@ -35,7 +37,7 @@ def test_the_committed_statistics_are_small_and_show_no_single_person():
 
 def test_statistics_come_back_from_their_file():
     rng = np.random.default_rng(0)
-    found = summarise([portrait(rng, smile) for smile in rng.choice([0.1, 0.9], 80)], np.zeros(52), np.ones(52))
+    found = summarise([portrait(rng, smile) for smile in rng.choice([0.1, 0.9], 80)], (np.zeros(52), np.ones(52)), BOX)
     again = PortraitStatistics.from_json(json.loads(json.dumps(found.to_json())))
     a, b = (one.expression(NAMES, np.random.default_rng(4)) for one in (found, again))
     np.testing.assert_allclose(a, b, atol=2e-3)
@@ -64,9 +66,19 @@ def test_the_response_of_a_detector_is_inverted():
     np.testing.assert_allclose(slope, 0.5, atol=0.02)
     group = Group(1.0, np.sqrt(np.full(52, 0.35)), np.zeros((1, 52)))
     plain = portrait_statistics.load()
-    made = PortraitStatistics(9, (group,), bias, slope, plain.pose, plain.outside_4q, plain.light, plain.brightness)
+    made = dataclasses.replace(plain, groups=(group,), bias_e=bias, slope_e=slope)
     drawn = made.expression(["mouthSmileLeft", "mouthPucker"], rng)
     np.testing.assert_allclose(drawn, 0.5, atol=0.05)
+
+
+def test_the_detector_s_box_is_measured_against_the_true_one():
+    rng = np.random.default_rng(3)
+    true = np.concatenate([rng.uniform(20, 80, (30, 478, 2)), np.ones((30, 478, 1))], 2)
+    seen = (true[..., :2] - 50) * 1.1 + 50 + [0, -6.0]
+    seen += rng.normal(0, 0.3, (30, 1, 2))
+    mean, spread = detected_boxes(seen, true)
+    np.testing.assert_allclose(mean, [0, -0.1, np.log(1.1)], atol=0.005)
+    assert 0 < spread[1] < 0.02
 
 
 @pytest.mark.parametrize("seed", range(3))
