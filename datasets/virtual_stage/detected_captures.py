@@ -17,7 +17,6 @@ from mosar.datasets.virtual_stage.subjects import sample_subject
 from mosar.datasets.virtual_stage.uv_regions import atlas
 from mosar.models.camera import Camera, project
 from mosar.models.head import Head, landmarks
-from mosar.models.head.identity_sampling import SCANNED
 
 Array = npt.NDArray[np.float64]
 
@@ -56,17 +55,15 @@ def scanned_captures(head: Head, first: int, count: int, size: int) -> DetectedC
     """One textured capture, ``size`` pixels wide, of each of ``count`` scanned people whose face the detector finds.
 
     Args:
-        first: seed of the first person; people with other archetypes are passed over.
+        first: seed of the first person.
     """
     stage = VirtualStage(head, _MAP, size, lights.TRAIN_LIGHTS)
-    at, missed, seed = head.archetype_names.index(SCANNED), 0, first - 1
+    missed, seed = 0, first - 1
     found: list[DetectedCaptures] = []
     with Detector(max_faces=1) as detector:
         while len(found) + missed < count:
             seed += 1
-            person = sample_subject(head, seed)
-            if person.archetype_a[at] < 1:
-                continue
+            person = sample_subject(head, seed, scanned=1.0)
             sample, _ = capture(stage, person, skin.paint(atlas(head, _MAP), person), 0)
             faces = detector.detect(sample["image"])
             camera = sample["camera"]

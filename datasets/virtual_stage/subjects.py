@@ -11,7 +11,7 @@ from mosar.datasets.virtual_stage.attributes import attributes
 from mosar.datasets.virtual_stage.quantize import quantize
 from mosar.models.head import Head
 from mosar.models.head.expression_sampling import sample_expression
-from mosar.models.head.identity_sampling import sample_identity
+from mosar.models.head.identity_sampling import SCANNED_SHARE, sample_identity
 
 __all__ = ["Subject", "sample_expression", "sample_subject", "skin_tone"]
 
@@ -52,15 +52,18 @@ class Subject:
     traits: Mapping[str, float]
 
 
-def sample_subject(head: Head, seed: int) -> Subject:
+def sample_subject(head: Head, seed: int, scanned: float = SCANNED_SHARE) -> Subject:
     """The person of a seed, drawn from the head's statistics; tones are uniform over the human range.
 
     Tone is nearly independent of shape: of three shapes, one whose ancestry suggests the tone is preferred a little.
+
+    Args:
+        scanned: share of people with the scans' shapes alone, on a head that has them.
     """
     rng = np.random.default_rng(seed)
     torch_rng = torch.Generator().manual_seed(int(rng.integers(2**62)))
     darkness = rng.uniform(*DARKNESS)
-    candidates = [sample_identity(head, torch_rng) for _ in range(_CANDIDATES)]
+    candidates = [sample_identity(head, torch_rng, scanned) for _ in range(_CANDIDATES)]
     mixtures = [_mixture(c.archetype_a.numpy()) for c in candidates]
     modes = [quantize(c.mode_m.numpy(), _WEIGHT_BITS).astype(np.float32) for c in candidates]
     told = [attributes(head, *weights) for weights in zip(mixtures, modes, strict=True)]
