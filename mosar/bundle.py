@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from mosar import config as configs
@@ -47,6 +48,7 @@ def write(
     stages: Mapping[str, Mapping[str, Any]],
     card: str,
     about: Mapping[str, Any],
+    licences: Mapping[str, bytes] = MappingProxyType({}),
 ) -> str:
     """Write a bundle and return its digest.
 
@@ -57,8 +59,11 @@ def write(
         stages: stage -> configuration of its module.
         card: the model card, Markdown.
         about: further facts for the manifest.
+        licences: file name -> text of licences that the head's shapes bring with them.
     """
-    files = {HEAD: head, CARD: card.encode()} | {f"{name}.safetensors": content for name, content in weights.items()}
+    files = {HEAD: head, CARD: card.encode(), **licences} | {
+        f"{name}.safetensors": content for name, content in weights.items()
+    }
     return bundle.write_files(location, files, {**about, "stages": {k: dict(v) for k, v in stages.items()}})
 
 

@@ -7,7 +7,8 @@ Array = npt.NDArray[np.float64]
 Bytes = npt.NDArray[np.uint8]
 
 _SIZE = 256
-_IRIS, _PUPIL = 0.43, 0.17  # of the eyeball's radius: 5.9 mm and 2.3 mm on a ball of 13.8 mm
+_IRIS_MM, _PUPIL_MM = 5.9, 2.3  # radii
+_BALL_MM = 13.8  # radius of MakeHuman's eyeballs
 _REACH = 0.48  # radius of the eyeball's equator on the map, over the map's side
 _BLOCKS = {"teeth": (0.02, 0.31), "gums": (0.35, 0.64), "tongue": (0.68, 0.98)}  # columns of the map of the mouth
 
@@ -43,8 +44,13 @@ def tongue_uv(vertices_n3: Array) -> Array:
     return np.stack([first + u * (last - first), 0.03 + 0.94 * v], 1)
 
 
-def eyes_albedo() -> Bytes:
-    """Map of an eye (sRGB): sclera that reddens outwards, brown iris with fibres and a dark rim, pupil."""
+def eyes_albedo(ball_mm: float = _BALL_MM) -> Bytes:
+    """Map of an eye (sRGB): sclera that reddens outwards, brown iris with fibres and a dark rim, pupil.
+
+    Args:
+        ball_mm: radius of the eyeball.
+    """
+    iris_share, pupil_share = _IRIS_MM / ball_mm, _PUPIL_MM / ball_mm
     y, x = (np.mgrid[0:_SIZE, 0:_SIZE] + 0.5) / _SIZE * 2 - 1
     radius, angle = np.hypot(x, y) / (2 * _REACH), np.arctan2(y, x)
     generator = np.random.default_rng(0)
@@ -54,11 +60,11 @@ def eyes_albedo() -> Bytes:
     sclera = (
         np.array([232, 226, 220.0]) - np.array([12, 36, 36.0]) * np.clip((radius - 0.45) / 0.5, 0, 1)[..., None] ** 2
     )
-    within = np.clip((radius - _PUPIL) / (_IRIS - _PUPIL), 0, 1)
+    within = np.clip((radius - pupil_share) / (iris_share - pupil_share), 0, 1)
     iris = np.array([104, 70, 44.0]) * (1.15 - 0.35 * within + 0.04 * fibres)[..., None]
     iris *= 1 - 0.6 * _step(0.82, 1.02, within)[..., None]
-    eye = sclera + (iris - sclera) * (1 - _step(_IRIS - 0.015, _IRIS + 0.015, radius))[..., None]
-    eye *= _step(_PUPIL - 0.015, _PUPIL + 0.015, radius)[..., None] * 0.96 + 0.04
+    eye = sclera + (iris - sclera) * (1 - _step(iris_share - 0.015, iris_share + 0.015, radius))[..., None]
+    eye *= _step(pupil_share - 0.015, pupil_share + 0.015, radius)[..., None] * 0.96 + 0.04
     return np.clip(eye, 0, 255).round().astype(np.uint8)
 
 

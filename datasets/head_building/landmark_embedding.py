@@ -36,6 +36,7 @@ _FRONTAL = np.deg2rad(20)
 # Standard deviation and limit of yaw and pitch, radians: beyond the limit the detector guesses.
 _TURNS, _TURN_LIMIT = torch.tensor([0.3, 0.15]), 0.7
 _CLIP_MM = 4.0
+_FEW, _CLOSER = 32, 600  # views and vertices of a coarse search
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,16 +125,20 @@ def embed(head: Head, views: LandmarkViews) -> Embedding:
     projected_bv2, scale_bv = _projected(views, views.vertices_bv3)
     facing_bv = _facing(head, views)
     candidates = {m: np.unique(head.triangles_f3[head.material_f == m]) for m in (0, 1)}
-    around = [np.nonzero((head.triangles_f3 == v).any(1))[0] for v in range(len(head.template_v3))]
+    around = _triangles_around(head)
+    frontal = np.abs(views.yaw_b) < _FRONTAL
+    every_view = (projected_bv2, scale_bv, facing_bv)
+    frontal_views = (projected_bv2[frontal], scale_bv[frontal], np.ones_like(facing_bv[frontal]))
     triangle_l, barycentric_l3 = np.zeros(LANDMARKS, np.int64), np.zeros((LANDMARKS, 3), np.float32)
     spread_l = np.zeros(LANDMARKS, np.float32)
     for point in range(LANDMARKS):
         # Eyeballs move under the lids, so only the iris points are embedded on them.
         of_v = candidates[1 if point in _IRIS and len(candidates[1]) else 0]
-        used = np.abs(views.yaw_b) < (_FRONTAL if _OUTLINE[point] else np.inf)
-        seen_b2 = views.points_bl2[used, point]
-        weight_bv = np.ones_like(facing_bv[used]) if _OUTLINE[point] else facing_bv[used]
-        seen_at = (projected_bv2[used], scale_bv[used], weight_bv)
+        seen_at = frontal_views if _OUTLINE[point] else every_view
+        seen_b2 = views.points_bl2[frontal if _OUTLINE[point] else slice(None), point]
+        if len(of_v) > _CLOSER:  # a few views tell which vertices are worth looking at in all
+            cost_v = _cost(seen_b2[:_FEW], *(x[:_FEW, of_v] for x in seen_at))
+            of_v = of_v[np.argsort(cost_v)[:_CLOSER]]
         cost_v = _cost(seen_b2, *(x[:, of_v] for x in seen_at))
         triangles = np.unique(np.concatenate([around[v] for v in of_v[np.argsort(cost_v)[:6]]]))
         place_n3, triangle_n = np.tile(_grid(6), (len(triangles), 1)), np.repeat(triangles, len(_grid(6)))
@@ -149,6 +154,13 @@ def embed(head: Head, views: LandmarkViews) -> Embedding:
         spread_l[point] = np.median(distance_b[facing_b > FACING]) if (facing_b > FACING).any() else np.inf
         triangle_l[point], barycentric_l3[point] = triangle, place
     return Embedding(triangle_l, barycentric_l3, spread_l)
+
+
+def _triangles_around(head: Head) -> list[npt.NDArray[np.int64]]:
+    """The triangles of every vertex."""
+    order = np.argsort(head.triangles_f3.ravel(), kind="stable")
+    ends = np.cumsum(np.bincount(head.triangles_f3.ravel(), minlength=len(head.template_v3)))
+    return np.split(order // 3, ends[:-1])
 
 
 def residuals(head: Head, views: LandmarkViews) -> Array:

@@ -30,7 +30,8 @@ NAMES = (
 )
 _NOSE = (168, 193, 245, 188, 174, 217, 126, 142, 129, 98, 97, 2, 326, 327, 358, 371, 355, 437, 399, 412, 465, 417)
 _MOUTH = (164, 167, 165, 92, 186, 57, 43, 106, 182, 83, 18, 313, 406, 335, 273, 287, 410, 322, 391, 393)
-_OPEN = 0.12
+OPEN = 0.12
+"""Openness below which skin counts as hidden."""
 
 
 def label(
@@ -54,7 +55,7 @@ def label(
     eyeballs = np.zeros(len(vertices_v3), bool)
     eyeballs[np.unique(triangles_f3[material_f == 1])] = True
     openness_v = openness(vertices_v3, triangles_f3)
-    interior = skin & (known.get("interior", np.zeros_like(skin)) | (openness_v < _OPEN))
+    interior = skin & (known.get("interior", np.zeros_like(skin)) | (openness_v < OPEN))
     skin &= ~interior
     normals_z = _normals(vertices_v3, triangles_f3)[:, 2]
     front = skin & (normals_z > 0.05)

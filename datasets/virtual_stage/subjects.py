@@ -1,6 +1,5 @@
 """Subjects of the virtual light stage: identity, age, sex, hair, and skin tone, sampled evenly over human tones."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -8,10 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mosar.datasets.virtual_stage.attributes import attributes
 from mosar.datasets.virtual_stage.quantize import quantize
 from mosar.models.head import Head
 from mosar.models.head.expression_sampling import sample_expression
-from mosar.models.head.identity_sampling import sample_identity
+from mosar.models.head.identity_sampling import SCANNED_SHARE, sample_identity
 
 __all__ = ["Subject", "sample_expression", "sample_subject", "skin_tone"]
 
@@ -28,7 +28,8 @@ DARKNESS = (-0.58, 1.38)
 """Range from which the first coordinate is uniformly drawn: with the variation on a face, the measured 1-99 %."""
 
 _WEIGHT_BITS = 12
-_EXPECTED_DARKNESS = {"african": 1.0, "asian": 0.05, "caucasian": -0.25}
+_CANDIDATES = 3  # shapes from which one that fits the tone is preferred
+_TONE_WIDTH = 1.2  # weak preference, in units of ``TONE_AXES``: any tone occurs with any shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,26 +52,31 @@ class Subject:
     traits: Mapping[str, float]
 
 
-def sample_subject(head: Head, seed: int) -> Subject:
-    """The person of a seed. Tones are uniform over the human range; the face tends to ancestries that fit the tone."""
+def sample_subject(head: Head, seed: int, scanned: float = SCANNED_SHARE) -> Subject:
+    """The person of a seed, drawn from the head's statistics; tones are uniform over the human range.
+
+    Tone is nearly independent of shape: of three shapes, one whose ancestry suggests the tone is preferred a little.
+
+    Args:
+        scanned: share of people with the scans' shapes alone, on a head that has them.
+    """
     rng = np.random.default_rng(seed)
     torch_rng = torch.Generator().manual_seed(int(rng.integers(2**62)))
     darkness = rng.uniform(*DARKNESS)
-    candidates = [sample_identity(head, torch_rng) for _ in range(6)]
+    candidates = [sample_identity(head, torch_rng, scanned) for _ in range(_CANDIDATES)]
     mixtures = [_mixture(c.archetype_a.numpy()) for c in candidates]
-    expected = np.array([_mean(head, m, _EXPECTED_DARKNESS) for m in mixtures])
-    likely = np.exp(-(((expected - darkness) / 0.35) ** 2)) + 1e-6
+    modes = [quantize(c.mode_m.numpy(), _WEIGHT_BITS).astype(np.float32) for c in candidates]
+    told = [attributes(head, *weights) for weights in zip(mixtures, modes, strict=True)]
+    likely = np.exp(-(((np.array([t.darkness for t in told]) - darkness) / _TONE_WIDTH) ** 2)) + 1e-6
     chosen = rng.choice(len(candidates), p=likely / likely.sum())
-    weights = mixtures[chosen]
-    male = _mean(head, weights, {"female": 0.0, "male": 1.0})
-    old = _mean(head, weights, {"child": 0.0, "young": 0.25, "old": 1.0})
+    male, old = told[chosen].male, told[chosen].old
     age = float(np.clip(8 + 68 * old + rng.normal(0, 5), 6, 85))
     tone = np.array([darkness, *rng.normal(0, 0.8, 2) * TONE_STD[1:]])
     grey = float(np.clip(rng.normal((age - 54) / 28, 0.25), 0, 1))
     return Subject(
         seed=seed,
-        archetype_a=weights,
-        mode_m=quantize(candidates[chosen].mode_m.numpy(), _WEIGHT_BITS).astype(np.float32),
+        archetype_a=mixtures[chosen],
+        mode_m=modes[chosen],
         tone=tone,
         age=age,
         male=male,
@@ -91,15 +97,6 @@ def _mixture(archetype_a: NDArray[np.float32]) -> NDArray[np.float32]:
 def skin_tone(tone: Floats) -> Floats:
     """Linear diffuse albedo at coordinates (..., 3) in ``TONE_AXES``."""
     return np.exp(TONE_MEAN + tone @ TONE_AXES) - SURFACE
-
-
-def _mean(head: Head, weights_a: NDArray[np.floating], values: Mapping[str, float]) -> float:
-    """Weighted mean over archetypes of the value for a word in their name; names without such a word count 0.5."""
-    each = [
-        next((v for word, v in values.items() if word in re.split(r"[^a-z]+", name)), 0.5)
-        for name in head.archetype_names
-    ]
-    return float(np.dot(weights_a, each))
 
 
 def _hair_colour(rng: np.random.Generator, darkness: float, grey: float) -> Floats:

@@ -4,7 +4,9 @@ Landmarks are measured on people that were not used to embed them, each with an 
 ``landmark_median_mm`` is the distance of the embedded point from the detected point, after averaging over the views of
 a person: the error of the embedding without the detector's noise from view to view. ``landmark_view_mm`` is the same
 distance in single views, noise included. Both are measured in the image plane at the point's depth; they are medians
-over people, then over points. The figures of the morphable model are those of ``what=morphable_model``.
+over people, then over points. ``lid_in_eye_mm_p99`` and ``lip_gap_mm`` are those of
+:mod:`mosar.datasets.head_building.contact_metrics`. The figures of the morphable model are those of
+``what=morphable_model`` and ``what=scanned_people``.
 """
 
 import warnings
@@ -14,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from mosar.datasets.head_building import landmark_embedding, sheets
+from mosar.datasets.head_building.contact_metrics import contact_metrics
 from mosar.datasets.head_building.uv_metrics import chart_metrics
 from mosar.errors import ConfigError
-from mosar.jobs.evaluation import morphable_model
+from mosar.jobs.evaluation import morphable_model, scanned_people
 from mosar.models.head import load_head
 from mosar.platform import storage
 
@@ -32,6 +35,8 @@ class Config:
     pictures: also write the sheets.
     model: also measure a morphable model on this head.
     weights: name of the finished run of that model; by default the shipped model.
+    scans: file or folder of scans that the head was registered to; default: MOSAR_SCANS.
+    captures: textured captures from which people are found; 0 leaves these metrics out.
     storage: root below which ``evaluations/head/*.png`` is written; default: MOSAR_STORAGE, else ~/.mosar.
     """
 
@@ -42,6 +47,8 @@ class Config:
     pictures: bool = True
     model: bool = True
     weights: str | None = None
+    scans: str | None = None
+    captures: int = 200
     storage: str | None = None
 
     def __post_init__(self) -> None:
@@ -65,6 +72,7 @@ def evaluate(config: Config) -> dict[str, Any]:
         "landmark_p90_mm": float(np.nanpercentile(person_l, 90)),
         "landmark_view_mm": float(np.nanmedian(view_l)),
         "landmark_missed_renders": views.missed,
+        **contact_metrics(head),
     }
     if config.pictures:
         root = storage.root(config.storage)
@@ -73,4 +81,12 @@ def evaluate(config: Config) -> dict[str, Any]:
     if config.model:
         wanted = morphable_model.Config(weights=config.weights, head=config.head, storage=config.storage)
         metrics |= morphable_model.evaluate(wanted)
+        scanned = scanned_people.Config(
+            scans=config.scans,
+            weights=config.weights,
+            head=config.head,
+            captures=config.captures,
+            storage=config.storage,
+        )
+        metrics |= scanned_people.evaluate(scanned)
     return metrics

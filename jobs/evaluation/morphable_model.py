@@ -90,9 +90,9 @@ class Subjects:
 def evaluate(config: Config) -> dict[str, Any]:
     """Return the metrics by name; see the module docstring."""
     head = load_head(config.head)
-    model = _model(config, head)
+    model = model_of(config.weights, config.storage, head)
     faces = Faces(head)
-    pca = Pca.fit(_training(head, faces, config.training), (model.config.identity_codes, model.config.expression_codes))
+    pca = Pca.fit(training(head, faces, config.training), (model.config.identity_codes, model.config.expression_codes))
     validation = _subjects(head, _VALIDATION, config.validation)
     test = _subjects(head, _TEST, config.test)
     truth = faces.of(test.mesh_nv3)
@@ -139,16 +139,21 @@ def evaluate(config: Config) -> dict[str, Any]:
     }
 
 
-def _model(config: Config, head: Head) -> Morphable:
-    if config.weights is None:
+def model_of(weights: str | None, root: str | None, head: Head) -> Morphable:
+    """The shipped model, or that of a finished run.
+
+    Raises:
+        ConfigError: the run is of another stage or head.
+    """
+    if weights is None:
         return pretrained.load(head)
-    stage, module = stages.trained(storage.join(storage.root(config.storage), "runs", config.weights))
+    stage, module = stages.trained(storage.join(storage.root(root), "runs", weights))
     if not isinstance(module, Morphable) or getattr(stage, "head").digest != head.digest:  # noqa: B009
-        raise ConfigError(f"weights: {config.weights} is not a run of stage morphable on the head {head.name}")
+        raise ConfigError(f"weights: {weights} is not a run of stage morphable on the head {head.name}")
     return module.requires_grad_(False)
 
 
-def _training(head: Head, faces: Faces, count: int) -> tuple[Tensor, Tensor]:
+def training(head: Head, faces: Faces, count: int) -> tuple[Tensor, Tensor]:
     """Neutral meshes, and the offsets that expressions add to them, on the face (n, f, 3)."""
     neutrals, offsets = [], []
     for some in sample_people(head, count, POOL_SEED):

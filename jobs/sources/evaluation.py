@@ -14,6 +14,8 @@ FIRST = 1001 * SEED_STEP
 """First seed of the people: above every seed that a training data set can have."""
 TONE_GROUPS = 5
 """Equal parts of the range of skin tones; person i belongs to group i modulo it."""
+SCANNED = 1.0
+"""Share of people whose shapes come from the scans' statistics alone."""
 LARGE_PX = 768
 YAWS = (0.0, -35.0, 35.0)
 """Cameras of the people who are seen from several sides, degrees to their left."""
@@ -60,7 +62,7 @@ def seed_of(head_path: str | None, person: int) -> int:
 
     low, high = np.linspace(*DARKNESS, TONE_GROUPS + 1)[person % TONE_GROUPS :][:2]
     for seed in range(FIRST + person * _TRIES, FIRST + (person + 1) * _TRIES):
-        if low <= sample_subject(load_head(head_path), seed).tone[0] < high:
+        if low <= sample_subject(load_head(head_path), seed, SCANNED).tone[0] < high:
             return seed
     raise ValueError(f"person {person}: none of {_TRIES} seeds has a tone in [{low}, {high})")
 
@@ -87,7 +89,7 @@ def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record
     head = load_head(head_path)
     with Detector() as detector:
         for number in task.people:
-            person = sample_subject(head, seed_of(head_path, number))
+            person = sample_subject(head, seed_of(head_path, number), SCANNED)
             offset, size = detail.outside_span(head, person.seed) if has_detail(number) else (None, 0.0)
             painted = skin.paint(atlas(head, task.map_size), person)
             for index, (light, take, yaw) in enumerate(task.captures):

@@ -1,4 +1,4 @@
-"""Non-linear expressions: they scale with the face, the jaw turns about its hinge, lids slide over eyeballs.
+"""Non-linear expressions: they scale with the face, the jaw turns about its hinge, lids close and slide over eyeballs.
 
 All constants come from the head's own arrays. A head without eyeballs, or without the expressions named here, lacks the
 corresponding behaviour.
@@ -16,21 +16,36 @@ from mosar.models.head.head import Head
 from mosar.models.precision import full_precision
 
 Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int64]
 
 _CLEARANCE_MM = 0.4  # distance of lids from the eyeball
 _LID_REACH = 2.0  # skin within this many eyeball radii of the centre counts as lid
 _JAW = "jawOpen"
 _ANCHORS = 64  # points of the face at which its size is measured
 _ANCHOR_MM = 16.0  # standard deviation of their Gaussian neighbourhoods
+_RIMS_MM = (-4.0, 0.0, 4.0)  # where the height of an eye is measured, sideways from the eyeball's centre
+_RIM_WIDTH_MM = 2.5
+_BLINKS = {1: "eyeBlinkLeft", -1: "eyeBlinkRight"}
+_SHUT_MM = 0.3  # by which a full blink moves the upper rim beyond the lower one: rims are thin
+_BLINK_LIMITS = (0.6, 2.0)
 _HINGE_MM = 20.0  # turning is damped nearer to the hinge than this: the angle is unreliable there
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Eye:
-    """Vertex indices of an eyeball and of the skin that slides over it."""
+    """An eyeball and its lids.
+
+    Attributes:
+        ball_k: vertices of the eyeball.
+        lid_k: vertices of the skin that slides over it.
+        blink: index of the expression that closes the lids, or -1.
+        rim_2p: vertices on the rims of the upper and the lower lid, above one another.
+    """
 
     ball_k: Tensor
     lid_k: Tensor
+    blink: int
+    rim_2p: Tensor
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -64,14 +79,20 @@ class ExpressionModel:
 def express(head: Head, neutral_bv3: Tensor, expression_be: Tensor) -> Tensor:
     """Vertices (B V 3, mm, head frame) of neutral people with expression weights (B E); differentiable in both.
 
-    Offsets scale with the local size of the face. The jaw turns about its hinge together with all that is attached
-    to it, whatever the length of the person's jaw. Eyeballs turn without change of shape. Lids keep at least 0.4 mm
-    from the eyeball, or their distance at rest if that is less.
+    Offsets scale with the local size of the face; a full blink closes the lids, however wide the eye. The jaw turns
+    about its hinge together with all that is attached to it, whatever the length of the person's jaw. Eyeballs turn
+    without change of shape. Lids keep at least 0.4 mm from the eyeball, or their distance at rest if that is less.
     """
     b = expression_model(head, neutral_bv3.device, neutral_bv3.dtype)
     size_bv1 = (_sizes(neutral_bv3[:, b.face_k], b.near_ak) / b.size_a) @ b.blend_va.T
     size_bv1 = size_bv1[..., None]
-    moved_bv3 = neutral_bv3 + size_bv1 * torch.tensordot(expression_be, b.expressions_ev3, dims=1)
+    gain_be = torch.ones_like(expression_be)
+    for eye in b.eyes:
+        if eye.blink >= 0:
+            blink_bv3 = size_bv1 * b.expressions_ev3[eye.blink]
+            gain_b1 = _closing(eye, neutral_bv3, blink_bv3)[:, None]
+            gain_be = gain_be.index_copy(1, torch.tensor([eye.blink], device=gain_b1.device), gain_b1)
+    moved_bv3 = neutral_bv3 + size_bv1 * torch.tensordot(gain_be * expression_be, b.expressions_ev3, dims=1)
     if b.jaw >= 0:
         moved_bv3 = moved_bv3 + _turn_jaw(b, neutral_bv3, size_bv1.mean(1), expression_be[:, b.jaw])
     for eye in b.eyes:
@@ -97,6 +118,9 @@ def expression_model(head: Head, device: torch.device, dtype: torch.dtype) -> Ex
     def constant(values: npt.ArrayLike) -> Tensor:
         return torch.tensor(np.asarray(values), device=device, dtype=dtype)
 
+    def indices(values: Index) -> Tensor:
+        return torch.tensor(values, device=device)
+
     face_1k3 = torch.tensor(template_v3[None, face_k])
     return ExpressionModel(
         expressions_ev3=constant(expressions_ev3),
@@ -104,9 +128,7 @@ def expression_model(head: Head, device: torch.device, dtype: torch.dtype) -> Ex
         near_ak=constant(near_ak),
         size_a=_sizes(face_1k3, torch.tensor(near_ak))[0].to(device, dtype),
         blend_va=constant(blend_va),
-        eyes=tuple(
-            Eye(torch.tensor(ball, device=device), torch.tensor(lid, device=device)) for ball, lid in _eyes(head)
-        ),
+        eyes=tuple(Eye(indices(ball), indices(lid), blink, indices(rim)) for ball, lid, blink, rim in _eyes(head)),
         jaw=jaw if hinge is not None else -1,
         hinge_2=constant(hinge if hinge is not None else [0.0, 0.0]),
         turn_v=constant(turn_v),
@@ -155,6 +177,41 @@ def _turns(template_v3: Array, offset_v3: Array, hinge: npt.NDArray[np.float64])
     return np.asarray(angle_v * np.clip(np.linalg.norm(start_v2, axis=1) / _HINGE_MM, 0, 1) ** 2)
 
 
+def _closing(eye: Eye, neutral_bv3: Tensor, blink_bv3: Tensor) -> Tensor:
+    """Factor (B) on the blink with which its full strength just closes the lids."""
+    upper_bp3, lower_bp3 = neutral_bv3[:, eye.rim_2p].unbind(1)
+    gap_bp1 = (upper_bp3 - lower_bp3).norm(dim=-1, keepdim=True).clamp(min=1e-3)
+    upper_move_bp3, lower_move_bp3 = blink_bv3[:, eye.rim_2p].unbind(1)
+    closed_bp = ((lower_move_bp3 - upper_move_bp3) * (upper_bp3 - lower_bp3) / gap_bp1).sum(-1).clamp(min=1e-3)
+    return ((gap_bp1[..., 0] + _SHUT_MM) / closed_bp).mean(1).clamp(*_BLINK_LIMITS)
+
+
+def _rims(head: Head, side: int, ball_k: Index, lid_k: Index) -> tuple[int, Index]:
+    """Index of an eye's blink, or -1 if the head has none; vertices (2 P) on the rims of the upper and the lower lid.
+
+    The rims bound the largest gap between the heights of visible lid vertices in front of the eyeball.
+    """
+    if _BLINKS[side] not in head.expression_names:
+        return -1, np.zeros((2, 0), np.int64)
+    ball_k3 = head.template_v3[ball_k].astype(np.float64)
+    centre = ball_k3.mean(0)
+    radius = np.linalg.norm(ball_k3 - centre, axis=1).mean()
+    seen_v = head.region("skin") if "skin" in head.region_names else np.ones(len(head.template_v3), bool)
+    seen_k = lid_k[seen_v[lid_k]]
+    arm_k3 = head.template_v3[seen_k] - centre
+    before = (arm_k3[:, 2] > 0.3 * radius) & (np.abs(arm_k3[:, 1]) < radius)
+    pairs = []
+    for aside in _RIMS_MM:
+        near = np.flatnonzero(before & (np.abs(arm_k3[:, 0] - aside) < _RIM_WIDTH_MM))
+        if len(near) >= 2:
+            near = near[np.argsort(arm_k3[near, 1])]
+            gap = int(np.diff(arm_k3[near, 1]).argmax())
+            pairs.append((seen_k[near[gap + 1]], seen_k[near[gap]]))
+    found = len(pairs) == len(_RIMS_MM)
+    blink = head.expression_names.index(_BLINKS[side]) if found else -1
+    return blink, np.array(pairs, np.int64).reshape(-1, 2).T
+
+
 def _turn_eye(eye: Eye, neutral_bv3: Tensor, moved_bv3: Tensor) -> Tensor:
     ball_bk3, rest_bk3 = moved_bv3[:, eye.ball_k], neutral_bv3[:, eye.ball_k]
     rest_centre_b13, centre_b13 = rest_bk3.mean(1, keepdim=True), ball_bk3.mean(1, keepdim=True)
@@ -183,8 +240,8 @@ def _hinge(template_v3: npt.NDArray[np.float32], offset_v3: npt.NDArray[np.float
     return hinge if np.abs(hinge).max() < 300 else None
 
 
-def _eyes(head: Head) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """Vertices of each eyeball (material ``eyes``, left and right of the midline) and of its lids."""
+def _eyes(head: Head) -> list[tuple[Index, Index, int, Index]]:
+    """Vertices of each eyeball (material ``eyes``, left and right of the midline), of its lids, blink and rims."""
     if "eyes" not in head.material_names:
         return []
     balls_k = np.unique(head.triangles_f3[head.material_f == head.material_names.index("eyes")])
@@ -199,5 +256,6 @@ def _eyes(head: Head) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]
         near = np.linalg.norm(head.template_v3[skin_k] - centre, axis=1) < _LID_REACH * radius
         blinks = [i for i, name in enumerate(head.expression_names) if name.startswith("eye")]
         slides = (np.abs(head.expressions_ev3[blinks][:, skin_k]) > 0).any((0, 2)) if blinks else np.zeros_like(near)
-        eyes.append((ball_k, skin_k[near & slides]))
+        lid_k = skin_k[near & slides]
+        eyes.append((ball_k, lid_k, *_rims(head, side, ball_k, lid_k)))
     return eyes

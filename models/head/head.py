@@ -26,7 +26,11 @@ LANDMARKS = 478
 """Points of the face landmark detector."""
 REALY_KEYPOINTS = (33, 133, 362, 263, 2, 61, 291)
 """Landmarks by which REALY aligns a face: corners of the right and the left eye, foot of the nose, mouth corners."""
-DEFAULT_PATH = Path(__file__).parent / "data" / "makehuman.npz"
+DEFAULT_PATH = Path(__file__).parent / "data" / "scanned.npz"
+MAKEHUMAN_PATH = Path(__file__).parent / "data" / "makehuman.npz"
+"""The head on whose topology the default one was registered."""
+ICT_LICENCE_PATH = Path(__file__).parent / "data" / "LICENSE.ict"
+"""Licence of ICT-FaceKit, from whose scans the default head's shapes are derived."""
 _STEP_MM = 1 / 200
 _OFFSETS = ("archetypes_av3", "modes_mv3", "expressions_ev3")
 _OPTIONAL = ("lash_triangle_h", "lash_barycentric_h3", "lash_offset_hk3")

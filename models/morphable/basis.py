@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from mosar.models.precision import full_precision
 
+_NOISE = 1e-5  # deviation, relative to the first component's, below which a component is rounding noise
+
 
 class Basis(nn.Module):
     """Converts offsets (b, v, 3) in mm to coefficients (b, k) of unit variance, and back.
@@ -27,22 +29,37 @@ class Basis(nn.Module):
         self.register_buffer("rows_kv3", torch.zeros(components, len(weight_v), 3))
         self.register_buffer("variance_k", torch.ones(components))  # squared length of the weighted rows
 
-    def fit(self, offsets_nv3: Tensor) -> None:
-        """Set the mean and components to those of the samples; components beyond the samples' rank are zero."""
-        self.mean_v3.copy_(offsets_nv3.mean(dim=0))
+    def fit(self, offsets_nv3: Tensor, first_nv3: Tensor | None = None) -> None:
+        """Set the mean and components to those of the samples; components beyond the samples' rank are zero.
+
+        Args:
+            first_nv3: samples whose mean and components come first, up to their rank; the others then add the
+                components of what these leave of them.
+        """
+        self.rows_kv3.zero_()
+        self.variance_k.fill_(1.0)
+        leading = offsets_nv3 if first_nv3 is None else first_nv3
+        self.mean_v3.copy_(leading.mean(dim=0))
+        count = self._add(leading - self.mean_v3, 0)
+        if first_nv3 is not None and count < len(self.rows_kv3):
+            rest = offsets_nv3 - self.mean_v3 - self.to_vertices(self.coefficients(offsets_nv3))
+            self._add(rest, count)
+
+    def _add(self, centred_nv3: Tensor, start: int) -> int:
+        """Write the principal components of centred samples from row ``start`` on; return where they end."""
         root_v1 = self.weight_v.sqrt()[:, None]
-        flat = ((offsets_nv3 - self.mean_v3) * root_v1).flatten(1)
-        count = min(len(self.rows_kv3), len(flat) - 1, flat.shape[1])
+        flat = (centred_nv3 * root_v1).flatten(1)
+        count = min(len(self.rows_kv3) - start, len(flat) - 1, flat.shape[1])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # svd_lowrank starts from random directions
             _, singular, right = torch.svd_lowrank(flat, q=min(count + 16, *flat.shape), niter=4)
         deviation_k = singular[:count] / len(flat) ** 0.5
         # Components of rounding noise would be divided by a variance close to zero.
-        deviation_k = deviation_k * (deviation_k > 1e-5 * deviation_k[0])
-        self.rows_kv3.zero_()
-        self.rows_kv3[:count] = (deviation_k * right[:, :count]).T.unflatten(1, (-1, 3)) / root_v1
-        self.variance_k.fill_(1.0)
-        self.variance_k[:count] = deviation_k.square().where(deviation_k > 0, torch.ones_like(deviation_k))
+        count = int((deviation_k > _NOISE * deviation_k[0]).sum())
+        deviation_k = deviation_k[:count]
+        self.rows_kv3[start : start + count] = (deviation_k * right[:, :count]).T.unflatten(1, (-1, 3)) / root_v1
+        self.variance_k[start : start + count] = deviation_k.square()
+        return start + count
 
     @full_precision
     def coefficients(self, offsets_bv3: Tensor) -> Tensor:

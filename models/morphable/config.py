@@ -14,7 +14,8 @@ class Config:
 
     Encoder and decoder each have a linear path between codes and principal components of the meshes, plus a non-linear
     residual: ``spectral`` is a perceptron on those components, ``linear`` is none. With ``start: pca`` the decoder's
-    linear path starts as PCA, with ``mean`` at zero.
+    linear path starts as PCA, with ``mean`` at zero. On a head with modes of scans their span comes first among the
+    components, so that the first codes are those of scanned people.
 
     Attributes:
         identity_codes: number of identity codes.
@@ -31,6 +32,7 @@ class Config:
         synthetic_per_batch: synthetic people, sampled from the head's own bases, added to every batch.
         synthetic_statistics: synthetic people added to the samples of the principal components.
         synthetic_pool: number of distinct synthetic people from which batches are drawn.
+        scanned_share: share of scanned people among the synthetic ones, on a head that has them.
         loss_vertices: vertices sampled for the loss at every step; those of the face have weight one.
         off_face: weight of the other vertices.
         swap_weight: weight of the loss on synthetic people with another person's expression code.
@@ -38,10 +40,10 @@ class Config:
         kl_weight: weight of the codes' divergence from a normal distribution, mm per nat.
     """
 
-    identity_codes: int = 64
+    identity_codes: int = 128
     expression_codes: int = 64
     reflectance_codes: int = 64
-    identity_basis: int = 192
+    identity_basis: int = 224
     expression_basis: int = 128
     encoder: Residual = "spectral"
     decoder: Residual = "spectral"
@@ -51,6 +53,7 @@ class Config:
     synthetic_per_batch: int = 0
     synthetic_statistics: int = 0
     synthetic_pool: int = 16384
+    scanned_share: float = 0.75
     loss_vertices: int = 512
     off_face: float = 0.1
     swap_weight: float = 0.5
@@ -75,6 +78,8 @@ class Config:
         ):
             if getattr(self, name) < 0:
                 raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected 0 or more")
+        if not 0 <= self.scanned_share <= 1:
+            raise ConfigError(f"model.scanned_share: got {self.scanned_share}, expected 0 to 1")
         for name in ("loss_vertices", "synthetic_pool"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected at least 1")

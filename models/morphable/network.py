@@ -133,10 +133,15 @@ class Morphable(nn.Module):
         return mean
 
     @torch.no_grad()
-    def fit_shape(self, neutral_nv3: Tensor, mesh_nv3: Tensor) -> None:
-        """Set the means and principal components of both bases from samples, mm."""
-        self.mean_neutral_v3.copy_(neutral_nv3.mean(dim=0))
-        self.identity.basis.fit(neutral_nv3 - self.mean_neutral_v3)
+    def fit_shape(self, neutral_nv3: Tensor, mesh_nv3: Tensor, scanned_nv3: Tensor | None = None) -> None:
+        """Set the means and principal components of both bases from samples, mm.
+
+        Args:
+            scanned_nv3: neutral meshes of scanned people, whose mean and components come first.
+        """
+        self.mean_neutral_v3.copy_((neutral_nv3 if scanned_nv3 is None else scanned_nv3).mean(dim=0))
+        first = None if scanned_nv3 is None else scanned_nv3 - self.mean_neutral_v3
+        self.identity.basis.fit(neutral_nv3 - self.mean_neutral_v3, first)
         self.expression.basis.fit(mesh_nv3 - neutral_nv3)
 
     @full_precision

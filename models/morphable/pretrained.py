@@ -13,7 +13,7 @@ from mosar.models.head import Head
 from mosar.models.morphable.config import Config
 from mosar.models.morphable.network import Morphable
 
-DEFAULT_PATH = Path(__file__).parent / "data" / "makehuman.safetensors"
+DEFAULT_PATH = Path(__file__).parent / "data" / "scanned.safetensors"
 
 
 def load(head: Head, path: Path = DEFAULT_PATH) -> Morphable:

@@ -10,6 +10,7 @@ from torch import Tensor
 from mosar.models.head import Head, sample_identity
 from mosar.models.head.expression_model import express
 from mosar.models.head.expression_sampling import sample_expression
+from mosar.models.head.identity_sampling import SCANNED_SHARE
 from mosar.models.head.morph import neutral
 
 CHUNK = 256
@@ -32,19 +33,26 @@ class SyntheticPeople:
         return express(self.head, self.neutral_nv3.roll(-1, 0), self.expression_ne)
 
 
-def sample_people(head: Head, count: int, seed: int, device: torch.device | None = None) -> Iterator[SyntheticPeople]:
+def sample_people(
+    head: Head, count: int, seed: int, device: torch.device | None = None, scanned: float = SCANNED_SHARE
+) -> Iterator[SyntheticPeople]:
     """Yield ``count`` people in chunks; see :func:`sample_chunk`."""
     for number, first in enumerate(range(0, count, CHUNK)):
-        yield sample_chunk(head, number, seed, device, min(CHUNK, count - first))
+        yield sample_chunk(head, number, seed, device, min(CHUNK, count - first), scanned)
 
 
 def sample_chunk(
-    head: Head, number: int, seed: int, device: torch.device | None = None, size: int = CHUNK
+    head: Head,
+    number: int,
+    seed: int,
+    device: torch.device | None = None,
+    size: int = CHUNK,
+    scanned: float = SCANNED_SHARE,
 ) -> SyntheticPeople:
-    """The ``number``-th chunk of people of a seed."""
+    """The ``number``-th chunk of people of a seed; ``scanned`` is the share of scanned ones, if the head has them."""
     rng = np.random.default_rng([seed, number])
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    people = [sample_identity(head, generator) for _ in range(size)]
+    people = [sample_identity(head, generator, scanned) for _ in range(size)]
     weights_ne = np.stack([sample_expression(head, rng) for _ in range(size)])
     archetype, mode = (torch.stack([getattr(p, name) for p in people]).to(device) for name in ("archetype_a", "mode_m"))
     return SyntheticPeople(head, neutral(head, archetype, mode), torch.from_numpy(weights_ne).to(device))

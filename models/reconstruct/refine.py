@@ -1,9 +1,9 @@
 """A short regularised fit to the landmarks of one photograph, starting from the encoder's prediction.
 
-Unknowns: pose, the codes of the morphable model and, as small corrections, the head's own identity modes and the morph
-targets of its expressions on the predicted person. Every unknown except the pose has a standard normal prior; landmarks
-are measured with noise :data:`SIGMA`. The pose is fitted first with the shape fixed, because it alone explains most of
-the error.
+Unknowns: pose, the codes of the morphable model and, as small corrections, the head's local identity modes and the
+morph targets of its expressions on the predicted person. Every unknown except the pose has a standard normal prior;
+landmarks are measured with noise :data:`SIGMA`. The pose is fitted first with the shape fixed, because it alone
+explains most of the error.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mosar.models.camera import Camera, project
 from mosar.models.head import Head
+from mosar.models.head.identity_sampling import scan_modes
 from mosar.models.head.morph import landmarks, morph_targets
 from mosar.models.morphable.network import Morphable
 from mosar.models.stages.geometry.network import Parameters, camera_of
@@ -59,7 +60,8 @@ def refine(
         rate: learning rate of the codes and corrections; the pose has a fifth of it.
     """
     weight = torch.from_numpy(head.landmark_weight_l * (head.landmark_triangle_l >= 0)).to(landmarks_1n2)
-    modes = CORRECTION * torch.from_numpy(head.mode_std_m[:, None, None] * head.modes_mv3).to(landmarks_1n2)
+    local = ~scan_modes(head)  # the codes carry the scans' modes already
+    modes = CORRECTION * torch.from_numpy(head.mode_std_m[local, None, None] * head.modes_mv3[local]).to(landmarks_1n2)
     with torch.no_grad():
         person = morphable.decode(start.identity_bk, morphable.neutral_code())
         expressions = CORRECTION * _EXPRESSION * morph_targets(head, person)

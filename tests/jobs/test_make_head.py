@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from mosar.datasets.head_building import obj_folder
 from mosar.datasets.head_building.uv_metrics import chart_metrics
 from mosar.jobs import hydra_main, make_head, stages
 from mosar.models.head import load_head
@@ -123,7 +124,7 @@ def test_another_topology_becomes_a_head(other_head, made):
         a, b = head.region(name)[: len(default.template_v3)], default.region(name)
         assert a.any()
         if name in ("nose", "scalp", "neck", "face", "interior"):
-            assert (a & b).sum() > 0.6 * (a | b).sum()
+            assert (a & b).sum() > 0.5 * (a | b).sum()
 
 
 @pytest.mark.parametrize("name", hydra_main.stage_names())
@@ -151,13 +152,70 @@ def test_every_stage_takes_a_step_on_another_topology(made, name):
     assert stage.preview(module, batch, generator).shape[0] == 3
 
 
+def kit(folder):
+    """ICT-FaceKit's form: two faces of skin in two tiles, an eye, a tooth, a lash; two modes, three expressions."""
+    squares = np.array([[x, y, 0] for x in (-3.0, -1.0, 1.0, 3.0) for y in (0.0, 1.0)])
+    vertices = np.concatenate([squares, np.arange(12).reshape(4, 3) + 10.0])
+    places = "".join(f"vt {u} {v}\n" for u, v in ((0.25, 0), (1, 0), (1, 1), (0, 1)))
+    places += "".join(f"vt {u + 1} {v}\n" for u, v in ((0, 0), (1, 0), (1, 1), (0, 1)))
+    places += "vt 3.5 2.1\nvt 3.9 2.1\nvt 3.9 2.9\n" + "vt 0.1 0.1\nvt 0.2 0.1\nvt 0.2 0.2\n"
+    faces = (
+        "usemtl M_Face\nf 1/1 3/2 4/3 2/4\nusemtl M_BackHead\nf 3/5 5/6 6/7 4/8\n"
+        "usemtl M_ScleraLeft\nf 5/9 7/10 8/11\nusemtl M_Teeth\nf 6/12 8/13 7/14\n"
+        "usemtl M_EyeLashes\nf 9/1 10/2 11/3 12/4\n"
+    )
+    folder.mkdir()
+
+    def put(name, moved=None, by=(0, 0, 0)):
+        points = vertices.copy()
+        if moved is not None:
+            points[moved] += by
+        text = "".join(f"v {x} {y} {z}\n" for x, y, z in points)
+        (folder / f"{name}.obj").write_text(f"mtllib ICTFaceModelMaterial.mtl\n{text}{places}{faces}")
+
+    put("generic_neutral_mesh")
+    put("identity000", 0, (0, 0, 0.5))
+    put("identity001", 1, (0.2, 0, 0))
+    put("browInnerUp_L", 2, (0, 0.3, 0))
+    put("browInnerUp_R", 3, (0, 0.4, 0))
+    put("PupilDilate_L", 9, (0, 0, 1))
+
+
+def test_the_ict_facekit_is_read_as_it_comes(tmp_path):
+    kit(tmp_path / "FaceXModel")
+    fields, notes = obj_folder.read_obj_folder(tmp_path / "FaceXModel", 10.0)
+    assert fields["template_v3"].shape == (8, 3)
+    assert fields["template_v3"].min() == -30
+    assert fields["material_f"].tolist() == [0, 0, 0, 0, 1, 2]
+    assert fields["mode_names"] == ("identity000", "identity001")
+    assert fields["mode_std_m"].tolist() == [1.0, 1.0]
+    np.testing.assert_allclose(fields["modes_mv3"][0, 0], [0, 0, 5])
+    assert fields["expression_names"] == ("browInnerUp",)
+    np.testing.assert_allclose(fields["expressions_ev3"][0, 2:4], [[0, 3, 0], [0, 4, 0]])
+    assert any("PupilDilate_L" in note for note in notes)
+    # The two tiles of the skin lie side by side on a grid of two by two; a material in one tile keeps its size.
+    corners = fields["uv_w2"][fields["uv_triangles_f3"]]
+    np.testing.assert_allclose(corners[0], [[0.125, 0], [0.5, 0], [0.5, 0.5]])
+    np.testing.assert_allclose(corners[2], [[0.5, 0], [1, 0], [1, 0.5]])
+    np.testing.assert_allclose(corners[4], [[0.5, 0.1], [0.9, 0.1], [0.9, 0.9]], atol=1e-6)
+    np.testing.assert_allclose(corners[5], [[0.1, 0.1], [0.2, 0.1], [0.2, 0.2]], atol=1e-6)
+
+
+def test_groups_are_named_by_the_user(tmp_path):
+    kit(tmp_path / "FaceXModel")
+    groups = {"eyes": ("m_teeth",), "mouth": (), "left_out": ("M_ScleraLeft", "M_EyeLashes")}
+    fields, _ = obj_folder.read_obj_folder(tmp_path / "FaceXModel", 10.0, groups=groups)
+    assert fields["material_f"].tolist() == [0, 0, 0, 0, 1]
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
         ({}, "neutral.obj is missing"),
         ({"neutral.obj": ""}, "neutral.obj: no faces"),
         ({"neutral.obj": SQUARE.replace("/1", "").replace("/2", "").replace("/3", "").replace("/4", "")}, "without UV"),
-        ({"neutral.obj": SQUARE.replace("vt 1 1", "vt 1 3")}, r"UV in \[0.000, 3.000\]"),
+        ({"neutral.obj": SQUARE.replace("vt 1 1", "vt 1 3")}, "reach over the edge of a tile"),
+        ({"neutral.obj": SQUARE.replace("vt 1 1", "vt 1 -1")}, r"UV in \[-1.000, 1.000\]"),
         ({"neutral.obj": SQUARE.replace("v 1 1 0", "v 1 nan 0")}, "neutral.obj: vertex 3 is not finite"),
         ({"neutral.obj": SQUARE.replace("v 1 1 0", "v 1 one 0")}, "neutral.obj, line 3: could not convert"),
         ({"neutral.obj": SQUARE + "f 1/1 2/2 4/4\n"}, "not manifold: faces share the edge from vertex 1 to 2"),

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mosar.models.colour import to_linear
 from mosar.models.head import Head
+from mosar.models.head.identity_sampling import SCANNED
 from mosar.models.morphable.config import Config
 from mosar.models.morphable.network import Code, Morphable, vertex_weights
 from mosar.models.morphable.synthetic_people import CHUNK, sample_chunk, sample_people
@@ -15,7 +16,7 @@ from mosar.models.preview import grey_heads
 from mosar.models.stages.spec import StreamSpec
 
 Batch = Mapping[str, Mapping[str, Tensor]]
-POOL_SEED = 1
+POOL_SEED, SCANNED_SEED = 1, 2
 
 
 class Stage:
@@ -44,10 +45,20 @@ class Stage:
         module = cast(Morphable, module)
         samples = [batch["lightstage"] for batch in batches]
         meshes = [(s["neutral"], s["mesh"]) for s in samples]
-        people = sample_people(self.head, self.config.synthetic_statistics, 0, module.mean_neutral_v3.device)
-        meshes += [(d.neutral_nv3, d.meshes()) for d in people]
+        count, share, device = (
+            self.config.synthetic_statistics,
+            self.config.scanned_share,
+            module.mean_neutral_v3.device,
+        )
+        meshes += [(d.neutral_nv3, d.meshes()) for d in sample_people(self.head, count, 0, device, share)]
         neutral, mesh = (torch.cat(parts) for parts in zip(*meshes, strict=True))
-        module.fit_shape(neutral, mesh)
+        scanned = None
+        if count and share and SCANNED in self.head.archetype_names:
+            half = [d.neutral_nv3 for d in sample_people(self.head, (count + 1) // 2, SCANNED_SEED, device, 1.0)]
+            # Every person with the opposite one, so that their mean is exactly that of the scans.
+            template_v3 = torch.tensor(self.head.template_v3, device=device)
+            scanned = torch.cat([*half, *(2 * template_v3 - some for some in half)])
+        module.fit_shape(neutral, mesh, scanned)
         self._pool.clear()  # its components belong to the previous basis
         diffuse = torch.cat([to_linear(s["diffuse"] / 255.0) for s in samples])
         module.fit_reflectance(diffuse, torch.cat([s["specular"] / 255.0 for s in samples]))
@@ -116,7 +127,8 @@ class Stage:
         device = module.mean_neutral_v3.device
         number, *_ = torch.randint(chunks, (1,), generator=generator, device=device).tolist()
         if number not in self._pool:
-            some = sample_chunk(self.head, number, POOL_SEED, device, min(CHUNK, self.config.synthetic_pool))
+            size = min(CHUNK, self.config.synthetic_pool)
+            some = sample_chunk(self.head, number, POOL_SEED, device, size, self.config.scanned_share)
             own = module.components(some.neutral_nv3, some.meshes())
             swapped = module.components(some.neutral_nv3.roll(-1, 0), some.swapped())
             self._pool[number] = torch.cat([own, swapped], dim=1)

@@ -5,8 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from mosar.models.head import landmarks, sample_identity, shape, vertex_normals
+from mosar.models.head import landmarks, load_head, sample_identity, shape, vertex_normals
 from mosar.models.head.expression_model import expression_model
+from mosar.models.head.head import MAKEHUMAN_PATH
+from mosar.models.head.identity_sampling import SCANNED
 
 
 def weights(head, expression=None, dtype=torch.float32):
@@ -22,9 +24,19 @@ def person(head, seed, expression=None):
     return shape(head, identity.archetype_a[None], identity.mode_m[None], weights(head, expression)[2])
 
 
-def test_the_average_of_the_archetypes_is_the_template(head):
-    vertices = shape(head, *weights(head))
-    np.testing.assert_allclose(vertices[0].numpy(), head.template_v3, atol=0.02)
+def test_scanned_is_the_template_and_so_is_the_average_of_makehumans_archetypes(head):
+    archetype, mode, expression = weights(head)
+    archetype = torch.tensor([[float(name == SCANNED) for name in head.archetype_names]])
+    np.testing.assert_allclose(shape(head, archetype, mode, expression)[0].numpy(), head.template_v3, atol=0.02)
+    other = load_head(MAKEHUMAN_PATH)
+    np.testing.assert_allclose(shape(other, *weights(other))[0].numpy(), other.template_v3, atol=0.02)
+
+
+def test_the_archetypes_of_grown_people_average_to_the_template(head):
+    grown = [name.endswith(("young", "old")) for name in head.archetype_names]
+    assert np.abs(head.archetypes_av3[grown].mean(0)).max() < 0.02
+    children = head.archetypes_av3[[name.endswith("child") for name in head.archetype_names]].mean(0)
+    assert np.linalg.norm(children, axis=1)[head.region("face")].mean() > 2
 
 
 def test_identity_is_linear(head):
@@ -126,3 +138,17 @@ def test_gradients_of_normals():
     vertices = torch.randn(2, 5, 3, generator=generator, dtype=torch.float64, requires_grad=True)
     triangles = torch.tensor([[0, 1, 2], [0, 2, 3], [0, 3, 4], [0, 4, 1]])
     assert gradcheck(vertex_normals, (vertices, triangles))
+
+
+def test_a_full_blink_closes_wide_and_narrow_eyes(head):
+    """The rims, which are some millimetres apart at rest, meet in people whose eyes differ in height."""
+    for eye in expression_model(head, torch.device("cpu"), torch.float32).eyes:
+
+        def heights(blink, eye=eye):
+            mesh = torch.cat([person(head, i, {"eyeBlinkLeft": blink, "eyeBlinkRight": blink}) for i in range(8)])
+            upper, lower = mesh[:, eye.rim_2p].unbind(1)
+            return (upper - lower)[..., 1].mean(1)
+
+        assert heights(0.0).min() > 4
+        assert heights(0.0).max() > 1.25 * heights(0.0).min()
+        assert heights(1.0).abs().max() < 1.2

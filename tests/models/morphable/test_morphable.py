@@ -1,12 +1,13 @@
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
 from mosar.errors import ConfigError, DataError
 from mosar.models.head import load_head
-from mosar.models.head.identity_sampling import sample_identity
-from mosar.models.head.morph import shape
+from mosar.models.head.identity_sampling import sample_identity, scan_modes
+from mosar.models.head.morph import neutral, shape
 from mosar.models.morphable import pretrained
 from mosar.models.morphable.basis import Basis
 from mosar.models.morphable.fitting import Faces, Gaussian, MapEstimator, photograph, scan
@@ -226,3 +227,21 @@ def test_preview_is_a_picture(stage: Stage, module: Morphable, sample: Sample) -
     assert picture.shape == (3, 256, 512)
     assert 0.0 <= float(picture.min()) < 0.1
     assert 0.3 < float(picture.max()) <= 1.0
+
+
+def test_scanned_people_are_carried_by_the_first_codes(sample: Sample) -> None:
+    """All modes of the scans fit into as many components, however the other people of the statistics look."""
+    modes = int(scan_modes(load_head()).sum())
+    sizes = {"identity_codes": modes + 10, "identity_basis": modes + 20}
+    stage, module = made(sample, **sizes, encoder="linear", decoder="linear", synthetic_statistics=256)  # type: ignore[arg-type]
+    np.testing.assert_allclose(module.mean_neutral_v3.numpy(), stage.head.template_v3, atol=0.01)
+    generator = torch.Generator().manual_seed(9)
+    missed = []
+    for share in (1.0, 0.0):
+        people = [sample_identity(stage.head, generator, share) for _ in range(6)]
+        who = torch.stack([p.archetype_a for p in people]), torch.stack([p.mode_m for p in people])
+        rest = neutral(stage.head, *who)
+        found = module.decode(module.encode(rest, rest)[0][0], module.neutral_code().expand(6, -1))
+        missed.append(float((found - rest).norm(dim=-1)[:, stage.head.region("face")].mean()))
+    assert missed[0] < 0.1
+    assert missed[1] > 2 * missed[0]
