@@ -9,6 +9,7 @@ from mosar.models.face_classes import CLASSES
 OVAL, LIPS, MOUTH = face_outlines.OVAL, face_outlines.LIPS, face_outlines.MOUTH
 LEFT_EYE, RIGHT_EYE = face_outlines.LEFT_EYE, face_outlines.RIGHT_EYE
 LEFT_BROW, RIGHT_BROW = face_outlines.LEFT_BROW, face_outlines.RIGHT_BROW
+_NECK = 0.08  # how far below the jaw the neck may show, as a share of the face's height
 _CUT = 192  # pixels a side of the picture on which GrabCut works
 
 
@@ -31,15 +32,15 @@ def skin_mask(landmarks_px: NDArray[np.floating], height: int, width: int) -> ND
 def landmark_classes(image_hw3: NDArray[np.uint8], landmarks_px: NDArray[np.floating]) -> NDArray[np.float32]:
     """Classes (K x H x W, 0 or 1) of a square crop without a trained segmentation: skin, lips, brows, eyes, mouth.
 
-    The landmarks outline the face; above the brows and at the sides, where hair and background reach into the outline,
-    GrabCut (Rother et al. 2004) tells them from skin by their colours. Glasses and hands remain. All the rest is
-    background.
+    The landmarks outline the face. Where hair and background reach into the outline, above the brows and at the sides,
+    and where the skin goes on below the jaw, GrabCut (Rother et al. 2004) decides by colours. Glasses and hands remain.
+    All the rest is background.
     """
     points = np.asarray(landmarks_px, np.float64)[:, :2]
     size = image_hw3.shape[0]
     number = np.zeros((size, size), np.uint8)
     _fill(number, cv2.convexHull(points[list(OVAL)].astype(np.float32))[:, 0], CLASSES.index("skin"))
-    number[~_looks_like_skin(image_hw3, points, number > 0)] = 0
+    number[:] = np.where(_looks_like_skin(image_hw3, points, number > 0), CLASSES.index("skin"), 0)
     for name, outlines in (
         ("brows", (LEFT_BROW, RIGHT_BROW)),
         ("lips", (LIPS,)),
@@ -66,12 +67,19 @@ def _looks_like_skin(
     brow = min(points_n2[list(LEFT_BROW)][:, 1].min(), points_n2[list(RIGHT_BROW)][:, 1].min())
     shrunk[:, 1] = np.maximum(shrunk[:, 1], brow)
     _fill(inner, cv2.convexHull((shrunk * scale).astype(np.float32))[:, 0], 255)
+    reach = max(3, round(_NECK * float(np.ptp(points_n2[:, 1])) * scale))
+    below = np.zeros_like(hull)
+    for shift in range(1, reach):
+        below[shift:] |= hull[:-shift]
+    jaw = points_n2[[234, 454]][:, 1].mean() * scale
+    below &= ~hull & (np.arange(small)[:, None] > jaw)
     around = cv2.dilate(hull.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
     state = np.where(hull, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
     state[around & ~hull] = cv2.GC_PR_BGD
+    state[below] = cv2.GC_PR_FGD
     state[inner > 0] = cv2.GC_FGD
     if not (state == cv2.GC_FGD).any() or not (state == cv2.GC_BGD).any():
-        return np.ones_like(hull_hw)
+        return hull_hw
     models = np.zeros((2, 1, 65))
     cv2.setRNGSeed(0)
     cv2.grabCut(colours, state, (0, 0, 0, 0), models[0], models[1], 3, cv2.GC_INIT_WITH_MASK)

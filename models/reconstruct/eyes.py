@@ -18,8 +18,9 @@ from mosar.models.reconstruct.estimate import Estimate, Portrait
 Bytes = npt.NDArray[np.uint8]
 
 _SCLERA = (0.42, 0.38, 0.36)  # usual albedos, with their shade
-_IRIS = (0.075, 0.050, 0.035)
+_IRIS = (0.050, 0.033, 0.024)
 _TEETH = (0.40, 0.35, 0.27)
+_CORNEA = 0.02  # share of the light that the cornea reflects: it lies over the iris in the photograph
 _PIXELS = 14.0  # of the photograph: with as many pixels the measurement counts as much as the usual albedo
 _IRIS_MM = 5.9
 _BALANCE = 0.25  # strongest tint of the whites of eyes and of teeth: logarithm of a ratio of channels
@@ -34,6 +35,8 @@ def eyes_map(estimate: Estimate) -> Bytes:
     white = _white(base)
     sclera = _blended(sclera_colour(portrait), light, _SCLERA, _pixels(portrait, 30.0))
     iris_seen, count = iris_colour(portrait)
+    if iris_seen is not None:
+        iris_seen = torch.maximum(iris_seen - _CORNEA * light, 0.25 * iris_seen)
     iris = _blended(iris_seen, light, _IRIS, count, tint=1.5)
     base = _scaled_iris(base, white, _iris_scale(estimate))
     white = _white(base)

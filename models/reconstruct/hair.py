@@ -24,7 +24,8 @@ _OPAQUE = 0.88  # coverage of the skin by short-cropped hair
 _LINE = (0.40, 0.80)  # of the blurred scalp: where hair starts to grow, and where it is dense
 _SOFT = 7.0  # texels of the hairline's blur
 _DARKEST, _BRIGHTEST = 0.012, 0.5  # luminance of hair albedo
-_ALIKE = 0.35  # largest logarithm of a ratio of colours that may still be skin
+_HUE, _SHADED = 0.22, (-0.75, 1.1)  # logarithms of ratios to the usual colour of skin that may still be skin
+_BALD, _FULL = 0.2, 0.55  # shares of the visible scalp that hair covers
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,7 @@ def find_hair(estimate: Estimate) -> Hair:
     """
     portrait, fit = estimate.portrait, estimate.fit
     colour = to_linear(portrait.crop_13hw)[0]
-    scalp = _visible_scalp(estimate.head, fit.mesh_1v3, fit.camera, colour.shape[-2:])
+    scalp = _visible_scalp(estimate.head, fit.mesh_1v3, fit.camera, (colour.shape[1], colour.shape[2]))
     scalp &= _inside(estimate)
     classes = portrait.classes_1khw
     other = share(classes, "headwear", "hand", "glasses", "cloth")[0, 0] > 0.5
@@ -52,12 +53,13 @@ def find_hair(estimate: Estimate) -> Hair:
     upper[: shading.shape[-1] // 4] = True
     light = shading[0][:, at & upper].mean(dim=1)
     skin = torch.tensor(estimate.tone.albedo_3).to(light) * light
-    alike = ((colour.clamp_min(1e-3) / skin[:, None, None]).log()).abs().amax(dim=0) < _ALIKE
+    alike = _alike(colour, skin)
     named = (share(classes, "scalp_hair")[0, 0] > 0.5) & ~other
     looks = scalp & ~alike & ~other
     hair = named if int(named.sum()) >= _LEAST_PIXELS else looks
     visible = int((scalp & ~other).sum())
-    amount = min(1.0, 1.6 * int((hair & scalp).sum()) / visible) if visible >= _LEAST_PIXELS else 1.0
+    covered_by = int((hair & scalp).sum()) / max(visible, 1)
+    amount = min(max((covered_by - _BALD) / (_FULL - _BALD), 0.0), 1.0) if visible >= _LEAST_PIXELS else 1.0
     if int(hair.sum()) < _LEAST_PIXELS:
         return Hair(0.25 * torch.tensor(estimate.tone.albedo_3).to(light), amount)
     albedo = colour[:, hair].median(dim=1).values / light
@@ -74,6 +76,13 @@ def crop_hair(head: Head, diffuse_13tt: Tensor, known_11tt: Tensor, hair: Hair, 
     cover = (line * (1.0 - known_11tt) * hair.amount * (_OPAQUE + 0.10 * strands.to(line))).clamp(0.0, 1.0)
     shade = (1.0 + 0.22 * strands.to(line)).clamp_min(0.2)
     return torch.lerp(diffuse_13tt, (hair.albedo_3[None, :, None, None] * shade).to(diffuse_13tt), cover)
+
+
+def _alike(colour_3hw: Tensor, skin_3: Tensor) -> Tensor:
+    """Pixels (h, w), bool, that may be skin, lit or shaded: grey hair has another hue, and brown hair is darker."""
+    ratio = (colour_3hw.clamp_min(1e-3) / skin_3[:, None, None]).log()
+    hue = torch.stack([ratio[0] - ratio[1], ratio[1] - ratio[2]]).abs().amax(dim=0)
+    return (hue < _HUE) & (ratio[1] > _SHADED[0]) & (ratio[1] < _SHADED[1])
 
 
 def _density(head: Head, size: int, generator: torch.Generator) -> Tensor:

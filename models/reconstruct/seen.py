@@ -19,7 +19,7 @@ BASE = 512
 SIZES = (512, 1024, 2048, 4096)
 """Texels a side that the avatar's maps may have."""
 
-_RIM = 0.008  # width that is left out inside the outline of the visible skin, as a share of the crop's side
+_RIM = 0.005  # width that is left out inside the outline of the visible skin, as a share of the crop's side
 _CLIPPED, _BLACK = 250.0, 2.0  # a pixel with two channels above the first, or all below the second, shows no colour
 
 
@@ -52,7 +52,7 @@ def look(head: Head, portrait: Portrait, mesh_1v3: Tensor, crop_camera: Camera, 
     size = size or auto_size(head, mesh_1v3, camera)
     left, top, right, bottom = _box(project(camera, mesh_1v3)[0], portrait.width, portrait.height)
     pixels = portrait.photograph_hw3[top:bottom, left:right].permute(2, 0, 1)[None].to(mesh_1v3.dtype)
-    usable = _skin(portrait, left, top, pixels.shape[-2:]) * (1.0 - _unusable(pixels))
+    usable = _skin(portrait, left, top, (bottom - top, right - left)) * (1.0 - _unusable(pixels))
     picture = torch.cat([to_linear(pixels / 255.0), usable], dim=1)
     move = torch.eye(3, device=mesh_1v3.device, dtype=mesh_1v3.dtype)
     move[:2, 2] = -move.new_tensor([left, top])

@@ -11,17 +11,23 @@ from mosar.models.colour import to_linear, to_srgb
 from mosar.models.head import Head
 from mosar.models.losses import resized
 from mosar.models.texture_space.captured_skin import CapturedSkin, light_normalized
+from mosar.models.texture_space.fill import pull_push
 from mosar.models.uv import chart, interpolate
 
 _DARK = 1e-3
-_HAIRY = (0.68, 0.85)  # brightness of a texel over the face's: below the first it is hair, above the second bare
+_HAIRY = (
+    0.68,
+    0.85,
+)  # of a texel's brightness and redness over the face's: below the first it is hair, above the second bare
+_BARE = (0.10, 0.35)  # share of people without hair at a texel: below the first its mean tells nothing of skin
 _DARK_PLACES = ("brows", "eyes", "lips", "nose", "interior")
 
 
 class AverageSkin(nn.Module):
     """The mean even (light-normalised) texture of the training captures, linear; its brows, lips and lids are clean.
 
-    Scalp and cheeks are those of people without hair and beard: texels much darker than the person's face hardly count.
+    Scalp and cheeks are those of people without hair and beard: texels much darker or greyer than the person's face
+    hardly count.
 
     Attributes:
         even_13hw: the mean.
@@ -42,17 +48,25 @@ class AverageSkin(nn.Module):
         size = self.even_13hw.shape[-1]
         marks = _marks(head, size).to(self.even_13hw)
         total, weights = torch.zeros_like(self.even_13hw), torch.zeros_like(self.inside_11hw)
+        count = 0
         for skin in skins:
             even = to_srgb(light_normalized(skin).clamp(0.0, 1.0))
             self.inside_11hw.copy_(skin.inside_11hw)
-            grey = even.mean(dim=1, keepdim=True)
-            face = (grey * skin.inside_11hw * (1 - marks)).flatten(1)[:, _middle(size).to(grey.device)]
-            usual = face.quantile(0.7, dim=1)[:, None, None, None].clamp_min(_DARK)
-            bare = ((grey / usual - _HAIRY[0]) / (_HAIRY[1] - _HAIRY[0])).clamp(0.01, 1.0)
+            plain = skin.inside_11hw * (1 - marks)
+            bare = torch.ones_like(even[:, :1])
+            # Hair is darker than the person's skin, or greyer.
+            for trait in (even.mean(dim=1, keepdim=True), even[:, :1] - even[:, 2:]):
+                face = (trait * plain).flatten(1)[:, _middle(size).to(trait.device)]
+                usual = face.quantile(0.7, dim=1)[:, None, None, None].clamp_min(_DARK)
+                bare = bare * ((trait / usual - _HAIRY[0]) / (_HAIRY[1] - _HAIRY[0])).clamp(0.01, 1.0)
             weight = torch.lerp(bare, torch.ones_like(bare), marks)
             total += (even * weight).sum(dim=0, keepdim=True)
             weights += weight.sum(dim=0, keepdim=True)
-        self.even_13hw.copy_(to_linear(total / weights.clamp_min(1e-6)) * self.inside_11hw)
+            count += len(even)
+        # Where nearly everybody has hair, the skin continues that of the surroundings.
+        bare = ((weights / max(count, 1) - _BARE[0]) / (_BARE[1] - _BARE[0])).clamp(0.0, 1.0) * self.inside_11hw
+        mean = pull_push(total / weights.clamp_min(1e-6) * bare, bare)
+        self.even_13hw.copy_(to_linear(mean) * self.inside_11hw)
 
     def like(self, even_b3hw: Tensor, weight_b1hw: Tensor) -> Tensor:
         """The average skin (b, 3, h, w), linear, in the tone of an even texture of any size.

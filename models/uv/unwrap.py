@@ -55,7 +55,7 @@ def unwrap(image_bchw: Tensor, head: "Head", vertices_bv3: Tensor, camera: Camer
     rows = max(1, _BAND // size)
     for i in range(len(image_bchw)):
         image, vertices, eye = image_bchw[i : i + 1], vertices_bv3[i : i + 1], camera[i]
-        picture, depth = _pyramid(image), _depth(head, vertices, eye, image.shape[-2:])
+        picture, depth = _pyramid(image), _depth(head, vertices, eye, (image.shape[2], image.shape[3]))
         for first in range(0, size, rows):
             last = min(first + rows, size)
             low, high = max(first - 1, 0), min(last + 1, size)  # one row more on each side, for differences

@@ -23,7 +23,8 @@ from mosar.models.uv import chart, footprint, sample, surface, to_world
 _CHUNK = 1 << 17  # pixels shaded at a time, to bound the memory for large photographs
 _NORMALS = 2048  # texels a side of normals: in the head frame they take as much memory as all the rest
 _SMOOTH = 256  # texels a side: maps up to this size hold nothing that a pixel could alias
-_OTHER_SPECULAR = {"eyes": 0.5, "mouth": 0.35, LASHES: 0.0}
+# A wet eye reflects sharply: under a broad lobe its true 0.3 would veil the iris.
+_OTHER_SPECULAR = {"eyes": 0.12, "mouth": 0.35, LASHES: 0.0}
 
 
 @dataclass(frozen=True)

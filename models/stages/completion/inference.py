@@ -24,5 +24,5 @@ def infer(module: Completion, estimate: Estimate) -> Estimate:
     like = seen.small_colour_13hw.new_empty(1, 1, estimate.settings.map_size, estimate.settings.map_size)
     coarse = Filled(**{name: resized(value, like) for name, value in vars(small).items()})
     grid = module.grid(coarse, light.resized(like), light.resized(like).lit(to_linear(coarse.texture_bchw)))
-    texture = module.apply(grid, lit, filled.known_b1hw).clamp_(0.0)
+    texture = module.corrected(grid, lit, filled.known_b1hw).clamp_(0.0)
     return replace(estimate, filled=filled, texture_13hw=texture)

@@ -43,7 +43,7 @@ class Completion(nn.Module):
     def correct(self, filled: Filled, light: Lighting) -> Tensor:
         """The corrected lit texture of a filled even one, not clipped."""
         lit = light.lit(to_linear(filled.texture_bchw.clamp(0.0, 1.0)))
-        return self.apply(self.grid(filled, light, lit), lit, filled.known_b1hw)
+        return self.corrected(self.grid(filled, light, lit), lit, filled.known_b1hw)
 
     def grid(self, filled: Filled, light: Lighting, lit_b3hw: Tensor) -> Tensor:
         """The grid of corrections for a filled even texture and the same texture lit."""
@@ -52,7 +52,7 @@ class Completion(nn.Module):
         return found
 
     @staticmethod
-    def apply(grid_bgdhw: Tensor, lit_b3hw: Tensor, known_b1hw: Tensor) -> Tensor:
+    def corrected(grid_bgdhw: Tensor, lit_b3hw: Tensor, known_b1hw: Tensor) -> Tensor:
         """Correct a lit texture of any size where it is not known."""
         guide = to_srgb(lit_b3hw.clamp(0.0, 1.0)).mean(dim=1, keepdim=True)
         return torch.lerp(bilateral_grid.apply(grid_bgdhw, lit_b3hw, guide), lit_b3hw, known_b1hw)

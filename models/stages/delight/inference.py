@@ -15,5 +15,5 @@ def infer(module: Delight, estimate: Estimate) -> Estimate:
     texture, light = estimate.texture_13hw, estimate.lighting
     small = resized(texture, texture.new_empty(1, 1, estimate.settings.map_size, estimate.settings.map_size))
     grid = module.grid(small, light.resized(small), light.resized(small).even(small))
-    even = module.apply(grid, light.resized(texture).even(texture)).clamp_(0.0, 1.0)
+    even = module.corrected(grid, light.resized(texture).even(texture)).clamp_(0.0, 1.0)
     return replace(estimate, light_normalized_13hw=even)

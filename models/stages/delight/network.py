@@ -36,7 +36,7 @@ class Delight(nn.Module):
             light: its estimated light.
         """
         even = light.even(texture_b3hw)
-        return self.apply(self.grid(texture_b3hw, light, even), even).clamp(0.0, 1.0)
+        return self.corrected(self.grid(texture_b3hw, light, even), even).clamp(0.0, 1.0)
 
     def grid(self, texture_b3hw: Tensor, light: Lighting, even_b3hw: Tensor) -> Tensor:
         """The grid of corrections for a lit texture and the same texture divided by its light."""
@@ -47,7 +47,7 @@ class Delight(nn.Module):
         return found
 
     @staticmethod
-    def apply(grid_bgdhw: Tensor, even_b3hw: Tensor) -> Tensor:
+    def corrected(grid_bgdhw: Tensor, even_b3hw: Tensor) -> Tensor:
         """Correct an even texture of any size; not clipped."""
         guide = to_srgb(even_b3hw.clamp(0.0, 1.0)).mean(dim=1, keepdim=True)
         return bilateral_grid.apply(grid_bgdhw, even_b3hw, guide)

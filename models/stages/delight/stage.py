@@ -48,7 +48,7 @@ class TrainingPair:
 
     def prediction(self, module: Delight) -> Tensor:
         even = self.light.even(self.lit_b3hw)
-        return to_srgb(module.apply(module.grid(self.lit_b3hw, self.light, even), even))
+        return to_srgb(module.corrected(module.grid(self.lit_b3hw, self.light, even), even))
 
 
 class Stage:
