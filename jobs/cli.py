@@ -29,6 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     command.add_argument("--threads", type=int, default=1, help="torch threads; more than 1 help if cores are idle")
     command.add_argument("--refine-steps", type=int, default=80, help="landmark refinement steps, 0 for none")
+    command.add_argument(
+        "--size", type=_size, help="texels a side of the maps: auto (default), 512, 1024, 2048 or 4096"
+    )
     command.set_defaults(run=_reconstruct)
     arguments = parser.parse_args(argv)
     try:
@@ -64,12 +67,17 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
     import mosar
 
     options = {"device": arguments.device, "refine_steps": arguments.refine_steps, "threads": arguments.threads}
+    options["size"] = arguments.size
     print(f"loading the bundle {location}", file=sys.stderr, flush=True)
     with mosar.load(location, **options) as reconstructor:
         print(f"reconstructing {arguments.photo}", file=sys.stderr, flush=True)
         reconstructor(arguments.photo).save(arguments.output)
     print(f"{arguments.output / 'sheet.png'}: overview of the avatar")
     print(f"{arguments.output / 'avatar.glb'}: the head, for any glTF viewer")
+
+
+def _size(text: str) -> int | None:
+    return None if text == "auto" else int(text)
 
 
 if __name__ == "__main__":

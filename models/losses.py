@@ -95,7 +95,10 @@ def psnr(maps_bchw: Tensor, truth_bchw: Tensor, weight_b1hw: Tensor | None = Non
 
 
 def resized(maps_bchw: Tensor, like_bchw: Tensor) -> Tensor:
-    """Maps resized bilinearly to the size of ``like_bchw``."""
-    if maps_bchw.shape[-2:] == like_bchw.shape[-2:]:
+    """Maps at the size of ``like``: bilinear where they grow, the mean over the area where they shrink."""
+    size = like_bchw.shape[-2:]
+    if maps_bchw.shape[-2:] == size:
         return maps_bchw
-    return interpolate(maps_bchw, size=like_bchw.shape[-2:], mode="bilinear", align_corners=False)
+    if size[0] < maps_bchw.shape[-2]:
+        return interpolate(maps_bchw, size=size, mode="area")
+    return interpolate(maps_bchw, size=size, mode="bilinear", align_corners=False)

@@ -14,11 +14,13 @@ from mosar.avatar import Avatar
 from mosar.bundle import locate, open_bundle
 from mosar.datasets.landmarks import Detector
 from mosar.datasets.photographs import read_photograph
-from mosar.datasets.portrait import crop_portrait
+from mosar.datasets.portrait import crop_portrait, scene_box
+from mosar.datasets.skin_mask import landmark_classes
 from mosar.datasets.tiled_detection import find_faces
 from mosar.errors import ConfigError, PhotographError
 from mosar.models.reconstruct import pipeline
 from mosar.models.reconstruct.estimate import Portrait
+from mosar.models.reconstruct.seen import SIZES
 
 Photograph = str | Path | bytes | npt.NDArray[np.uint8]
 
@@ -30,6 +32,7 @@ def load(
     device: str = "cpu",
     refine_steps: int = 80,
     threads: int | None = 1,
+    size: int | None = None,
 ) -> "Reconstructor":
     """Load a bundle.
 
@@ -40,24 +43,35 @@ def load(
         refine_steps: optimiser steps of the landmark fit, 0 for none.
         threads: torch threads during a reconstruction; None keeps torch's setting. One is the fastest choice unless
             cores are idle: threads that wait for one another are slow on a busy machine.
+        size: texels a side of albedo and normals: 512, 1024, 2048 or 4096; by default the smallest that holds the
+            photograph's detail.
 
     Raises:
         ConfigError: the device does not exist.
         BundleError: the bundle is missing, incomplete or altered, or was made by an incompatible version.
     """
-    return Reconstructor(locate(bundle, storage), device, refine_steps, threads)
+    return Reconstructor(locate(bundle, storage), device, refine_steps, threads, size)
 
 
 class Reconstructor:
     """A loaded bundle and a face detector, whose native resources :meth:`close` releases; a context manager."""
 
-    def __init__(self, location: str, device: str = "cpu", refine_steps: int = 80, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        location: str,
+        device: str = "cpu",
+        refine_steps: int = 80,
+        threads: int | None = None,
+        size: int | None = None,
+    ) -> None:
         """``location``: folder or URI of the bundle; the other arguments are those of :func:`load`."""
         _check_device(device)
+        if size is not None and size not in SIZES:
+            raise ConfigError(f"size: got {size}, expected one of {', '.join(map(str, SIZES))}, or none for automatic")
         self._threads = threads
         self.bundle = open_bundle(location, device)
         self.device = device
-        self._settings = pipeline.settings(self.bundle.modules, refine_steps)
+        self._settings = pipeline.settings(self.bundle.modules, refine_steps, size)
         self._detector = Detector()
 
     def __enter__(self) -> Self:
@@ -96,10 +110,13 @@ class Reconstructor:
         return Avatar.of(estimate, image, self.bundle.digest)
 
     def _portrait(self, image_hw3: npt.NDArray[np.uint8], landmarks_n2: npt.NDArray[np.floating]) -> Portrait:
+        scene = scene_box(image_hw3)
         crop = crop_portrait(image_hw3, landmarks_n2, self._settings.crop_size)
         return Portrait(
+            photograph_hw3=torch.from_numpy(np.ascontiguousarray(image_hw3)).to(self.device),
+            scene=scene,
             crop_13hw=self._tensor(crop.image_hw3 / 255.0).permute(0, 3, 1, 2),
-            skin_11hw=torch.from_numpy(crop.mask_hw > 0)[None, None].to(self.device),
+            classes_1khw=self._tensor(landmark_classes(crop.image_hw3, crop.landmarks_n2)),
             landmarks_1n2=self._tensor(crop.landmarks_n2),
             intrinsics_133=self._tensor(crop.intrinsics_33),
             to_crop_133=self._tensor(crop.to_crop_33),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mosar.datasets import crop, lights, portrait_statistics, schema
 from mosar.datasets.landmark_visibility import hide_covered
-from mosar.datasets.virtual_stage import gaze, mitsuba_render, occlusion, skin
+from mosar.datasets.virtual_stage import gaze, mitsuba_render, skin
 from mosar.datasets.virtual_stage.accessories import add_accessories
 from mosar.datasets.virtual_stage.geometry import Body
 from mosar.datasets.virtual_stage.hair import veil
@@ -23,7 +23,7 @@ from mosar.datasets.virtual_stage.subjects import Subject, sample_expression
 from mosar.datasets.virtual_stage.uv_regions import Atlas, atlas
 from mosar.models.camera import Camera, position, project, to_camera, transform_image
 from mosar.models.colour import to_linear, to_srgb
-from mosar.models.head import Head
+from mosar.models.head import Head, occlusion
 from mosar.models.head.expression_model import express
 from mosar.models.head.morph import landmarks, vertex_normals
 from mosar.models.head.morph import neutral as neutral_shape

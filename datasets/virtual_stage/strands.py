@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mosar.datasets.virtual_stage import occlusion
 from mosar.datasets.virtual_stage.geometry import Body
 from mosar.datasets.virtual_stage.quantize import POINT_BITS, UNIT_BITS, quantize
-from mosar.models.head import Head
+from mosar.models.head import Head, occlusion
 
 Floats = NDArray[np.floating]
 _ROWS = 96

@@ -1,17 +1,22 @@
 """The state of a reconstruction: what is known of a photograph so far. Each step adds to it.
 
-Legend: s texels a side of the maps, h w pixels of the crop.
+Legend: s texels a side of the maps, h w pixels of the crop, k classes.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from mosar.models.head import Head
 from mosar.models.reconstruct.refine import Fit
+from mosar.models.texture_space import Filled, Lighting
 from mosar.models.uv import Surface
+
+if TYPE_CHECKING:
+    from mosar.models.reconstruct.seen import Seen
+    from mosar.models.reconstruct.tone import Tone
 
 
 @dataclass(frozen=True)
@@ -19,16 +24,20 @@ class Portrait:
     """What is known of a photograph before the reconstruction.
 
     Attributes:
+        photograph_hw3: the whole photograph, uint8 sRGB.
+        scene: left, top, right and bottom of its part that is no uniform border, pixels.
         crop_13hw: the face crop, sRGB-encoded in [0, 1], ``Settings.crop_size`` pixels a side.
-        skin_11hw: bool, where the crop shows bare facial skin.
+        classes_1khw: probability of each of :data:`~mosar.models.face_classes.CLASSES` in the crop.
         landmarks_1n2: the detector's points, pixels of the crop.
         intrinsics_133: of the crop, pixels.
         to_crop_133: affine map from pixels of the photograph to those of the crop.
         width, height: of the photograph, pixels.
     """
 
+    photograph_hw3: Tensor
+    scene: tuple[int, int, int, int]
     crop_13hw: Tensor
-    skin_11hw: Tensor
+    classes_1khw: Tensor
     landmarks_1n2: Tensor
     intrinsics_133: Tensor
     to_crop_133: Tensor
@@ -38,7 +47,7 @@ class Portrait:
 
 @dataclass(frozen=True)
 class Maps:
-    """Texture maps on the skin's chart, each (1, c, s, s), row 0 at v = 1.
+    """Texture maps on the skin's chart, each (1, c, s, s), row 0 at v = 1; each map has a size of its own.
 
     Attributes:
         diffuse: albedo, linear RGB in [0, 1].
@@ -46,7 +55,8 @@ class Maps:
         ao: ambient occlusion in [0, 1], 1 is open.
         translucency: in [0, 1].
         normal: unit vectors in tangent space (x along +u, y along +v, z outward).
-        confidence: 1 where the photograph shows the texel, 0.5 where it shows the mirrored texel, 0 where inpainted.
+        confidence: 1 where the photograph shows the texel, 0.5 where it shows the mirrored texel, 0 where inpainted,
+            and between them in the seams and where the texel is seen from the side.
     """
 
     diffuse: Tensor
@@ -59,11 +69,19 @@ class Maps:
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of a reconstruction: texels a side of the maps, pixels a side of the crop, steps of the fit."""
+    """Settings of a reconstruction.
+
+    Attributes:
+        map_size: texels a side of the maps that networks see.
+        crop_size: pixels a side of the crop.
+        refine_steps: steps of the landmark fit.
+        size: texels a side of the avatar's albedo and normals; None: the smallest that holds the photograph's detail.
+    """
 
     map_size: int
     crop_size: int
     refine_steps: int
+    size: int | None = None
 
 
 _LATER: Any = None
@@ -77,15 +95,18 @@ class Estimate:
     Attributes:
         head, portrait, settings: the input.
         fit: mesh, neutral mesh and camera of the crop; set by ``geometry``.
-        surface: of the mesh at every texel; set by ``completion``, like the next four.
-        seen_13hw: the photograph on the chart, linear, 0 where it shows nothing.
-        known_11hw: 1 where the photograph shows the texel, else 0.
-        shading_13hw: irradiance / pi of the encoder's light at the mesh's normals.
-        texture_13hw: the completed texture, linear.
+        surface: of the mesh at ``BASE`` texels; set by :func:`~mosar.models.reconstruct.light.see`, like the next five.
+        ao_11hw: share of the surroundings that each of these texels sees past the head itself.
+        seen: the photograph on the chart.
+        light_1lc: nine SH bands, head frame, linear RGB; set again at the end, when the maps are known.
+        tone: the posterior of the skin's tone.
+        lighting: shading and highlights of that light at ``BASE`` texels.
+        filled: sources of the completed texture, of the avatar's size; set by ``completion``, like the next.
+        texture_13hw: the completed texture, lit as in the photograph, linear, of the avatar's size.
         light_normalized_13hw: the texture under white light of radiance one; set by ``delight``.
         maps: set by ``intrinsics`` (with flat normals); ``normals`` sets the normals.
-        light_1lc: nine SH bands, head frame, linear RGB; set by
-            :func:`~mosar.models.reconstruct.pipeline.reconstruct`, like ``expression``.
+        eyes_hw3, mouth_hw3: albedo maps of the two other materials, uint8 sRGB; set by
+            :func:`~mosar.models.reconstruct.pipeline.reconstruct`, like the next.
         expression: weight in [0, 1] of each named expression.
         timings_s: seconds that each step took.
     """
@@ -95,12 +116,16 @@ class Estimate:
     settings: Settings
     fit: Fit = _LATER
     surface: Surface = _LATER
-    seen_13hw: Tensor = _LATER
-    known_11hw: Tensor = _LATER
-    shading_13hw: Tensor = _LATER
+    ao_11hw: Tensor = _LATER
+    seen: "Seen" = _LATER
+    light_1lc: Tensor = _LATER
+    tone: "Tone" = _LATER
+    lighting: Lighting = _LATER
+    filled: Filled = _LATER
     texture_13hw: Tensor = _LATER
     light_normalized_13hw: Tensor = _LATER
     maps: Maps = _LATER
-    light_1lc: Tensor = _LATER
+    eyes_hw3: Any = _LATER
+    mouth_hw3: Any = _LATER
     expression: Mapping[str, float] = _LATER
     timings_s: Mapping[str, float] = field(default_factory=dict)

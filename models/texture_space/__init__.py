@@ -1,4 +1,4 @@
-"""Shared by the stages that work in texture space: captures as texels, radiance, visibility and hole filling."""
+"""Shared by the stages that work in texture space: captures as texels, their lighting, visibility and hole filling."""
 
 from mosar.models.texture_space.average_skin import AverageSkin
 from mosar.models.texture_space.camera_degradation import degrade
@@ -9,10 +9,10 @@ from mosar.models.texture_space.captured_skin import (
     radiance,
     read_maps,
     read_skin,
-    shading,
     subsample,
 )
-from mosar.models.texture_space.fill import Filled, fill, pull_push
+from mosar.models.texture_space.fill import Filled, fill, fill_large, pull_push
+from mosar.models.texture_space.lighting import Lighting, even_gloss, lighting, rough_ao, shading
 from mosar.models.texture_space.visibility_sampling import random_eyes, random_known
 
 __all__ = [
@@ -20,15 +20,20 @@ __all__ = [
     "CapturedMaps",
     "CapturedSkin",
     "Filled",
+    "Lighting",
     "degrade",
+    "even_gloss",
     "fill",
+    "fill_large",
     "light_normalized",
+    "lighting",
     "pull_push",
     "radiance",
     "random_eyes",
     "random_known",
     "read_maps",
     "read_skin",
+    "rough_ao",
     "shading",
     "subsample",
 ]

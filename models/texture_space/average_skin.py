@@ -1,99 +1,94 @@
-"""The average skin on the average head, and a fit of the light under which it resembles a given texture.
-
-Shapes: b batch, h w the map.
-"""
+"""The average skin of the training captures. Shapes: b batch, h w the map."""
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import max_pool2d
 
-from mosar.models.precision import full_precision
-from mosar.models.shading import sh
+from mosar.models.colour import to_linear, to_srgb
+from mosar.models.head import Head
+from mosar.models.losses import resized
 from mosar.models.texture_space.captured_skin import CapturedSkin, light_normalized
-from mosar.models.vectors import unit
+from mosar.models.texture_space.fill import pull_push
+from mosar.models.uv import chart, interpolate
 
-_BANDS = 3  # SH bands of the fit; they carry 99 % of the irradiance
-_STRIDE = 4  # the fit uses every fourth row and column of texels, because shading is smooth
-_RIDGE = 0.1  # ridge penalty on the directional bands, relative to the constant band's entry of the Gram matrix
-_DARK = 0.02  # lower bound of the shading
+_DARK = 1e-3
+_HAIRY = (
+    0.68,
+    0.85,
+)  # of a texel's brightness and redness over the face's: below the first it is hair, above the second bare
+_BARE = (0.10, 0.35)  # share of people without hair at a texel: below the first its mean tells nothing of skin
+_DARK_PLACES = ("brows", "eyes", "lips", "nose", "interior")
 
 
 class AverageSkin(nn.Module):
-    """Statistics of the training captures.
+    """The mean even (light-normalised) texture of the training captures, linear; its brows, lips and lids are clean.
+
+    Scalp and cheeks are those of people without hair and beard: texels much darker or greyer than the person's face
+    hardly count.
 
     Attributes:
-        even_13hw: the mean light-normalised texture, linear.
-        normal_13hw: the mean of the meshes' normals, unit, head frame.
+        even_13hw: the mean.
         inside_11hw: 1 where the chart has skin.
     """
 
     even_13hw: Tensor
-    normal_13hw: Tensor
     inside_11hw: Tensor
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.register_buffer("even_13hw", torch.full((1, 3, size, size), 0.25))
-        self.register_buffer(
-            "normal_13hw", torch.tensor([0.0, 0.0, 1.0])[:, None, None].expand(1, 3, size, size).clone()
-        )
         self.register_buffer("inside_11hw", torch.ones(1, 1, size, size))
 
     @torch.no_grad()
-    def fit(self, skins: Iterable[CapturedSkin]) -> None:
-        """Set the attributes to the means over batches of captures."""
-        even, normal, count = torch.zeros_like(self.even_13hw), torch.zeros_like(self.normal_13hw), 0
+    def fit(self, skins: Iterable[CapturedSkin], head: Head) -> None:
+        """Set the attributes from batches of captures. The mean is taken of sRGB-encoded colours."""
+        size = self.even_13hw.shape[-1]
+        marks = _marks(head, size).to(self.even_13hw)
+        total, weights = torch.zeros_like(self.even_13hw), torch.zeros_like(self.inside_11hw)
+        count = 0
         for skin in skins:
-            even += light_normalized(skin).sum(dim=0, keepdim=True)
-            normal += skin.surface.normal_b3hw.sum(dim=0, keepdim=True)
-            count += len(skin.diffuse_b3hw)
+            even = to_srgb(light_normalized(skin).clamp(0.0, 1.0))
             self.inside_11hw.copy_(skin.inside_11hw)
-        self.even_13hw.copy_(even / count)
-        self.normal_13hw.copy_(unit(normal))
+            plain = skin.inside_11hw * (1 - marks)
+            bare = torch.ones_like(even[:, :1])
+            # Hair is darker than the person's skin, or greyer.
+            for trait in (even.mean(dim=1, keepdim=True), even[:, :1] - even[:, 2:]):
+                face = (trait * plain).flatten(1)[:, _middle(size).to(trait.device)]
+                usual = face.quantile(0.7, dim=1)[:, None, None, None].clamp_min(_DARK)
+                bare = bare * ((trait / usual - _HAIRY[0]) / (_HAIRY[1] - _HAIRY[0])).clamp(0.01, 1.0)
+            weight = torch.lerp(bare, torch.ones_like(bare), marks)
+            total += (even * weight).sum(dim=0, keepdim=True)
+            weights += weight.sum(dim=0, keepdim=True)
+            count += len(even)
+        # Where nearly everybody has hair, the skin continues that of the surroundings.
+        bare = ((weights / max(count, 1) - _BARE[0]) / (_BARE[1] - _BARE[0])).clamp(0.0, 1.0) * self.inside_11hw
+        mean = pull_push(total / weights.clamp_min(1e-6) * bare, bare)
+        self.even_13hw.copy_(to_linear(mean) * self.inside_11hw)
 
-    @full_precision
-    def fit_lighting(self, texture_b3hw: Tensor, weight_b1hw: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the average skin lit like the texture, and its shading (irradiance / pi), both (b, 3, h, w).
+    def like(self, even_b3hw: Tensor, weight_b1hw: Tensor) -> Tensor:
+        """The average skin (b, 3, h, w), linear, in the tone of an even texture of any size.
 
-        Ridge regression finds bands 0 to 2 of the light that minimises ``|even * shading - texture|^2``. One texture
-        does not separate the skin's brightness and colour from those of the light, so the shading contains both.
-
-        Args:
-            texture_b3hw: linear, of any size.
-            weight_b1hw: weight of each texel; texels outside the chart have weight zero.
+        One gain per channel brings its mean over the weighted texels to the texture's.
         """
-        size = texture_b3hw.shape[-2:]
-        even, normal, inside = (_resized(m, size) for m in (self.even_13hw, self.normal_13hw, self.inside_11hw))
-        few = (..., slice(None, None, _STRIDE), slice(None, None, _STRIDE))
-        weight = (weight_b1hw * inside)[few].flatten(2)[..., None]
-        # Columns (1, 3, n, 9): contribution of each coefficient to each channel of each texel.
-        columns = even[few].flatten(2)[..., None] * _basis(normal[few])[:, None]
-        weighted = (columns * weight / weight.sum(dim=2, keepdim=True).clamp_min(1e-6)).mT
-        gram, right = weighted @ columns, weighted @ texture_b3hw[few].flatten(2)[..., None]
-        pull = torch.full((_BANDS**2,), _RIDGE, device=gram.device, dtype=gram.dtype)
-        pull[0] *= 1e-2
-        light = torch.linalg.solve(gram + gram[..., :1, :1].clamp_min(1e-6) * pull.diag(), right)
-        lit = (_basis(normal)[:, None] @ light)[..., 0].unflatten(-1, size).clamp_min(_DARK)
-        return even * lit, lit
-
-    def shade_with(self, texture_b3hw: Tensor, weight_b1hw: Tensor, shading_b3hw: Tensor) -> Tensor:
-        """Return the average skin (b, 3, h, w) under a given shading, scaled by one gain per channel.
-
-        The gain is the weighted least-squares fit to the texture, with weights ``weight_b1hw``.
-        """
-        size = texture_b3hw.shape[-2:]
-        even, inside = (_resized(m, size) for m in (self.even_13hw, self.inside_11hw))
-        lit, weight = even * shading_b3hw, weight_b1hw * inside
-        both, own = ((weight * lit * other).mean(dim=(2, 3), keepdim=True) for other in (texture_b3hw, lit))
-        return lit * (both / own.clamp_min(1e-8))
+        average = resized(self.even_13hw, even_b3hw)
+        weight = weight_b1hw * resized(self.inside_11hw, even_b3hw)
+        texture = torch.where(weight > 0, even_b3hw, 0.0)
+        theirs, ours = ((m * weight).sum(dim=(2, 3), keepdim=True) for m in (texture, average.expand_as(texture)))
+        return average * (theirs.clamp_min(_DARK) / ours.clamp_min(_DARK))
 
 
-def _basis(normal_b3hw: Tensor) -> Tensor:
-    """Spherical harmonics (b, n, 9) of unit normals, scaled so that the first is one."""
-    return sh.evaluate(normal_b3hw.flatten(2).mT, _BANDS) / 0.28209479177387814
+def _marks(head: Head, size: int) -> Tensor:
+    """1 on brows, eyes, nose and mouth (1, 1, size, size) and a little around them, where dark texels belong."""
+    member_v = torch.from_numpy(np.any([head.region(name) for name in _DARK_PLACES], axis=0)).float()
+    found = interpolate(chart(head, size), torch.tensor(head.triangles_f3), member_v[None, :, None])
+    reach = 2 * max(1, size // 40) + 1
+    return (max_pool2d(found, reach, stride=1, padding=reach // 2) > 0.3).float()
 
 
-def _resized(maps_bchw: Tensor, size: torch.Size) -> Tensor:
-    return maps_bchw if maps_bchw.shape[-2:] == size else interpolate(maps_bchw, size=size, mode="bilinear")
+def _middle(size: int) -> Tensor:
+    """Flat indices of the chart's middle, where the face lies."""
+    rows = torch.arange(size // 4, 3 * size // 4)
+    return (rows[:, None] * size + rows[None]).flatten()

@@ -3,22 +3,17 @@
 Shapes: b batch, l coefficients, h w rows and columns. Linear RGB.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mosar.models.colour import to_linear
 from mosar.models.head import Head
-from mosar.models.shading import Material, irradiance, shade
-from mosar.models.shading.material import environment_brdf
+from mosar.models.shading import Material, shade
+from mosar.models.texture_space.lighting import even_gloss, tilted_views
 from mosar.models.uv import Surface, chart, surface, to_world
-from mosar.models.vectors import unit
-
-_SEEN = 0.35  # cosine between normal and view above which the view direction is never tilted
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,15 +72,10 @@ def read_skin(sample: Mapping[str, Tensor], head: Head) -> CapturedSkin:
 def radiance(skin: CapturedSkin, light_blc: Tensor, eye_b3: Tensor) -> Tensor:
     """Radiance (b, 3, h, w) of every texel towards a camera at ``eye_b3`` (mm, head frame): >= 0, and 0 off the chart.
 
-    At texels that the camera sees at a grazing angle, or not at all, the view direction is tilted towards the normal;
-    the less visible the texel, the stronger the tilt. Without it these texels would have a bright specular rim, which
-    no photograph shows.
+    Directions to the camera are those of :func:`~mosar.models.texture_space.lighting.tilted_views`.
     """
     normal = skin.world_normal_b3hw
-    views = unit(eye_b3[:, :, None, None] - skin.surface.position_b3hw)
-    facing = (views * normal).sum(dim=1, keepdim=True)
-    least = (_SEEN + (0.2 - facing).clamp_min(0.0)).clamp_max(0.95)
-    views = torch.where(facing < least, _tilt(views, normal, facing, least), views)
+    views = tilted_views(normal, skin.surface.position_b3hw, eye_b3)
     maps = (skin.diffuse_b3hw, skin.specular_b1hw, skin.ao_b1hw, skin.translucency_b1hw)
     material, smooth = Material(*(_points(m) for m in maps)), _points(skin.surface.normal_b3hw)
     seen = shade(material, _points(normal), _points(views), light_blc, mesh_normals=smooth)
@@ -98,9 +88,7 @@ def light_normalized(maps: CapturedMaps) -> Tensor:
     ``AO (rho + F0 a(1) + b(1))``: the shading's closed form under uniform light, each texel seen along its normal.
     It is the target of ``delight``: unlike the albedo, it does not require the ambient occlusion to be known.
     """
-    a, b = environment_brdf(torch.ones(1, device=maps.diffuse_b3hw.device))
-    specular = 0.08 * maps.specular_b1hw * a + b
-    return maps.ao_b1hw * (maps.diffuse_b3hw + specular) * maps.inside_11hw
+    return maps.ao_b1hw * (maps.diffuse_b3hw + even_gloss(maps.specular_b1hw)) * maps.inside_11hw
 
 
 def subsample(skin: CapturedSkin, stride: int) -> CapturedSkin:
@@ -112,18 +100,6 @@ def subsample(skin: CapturedSkin, stride: int) -> CapturedSkin:
         return Surface(*(thin(v) for v in vars(value).values()))
 
     return CapturedSkin(**{name: thin(value) for name, value in vars(skin).items()})
-
-
-def shading(light_blc: Tensor, world_normal_b3hw: Tensor) -> Tensor:
-    """Irradiance / pi (b, 3, h, w) at normals in the head frame, at least 0; 1 under white light of radiance one."""
-    lit = irradiance(light_blc, _points(world_normal_b3hw)) / math.pi
-    return lit.mT.unflatten(-1, world_normal_b3hw.shape[-2:]).clamp_min(0.0)
-
-
-def _tilt(views_b3hw: Tensor, normal_b3hw: Tensor, facing_b1hw: Tensor, cosine_b1hw: Tensor) -> Tensor:
-    """Tilt the view directions towards the normal until their cosine with it is ``cosine_b1hw``."""
-    across = unit(views_b3hw - facing_b1hw * normal_b3hw)
-    return cosine_b1hw * normal_b3hw + (1.0 - cosine_b1hw.square()).sqrt() * across
 
 
 def _points(maps_bchw: Tensor) -> Tensor:

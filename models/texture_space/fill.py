@@ -1,6 +1,7 @@
-"""Fill the holes of a texture without learning: from the mirrored side, then smoothly from the surroundings.
+"""Fill the holes of an even texture without learning: from the mirrored side, else with the average skin.
 
-Shapes: b batch, c channels, h w rows and columns. The chart is mirror-symmetric about u = 0.5.
+Where light comes from and what the camera sees is out of the texture already, so both sides of a face agree but for a
+smooth difference. Shapes: b batch, c channels, h w rows and columns. The chart is mirror-symmetric about u = 0.5.
 """
 
 from dataclasses import dataclass
@@ -9,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-_FEATHER = 1 / 48  # width of the seam between seen and filled texels, as a share of the chart's side
+from mosar.models.losses import resized
 
-_COARSE = 8  # texels of a coarse cell; over such a cell light hardly changes, but skin does
+_FEATHER = 1 / 80  # width of the seam between seen and filled texels, as a share of the chart's side
+_COARSE = 8  # texels of a coarse cell, over which a smooth difference hardly changes
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,16 +23,25 @@ class Filled:
     Attributes:
         texture_bchw: the filled texture.
         known_b1hw: in [0, 1], weight of the seen texel; feathered inwards, so it is 0 in every hole.
-        mirrored_b1hw: in [0, 1], weight of the mirrored texel; the rest up to one was filled in smoothly.
+        mirrored_b1hw: in [0, 1], weight of the mirrored texel; the rest up to one is the average skin.
+        difference_bchw: what was added to the mirrored texels.
     """
 
     texture_bchw: Tensor
     known_b1hw: Tensor
     mirrored_b1hw: Tensor
+    difference_bchw: Tensor
 
 
-def fill(texture_bchw: Tensor, known_b1hw: Tensor) -> Filled:
-    """Fill a texture in [0, 1] where ``known_b1hw`` (bool or 0 / 1) is not set; its values there are ignored."""
+def fill(texture_bchw: Tensor, known_b1hw: Tensor, average_bchw: Tensor) -> Filled:
+    """Fill a texture in [0, 1] where ``known_b1hw`` is 0; values there are ignored.
+
+    Args:
+        texture_bchw: colours in which equal steps look equal (sRGB-encoded).
+        known_b1hw: weight of each texel, in [0, 1].
+        average_bchw: what to see in holes on both sides, in the same colours; it is shifted smoothly so that it
+            continues the texels around.
+    """
     if known_b1hw.shape != (len(texture_bchw), 1, *texture_bchw.shape[-2:]):
         raise ValueError(
             f"fill: got texture {tuple(texture_bchw.shape)} and known {tuple(known_b1hw.shape)}; "
@@ -39,14 +50,49 @@ def fill(texture_bchw: Tensor, known_b1hw: Tensor) -> Filled:
     known = _feather(known_b1hw.to(texture_bchw.dtype))
     mirrored = known.flip(-1) * (1.0 - known)
     texture = torch.where(known > 0, texture_bchw, 0.0)
-    mirror = (texture.flip(-1) + _difference(texture, known)).clamp(0.0, 1.0)
-    return Filled(pull_push(known * texture + mirrored * mirror, known + mirrored), known, mirrored)
+    difference = _difference(texture, known)
+    mirror = (texture.flip(-1) + difference).clamp(0.0, 1.0)
+    given = known + mirrored
+    shift = _continued(known * texture + mirrored * mirror - average_bchw * given, given)
+    whole = known * texture + mirrored * mirror + (1.0 - given) * (average_bchw + shift)
+    return Filled(whole, known, mirrored, difference)
+
+
+def fill_large(texture_bchw: Tensor, known_b1hw: Tensor, small: Filled) -> Filled:
+    """The same at a larger size: seen and mirrored texels keep their detail, weights and the rest come from ``small``.
+
+    ``texture_bchw`` and ``known_b1hw`` are the large ones, of which :func:`fill` saw the means.
+    """
+    known = resized(small.known_b1hw, known_b1hw) * known_b1hw
+    mirrored = known.flip(-1) * (1.0 - known)
+    difference = resized(small.difference_bchw, texture_bchw)
+    whole = resized(small.texture_bchw, texture_bchw) * (1.0 - known - mirrored)
+    whole += mirrored * (texture_bchw.flip(-1) + difference).clamp_(0.0, 1.0)
+    whole += torch.where(known > 0, known * texture_bchw, 0.0)
+    return Filled(whole, known, mirrored, difference)
+
+
+def _continued(weighted_bchw: Tensor, given_b1hw: Tensor) -> Tensor:
+    """Values in holes: those of the nearest texels beside them, and the smoother the farther away.
+
+    A hole that took its edge's values all the way, a neck below a jaw for example, would be streaked.
+    """
+    size = weighted_bchw.shape[-2:]
+    coarse = [max(1, n // (4 * _COARSE)) for n in size]
+    mean, weight = (interpolate(m, size=coarse, mode="area") for m in (weighted_bchw, given_b1hw))
+    far = interpolate(pull_push(mean, weight), size=size, mode="bilinear", align_corners=False)
+    radius = max(1, round(size[1] / 24))
+    near = given_b1hw
+    for axis in (1, radius * 2 + 1):  # a box along rows, then along columns
+        window = (axis, 2 * radius + 2 - axis)
+        near = avg_pool2d(near, window, stride=1, padding=(window[0] // 2, window[1] // 2), count_include_pad=False)
+    return torch.lerp(far, pull_push(weighted_bchw, given_b1hw), (2.0 * near).clamp(0.0, 1.0))
 
 
 def _difference(texture_bchw: Tensor, known_b1hw: Tensor) -> Tensor:
     """Difference between each side and its mirror image, smoothly continued from the texels where both are known.
 
-    With light from one side the two sides differ; adding the difference joins the mirrored side without a seam.
+    It joins the mirrored side without a seam.
     """
     size = texture_bchw.shape[-2:]
     coarse = [max(1, n // _COARSE) for n in size]

@@ -4,11 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from mosar.models.camera import FACING
 from mosar.models.uv import Surface
 from mosar.models.vectors import unit
-
-FACING = 0.2
-"""Cosine between normal and view above which a texel counts as seen, as in :func:`mosar.models.uv.unwrap`."""
 
 
 def random_eyes(count: int, generator: torch.Generator, device: torch.device | None = None) -> Tensor:

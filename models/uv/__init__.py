@@ -3,6 +3,17 @@
 from mosar.models.uv.chart import Chart, chart, interpolate
 from mosar.models.uv.sample import footprint, sample
 from mosar.models.uv.surface import Surface, surface, to_world
-from mosar.models.uv.unwrap import unwrap
+from mosar.models.uv.unwrap import density, unwrap
 
-__all__ = ["Chart", "Surface", "chart", "footprint", "interpolate", "sample", "surface", "to_world", "unwrap"]
+__all__ = [
+    "Chart",
+    "Surface",
+    "chart",
+    "density",
+    "footprint",
+    "interpolate",
+    "sample",
+    "surface",
+    "to_world",
+    "unwrap",
+]

@@ -93,10 +93,9 @@ def _filtered(levels_1chw: list[Tensor], uv_n2: Tensor, footprint_n22: Tensor) -
     """Mean of trilinear samples along the longer axis of the ellipse to which a circular pixel maps."""
     height, width = levels_1chw[0].shape[-2:]
     texels_n22 = footprint_n22.detach() * footprint_n22.new_tensor([width, height])[:, None]
-    axes_n22, lengths_n2, _ = torch.linalg.svd(texels_n22)
-    longer_n, shorter_n = lengths_n2.unbind(-1)
+    axis_n2, longer_n, shorter_n = _axes(texels_n22)
     level_n = torch.maximum(shorter_n, longer_n / PROBES).clamp_min(1).log2().clamp_max(len(levels_1chw) - 1)
-    step_n2 = axes_n22[..., 0] * longer_n[:, None] / footprint_n22.new_tensor([width, height])
+    step_n2 = axis_n2 * longer_n[:, None] / footprint_n22.new_tensor([width, height])
     total = uv_n2.new_zeros(len(uv_n2), levels_1chw[0].shape[1], dtype=levels_1chw[0].dtype)
     for probe in range(PROBES):
         at_n2 = uv_n2 + step_n2 * ((probe + 0.5) / PROBES - 0.5)
@@ -107,3 +106,16 @@ def _filtered(levels_1chw: list[Tensor], uv_n2: Tensor, footprint_n22: Tensor) -
                 value = _bilinear(level_1chw, at_n2[index]) * weight_n[index, None]
                 total = total.index_add(0, index, value.to(total.dtype))
     return total
+
+
+def _axes(texels_n22: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Unit direction (n, 2) of the longer axis of the ellipse of ``texels @ circle``, and the lengths of both axes.
+
+    The singular values of 2 x 2 matrices in closed form: torch's general decomposition takes longer than the sampling.
+    """
+    (a, b), (c, d) = (row.unbind(-1) for row in texels_n22.unbind(-2))
+    xx, yy, xy = a * a + b * b, c * c + d * d, a * c + b * d  # M M^T
+    mean, turn = (xx + yy) / 2, torch.hypot((xx - yy) / 2, xy)
+    angle_n = torch.atan2(2 * xy, xx - yy) / 2
+    lengths = (mean + turn).clamp_min(0).sqrt(), (mean - turn).clamp_min(0).sqrt()
+    return torch.stack([angle_n.cos(), angle_n.sin()], -1), *lengths

@@ -27,6 +27,9 @@ class Avatar:
         vertices_1v3: with the photograph's expression, in the head file's vertex order.
         neutral_1v3: the same person without the expression, in the same order.
         maps: texture maps of the skin, quantised to the 8 and 16 bits of their files.
+        eyes_hw3, mouth_hw3: albedo of eyes, teeth and tongue, uint8 sRGB.
+        tone: posterior of the albedo of the facial skin, luminance (linear): ``albedo``, and ``low`` and ``high``, the
+            ends of the interval that holds 80 % of the probability.
         camera: of the whole photograph, OpenCV, pixels.
         light_1lc: nine SH bands of the light for rendering; initially the photograph's.
         expression: weight of each named blendshape, in [0, 1].
@@ -40,6 +43,9 @@ class Avatar:
     vertices_1v3: Tensor
     neutral_1v3: Tensor
     maps: Maps
+    eyes_hw3: npt.NDArray[np.uint8]
+    mouth_hw3: npt.NDArray[np.uint8]
+    tone: Mapping[str, float]
     camera: Camera
     light_1lc: Tensor
     expression: Mapping[str, float]
@@ -58,6 +64,9 @@ class Avatar:
             fit.mesh_1v3,
             fit.neutral_1v3,
             quantized(estimate.maps),
+            estimate.eyes_hw3,
+            estimate.mouth_hw3,
+            {"albedo": estimate.tone.luminance, "low": estimate.tone.low, "high": estimate.tone.high},
             transform_image(fit.camera, torch.linalg.inv(estimate.portrait.to_crop_133)),
             estimate.light_1lc,
             estimate.expression,

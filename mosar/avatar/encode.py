@@ -83,12 +83,12 @@ def maps_of(arrays: Mapping[str, Bytes | Words], device: torch.device | str = "c
     Raises:
         DataError: a map is missing or has a wrong type or size.
     """
-    size = arrays["diffuse"].shape[0] if "diffuse" in arrays else 0
     found = {}
     for name, channels, kind in LAYOUT:
-        shape = (size, size, 3) if channels == 3 else (size, size)
         array = arrays.get(name)
-        if array is None or array.shape != shape or array.dtype != kind:
+        size = 0 if array is None else array.shape[0]
+        shape = (size, size, 3) if channels == 3 else (size, size)
+        if array is None or not size or array.shape != shape or array.dtype != kind:
             got = "nothing" if array is None else f"{array.dtype} {array.shape}"
             raise DataError(f"maps/{name}.png: got {got}, expected {np.dtype(kind).name} {shape}")
         values = torch.from_numpy(array.reshape(size, size, channels).astype(np.float32)).permute(2, 0, 1)[None]

@@ -62,7 +62,7 @@ def _material(avatar: Avatar, name: str) -> PBRMaterial:
         dark = [*np.round(255 * np.array(lashes.ALBEDO)).astype(int).tolist(), 255]
         return PBRMaterial(name=name, baseColorFactor=dark, metallicFactor=0.0, roughnessFactor=1.0)
     if name != "skin":
-        albedo = Image.fromarray(getattr(avatar.head, f"{name}_albedo_hw3"))
+        albedo = Image.fromarray(getattr(avatar, f"{name}_hw3"))
         return PBRMaterial(name=name, baseColorTexture=albedo, metallicFactor=0.0, roughnessFactor=0.2)
     arrays = map_arrays(avatar.maps)
     return PBRMaterial(

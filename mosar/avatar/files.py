@@ -20,8 +20,10 @@ from mosar.models.head import load_head
 from mosar.models.uv import chart
 from mosar.platform import storage
 
-FORMAT = 1
+FORMAT = 2
 """Version of the file format; :func:`open_avatar` refuses others."""
+OTHERS = ("eyes", "mouth")
+"""Materials other than skin that have an albedo map."""
 _TENSORS = ("vertices_1v3", "neutral_1v3", "light_1lc")
 _CAMERA = ("intrinsics_b33", "rotation_b33", "translation_b3")
 
@@ -31,7 +33,7 @@ def encode_files(avatar: Avatar) -> dict[str, bytes]:
     picture = render(avatar, avatar.camera, (avatar.height, avatar.width))
     device = avatar.light_1lc.device
     shown = {name: torch.from_numpy(lights.light_sh(name)).to(device) for name in lights.HELD_OUT_LIGHTS}
-    others = {name: getattr(avatar.head, f"{name}_albedo_hw3") for name in avatar.head.material_names[1:]}
+    others = {name: getattr(avatar, f"{name}_hw3") for name in OTHERS}
     arrays = encode.map_arrays(avatar.maps) | others
     return {
         "avatar.json": json.dumps(describe(avatar), indent=1).encode(),
@@ -72,6 +74,9 @@ def open_avatar(folder: str | Path, head: str | None = None) -> Avatar:
         vertices_1v3=tensors["vertices_1v3"],
         neutral_1v3=tensors["neutral_1v3"],
         maps=encode.maps_of(arrays),
+        eyes_hw3=_albedo(place, "eyes"),
+        mouth_hw3=_albedo(place, "mouth"),
+        tone=facts["tone"],
         camera=Camera(*(tensors[name] for name in _CAMERA)),
         light_1lc=tensors["light_1lc"],
         expression=facts["expression"],
@@ -101,6 +106,7 @@ def describe(avatar: Avatar) -> dict[str, Any]:
             "translation_mm": numbers(avatar.camera.translation_b3[0], 5),
         },
         "light_sh": numbers(avatar.light_1lc[0], 6),
+        "tone": {name: round(value, 6) for name, value in avatar.tone.items()},
         "expression": dict(avatar.expression),
         "landmarks_px": [None if p is None else [float(x) for x in p] for p in points],
         "head_digest": avatar.head.digest,
@@ -159,6 +165,14 @@ def _png(place: Path, name: str) -> Any:
         return encode.read_png((place / name).read_bytes())
     except (OSError, DataError) as error:
         raise DataError(f"{place / name}: cannot be read ({error}); reconstruct the avatar again") from error
+
+
+def _albedo(place: Path, name: str) -> Any:
+    """The albedo of eyes or mouth (h, w, 3), uint8."""
+    array = _png(place, f"maps/{name}.png")
+    if array.dtype != np.uint8 or array.ndim != 3:
+        raise DataError(f"{place}/maps/{name}.png: got {array.dtype} {array.shape}, expected uint8 (h, w, 3)")
+    return array
 
 
 def _npz(place: Path) -> dict[str, torch.Tensor]:

@@ -13,14 +13,18 @@ from mosar.avatar.avatar import Avatar
 from mosar.avatar.render_mesh import LASHES, render_mesh, render_vertices
 from mosar.models.camera import Camera, position, transform_image
 from mosar.models.colour import to_linear
-from mosar.models.head import Head, lashes
+from mosar.models.head import lashes
 from mosar.models.head.morph import vertex_normals
+from mosar.models.losses import resized
 from mosar.models.rasterizer import Covered, covered, gather, rasterize, scatter
 from mosar.models.shading import Material, shade
-from mosar.models.uv import chart, sample, surface, to_world
+from mosar.models.uv import chart, footprint, sample, surface, to_world
 
 _CHUNK = 1 << 17  # pixels shaded at a time, to bound the memory for large photographs
-_OTHER_SPECULAR = {"eyes": 0.5, "mouth": 0.35, LASHES: 0.0}
+_NORMALS = 2048  # texels a side of normals: in the head frame they take as much memory as all the rest
+_SMOOTH = 256  # texels a side: maps up to this size hold nothing that a pixel could alias
+# A wet eye reflects sharply: under a broad lobe its true 0.3 would veil the iris.
+_OTHER_SPECULAR = {"eyes": 0.12, "mouth": 0.35, LASHES: 0.0}
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ def render(avatar: Avatar, camera: Camera, size: tuple[int, int], supersample: i
     visible = covered(rasterize(whole, triangles, camera, (height, width)), len(triangles))
     texels = _skin_texels(avatar)
     parts = [
-        _shade(head, whole, camera, light_1lc, texels, _slice(visible, start))
+        _shade(avatar, whole, camera, texels, _slice(visible, start))
         for start in range(0, len(visible.image_n), _CHUNK)
     ]
     values = torch.cat(parts) if parts else avatar.vertices_1v3.new_zeros(0, 5)
@@ -58,22 +62,25 @@ def render(avatar: Avatar, camera: Camera, size: tuple[int, int], supersample: i
     return Picture(picture[:, :3], picture[:, 3:4], picture[:, 4:])
 
 
-def _shade(
-    head: Head, whole_1v3: Tensor, camera: Camera, light_1lc: Tensor, texels_1chw: Tensor, visible: Covered
-) -> Tensor:
+def _shade(avatar: Avatar, whole_1v3: Tensor, camera: Camera, texels: list[Tensor], visible: Covered) -> Tensor:
     """Colour, one, and 1 where it is facial skin, of each covered pixel (n, 5)."""
+    head, light_1lc = avatar.head, avatar.light_1lc
     shape, device = render_mesh(head), light_1lc.device
     arrays = (shape.triangles_f3, shape.uv_triangles_f3, shape.material_f)
     triangles, uv_triangles, material_f = (torch.from_numpy(array).to(device) for array in arrays)
-    uv = gather(visible, uv_triangles, torch.tensor(head.uv_w2, device=device)[None])
-    texel = sample(texels_1chw, uv[None])[0]
+    uv_w2 = torch.tensor(head.uv_w2, device=device)
+    uv = gather(visible, uv_triangles, uv_w2[None])
+    area = footprint(visible, triangles, whole_1v3, uv_triangles, uv_w2, camera)
+    texel = torch.cat(
+        [sample(maps, uv[None], area[None] if maps.shape[-1] > _SMOOTH else None)[0] for maps in texels], 1
+    )
     diffuse, specular, ao, translucency, normal = texel.split([3, 1, 1, 1, 3], dim=1)
     material_n = material_f[visible.triangle_n]
     view = normalize(position(camera) - gather(visible, triangles, whole_1v3), dim=-1)
     geometric = gather(visible, triangles, vertex_normals(whole_1v3, triangles))
     for index, name in enumerate(shape.material_names[1:], start=1):
         here = (material_n == index)[:, None]
-        diffuse = torch.where(here, _albedo(head, name, uv), diffuse)
+        diffuse = torch.where(here, _albedo(avatar, name, uv), diffuse)
         specular = torch.where(here, torch.full_like(specular, _OTHER_SPECULAR[name]), specular)
         ao = torch.where(here, torch.ones_like(ao), ao)
         translucency = torch.where(here, torch.zeros_like(ao), translucency)
@@ -89,20 +96,28 @@ def _shade(
     return torch.cat([colour, torch.ones_like(ao), face.to(colour)], dim=1)
 
 
-def _albedo(head: Head, name: str, uv_n2: Tensor) -> Tensor:
+def _albedo(avatar: Avatar, name: str, uv_n2: Tensor) -> Tensor:
     """Linear albedo of a material other than skin: (n, 3), or (3,) if it is constant."""
     if name == LASHES:
         return uv_n2.new_tensor(lashes.ALBEDO)
-    own = torch.tensor(getattr(head, f"{name}_albedo_hw3")).to(uv_n2.device).permute(2, 0, 1)[None] / 255.0
+    own = torch.tensor(getattr(avatar, f"{name}_hw3")).to(uv_n2.device).permute(2, 0, 1)[None] / 255.0
     return sample(to_linear(own), uv_n2[None])[0]
 
 
-def _skin_texels(avatar: Avatar) -> Tensor:
-    """Diffuse, specular, occlusion, translucency and head-frame normal (1, 9, s, s)."""
+def _skin_texels(avatar: Avatar) -> list[Tensor]:
+    """Diffuse, specular, occlusion, translucency and head-frame normal (1, 9, s, s), in groups of maps of one size."""
     head, maps = avatar.head, avatar.maps
-    skin = surface(chart(head, maps.diffuse.shape[-1]), head, avatar.vertices_1v3)
-    world = to_world(skin, maps.normal)
-    return torch.cat([maps.diffuse, maps.specular, maps.ao, maps.translucency, world], dim=1)
+    normal = maps.normal
+    if normal.shape[-1] > _NORMALS:
+        normal = resized(normal, normal.new_empty(1, 1, _NORMALS, _NORMALS))
+    skin = surface(chart(head, normal.shape[-1]), head, avatar.vertices_1v3)
+    groups: list[list[Tensor]] = []
+    for values in (maps.diffuse, maps.specular, maps.ao, maps.translucency, to_world(skin, normal)):
+        if groups and groups[-1][0].shape[-1] == values.shape[-1]:
+            groups[-1].append(values)
+        else:
+            groups.append([values])
+    return [torch.cat(group, dim=1) for group in groups]
 
 
 def _slice(visible: Covered, start: int) -> Covered:

@@ -1,5 +1,6 @@
-"""An overview picture: photograph, overlay, albedo, normals, the avatar under other lights, its untextured shape."""
+"""An overview picture: the photograph and the avatar as it is best judged, at the photograph's sharpness."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -14,46 +15,62 @@ from mosar.avatar.avatar import Avatar
 from mosar.avatar.encode import srgb8, unit8
 from mosar.avatar.render import Picture, render
 from mosar.models.camera import Camera, transform_image
+from mosar.models.colour import LUMINANCE
 
 Bytes = npt.NDArray[np.uint8]
-TILE = 384  # pixels
+TILE, LARGEST_TILE = 384, 1024  # pixels: least and most of a picture's side
+_TURN = 30.0  # degrees
 _BACKGROUND = 0.03  # linear
-_LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 
 def avatar_sheet(avatar: Avatar, picture: Picture, lights: Mapping[str, Tensor]) -> Bytes:
-    """The sheet (h, w, 3), sRGB.
+    """The sheet (h, w, 3), sRGB: photograph, overlay, albedo, normals, turned; other lights, neutral, shape.
 
     Args:
         picture: the avatar under its own light and camera, of the photograph's size.
         lights: name -> nine SH bands (81, 3) in the head frame.
     """
     left, top, side = _face_square(avatar)
+    tile = int(min(max(round(side), TILE), LARGEST_TILE))
     photograph = avatar.photograph_hw3
-    shown = {} if photograph is None else {"photograph": _crop(photograph, left, top, side)}
+    shown = {} if photograph is None else {"photograph": _crop(photograph, left, top, side, tile)}
     shown |= {
-        "overlay": _crop(over(picture, photograph), left, top, side),
-        "albedo": _tile(srgb8(avatar.maps.diffuse)),
-        "normals": _tile(unit8(avatar.maps.normal * 0.5 + 0.5)),
+        "overlay": _crop(over(picture, photograph), left, top, side, tile),
+        "albedo": _tile(srgb8(avatar.maps.diffuse), tile),
+        "normals": _tile(unit8(avatar.maps.normal * 0.5 + 0.5), tile),
     }
-    camera = _square_camera(avatar.camera, left, top, side)
-    shapes = replace(avatar, maps=replace(avatar.maps, diffuse=torch.full_like(avatar.maps.diffuse, 0.25)))
+    camera = _square_camera(avatar.camera, left, top, side, tile)
     first = next(iter(lights.values()))
-    for name, subject, light in [*((n, avatar, li) for n, li in lights.items()), ("shape", shapes, first)]:
-        relit = render(replace(subject, light_1lc=light[None].to(avatar.vertices_1v3)), camera, (TILE, TILE))
+    own = avatar.light_1lc[0]
+    shapes = replace(avatar, maps=replace(avatar.maps, diffuse=torch.full_like(avatar.maps.diffuse, 0.25)))
+    neutral = replace(avatar, vertices_1v3=avatar.neutral_1v3)
+    views = [("turned", avatar, own, _turned(camera))]
+    views += [(name, avatar, light, camera) for name, light in lights.items()]
+    views += [("neutral", neutral, own, camera), ("shape", shapes, first, camera)]
+    for name, subject, light, seen_from in views:
+        relit = render(replace(subject, light_1lc=light[None].to(avatar.vertices_1v3)), seen_from, (tile, tile))
         # Exposed such that the face is as bright as under the avatar's own light.
-        exposure = _brightness(picture) / _brightness(relit) if subject is avatar else 1.0
+        exposure = _brightness(picture) / _brightness(relit) if light is not own and subject is avatar else 1.0
         shown[name] = srgb8(exposure * relit.colour_13hw + (1.0 - relit.alpha_11hw) * _BACKGROUND)
-    row = np.concatenate([_label(tile, name) for name, tile in shown.items()], axis=1)
-    half = -(-len(shown) // 2) * TILE
+    row = np.concatenate([_label(image, name) for name, image in shown.items()], axis=1)
+    half = -(-len(shown) // 2) * tile
     below = np.pad(row[:, half:], ((0, 0), (0, 2 * half - row.shape[1]), (0, 0)))
     return np.concatenate([row[:, :half], below])
+
+
+def _turned(camera: Camera) -> Camera:
+    """The camera moved around the head by 30 degrees: to the front if it looks from the side."""
+    yaw = float(torch.atan2(-camera.rotation_b33[0, 2, 0], -camera.rotation_b33[0, 2, 2]))
+    angle = math.radians(_TURN if yaw <= 0 else -_TURN)
+    c, s = math.cos(angle), math.sin(angle)
+    turn = torch.tensor([[[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]]]).to(camera.rotation_b33)
+    return replace(camera, rotation_b33=camera.rotation_b33 @ turn)
 
 
 def _brightness(picture: Picture) -> float:
     """Mean linear luminance of the visible facial skin; 1 if none is visible."""
     weight = picture.face_11hw
-    luminance = (picture.colour_13hw * weight.new_tensor(_LUMINANCE)[:, None, None]).sum(dim=1, keepdim=True)
+    luminance = (picture.colour_13hw * weight.new_tensor(LUMINANCE)[:, None, None]).sum(dim=1, keepdim=True)
     return max(float((luminance * weight).sum() / weight.sum()), 1e-3) if float(weight.sum()) > 0 else 1.0
 
 
@@ -75,21 +92,21 @@ def _face_square(avatar: Avatar) -> tuple[float, float, float]:
     return float(centre[0]) - side / 2, float(centre[1]) - 0.54 * side, side
 
 
-def _square_camera(camera: Camera, left: float, top: float, side: float) -> Camera:
-    scale = TILE / side
+def _square_camera(camera: Camera, left: float, top: float, side: float, tile: int) -> Camera:
+    scale = tile / side
     affine = torch.tensor([[scale, 0.0, -left * scale], [0.0, scale, -top * scale], [0.0, 0.0, 1.0]])
     return transform_image(camera, affine[None].to(camera.intrinsics_b33))
 
 
-def _crop(image: Bytes, left: float, top: float, side: float) -> Bytes:
-    scale = TILE / side
+def _crop(image: Bytes, left: float, top: float, side: float, tile: int) -> Bytes:
+    scale = tile / side
     affine = np.array([[scale, 0.0, -left * scale], [0.0, scale, -top * scale]])
     smooth = image if scale > 1.0 else cv2.GaussianBlur(image, (0, 0), max(0.4 / scale, 1e-3))
-    return np.asarray(cv2.warpAffine(smooth, affine, (TILE, TILE), borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    return np.asarray(cv2.warpAffine(smooth, affine, (tile, tile), borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
-def _tile(image: Bytes) -> Bytes:
-    return np.asarray(cv2.resize(image, (TILE, TILE), interpolation=cv2.INTER_AREA), np.uint8)
+def _tile(image: Bytes, tile: int) -> Bytes:
+    return np.asarray(cv2.resize(image, (tile, tile), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _label(tile: Bytes, name: str) -> Bytes:

@@ -47,6 +47,9 @@ def avatar(head: Head) -> mosar.Avatar:
         vertices_1v3=vertices,
         neutral_1v3=vertices - 1.0 / 3.0,
         maps=quantized(maps),
+        eyes_hw3=head.eyes_albedo_hw3,
+        mouth_hw3=head.mouth_albedo_hw3,
+        tone={"albedo": 0.2, "low": 0.15, "high": 0.25},
         camera=frontal_camera(1, WIDTH, torch.device("cpu")),
         light_1lc=torch.from_numpy(lights.light_sh("city"))[None],
         expression=dict.fromkeys(head.expression_names, 1.0 / 3.0),
@@ -99,7 +102,7 @@ def test_damaged_avatars_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no avatar here"):
         mosar.open(tmp_path)
     facts = json.loads((folder / "avatar.json").read_text())
-    for change, message in (({"format": 0}, "format 0, expected 1"), ({"head_digest": "1"}, "another head")):
+    for change, message in (({"format": 0}, "format 0, expected 2"), ({"head_digest": "1"}, "another head")):
         (tmp_path / "avatar.json").write_text(json.dumps(facts | change))
         with pytest.raises(DataError, match=message):
             mosar.open(tmp_path)

@@ -1,31 +1,28 @@
-"""Inference: unwrap the photograph onto the chart and fill in what it does not show."""
+"""Inference: complete the unwrapped photograph where it does not show the skin."""
 
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
-from mosar.models.colour import to_linear
+from mosar.models.colour import to_linear, to_srgb
+from mosar.models.losses import resized
 from mosar.models.reconstruct.estimate import Estimate
 from mosar.models.stages.completion.network import Completion
-from mosar.models.texture_space import shading
-from mosar.models.uv import chart, surface, unwrap
+from mosar.models.texture_space import Filled, fill_large
 
 
 @torch.no_grad()
 def infer(module: Completion, estimate: Estimate) -> Estimate:
-    """Add the surface, the unwrapped photograph, its shading and the completed texture."""
-    skin = surface(chart(estimate.head, estimate.settings.map_size), estimate.head, estimate.fit.mesh_1v3)
-    seen, known = _unwrapped(estimate)
-    shade = shading(estimate.fit.parameters.light_b81c, skin.normal_b3hw)
-    texture = module(seen, known, shade)
-    return replace(estimate, surface=skin, seen_13hw=seen, known_11hw=known, shading_13hw=shade, texture_13hw=texture)
-
-
-def _unwrapped(estimate: Estimate) -> tuple[Tensor, Tensor]:
-    """The photograph's skin on the chart (1, 3, s, s), linear, and the mask of known texels (1, 1, s, s)."""
-    portrait, fit = estimate.portrait, estimate.fit
-    picture = torch.cat([to_linear(portrait.crop_13hw), portrait.skin_11hw.float()], dim=1)
-    texture, visible = unwrap(picture, estimate.head, fit.mesh_1v3, fit.camera, estimate.settings.map_size)
-    known = (visible.float() > 0.5) & (texture[:, 3:] > 0.99)
-    return texture[:, :3] * known, known.float()
+    """Add the completed texture, lit as in the photograph, at the avatar's size, and the sources of its texels."""
+    seen, light = estimate.seen, estimate.lighting
+    small = module.fill(seen.small_colour_13hw, seen.small_weight_11hw, light)
+    whole = light.resized(seen.colour_13hw)
+    even = to_srgb(whole.even(seen.colour_13hw).clamp_(0.0, 1.0))
+    filled = fill_large(even, seen.weight_11hw, small)
+    lit = whole.lit(to_linear(filled.texture_bchw))
+    del even, whole
+    like = seen.small_colour_13hw.new_empty(1, 1, estimate.settings.map_size, estimate.settings.map_size)
+    coarse = Filled(**{name: resized(value, like) for name, value in vars(small).items()})
+    grid = module.grid(coarse, light.resized(like), light.resized(like).lit(to_linear(coarse.texture_bchw)))
+    texture = module.corrected(grid, lit, filled.known_b1hw).clamp_(0.0)
+    return replace(estimate, filled=filled, texture_13hw=texture)

@@ -7,15 +7,23 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from mosar.models.colour import to_srgb
+from mosar.models.colour import to_linear, to_srgb
 from mosar.models.head import Head
-from mosar.models.losses import adversarial, gradient, l1, total
+from mosar.models.losses import gradient, l1, total
 from mosar.models.relight import perturb_light, random_lights
 from mosar.models.stages.completion.config import Config
 from mosar.models.stages.completion.network import Completion
 from mosar.models.stages.preview import rows
 from mosar.models.stages.spec import StreamSpec
-from mosar.models.texture_space import Filled, fill, radiance, random_eyes, random_known, read_skin, shading
+from mosar.models.texture_space import (
+    Lighting,
+    lighting,
+    radiance,
+    random_eyes,
+    random_known,
+    read_skin,
+    rough_ao,
+)
 
 Batch = Mapping[str, Mapping[str, Tensor]]
 _MAPS = ("diffuse", "specular", "ao", "translucency", "normal")
@@ -23,16 +31,19 @@ _MAPS = ("diffuse", "specular", "ao", "translucency", "normal")
 
 @dataclass(frozen=True, eq=False)
 class TrainingPair:
-    """Lit textures with filled holes and their truth, sRGB-encoded; the estimated shading; the chart's inside."""
+    """Lit textures, linear, what is known of them and their estimated light; the truth, sRGB-encoded; the chart."""
 
-    filled: Filled
-    shading_b3hw: Tensor
-    given_b: Tensor
+    lit_b3hw: Tensor
+    known_b1hw: Tensor
+    light: Lighting
     truth_b3hw: Tensor
     inside_11hw: Tensor
 
     def prediction(self, module: Completion) -> Tensor:
-        return module.correct(self.filled, self.shading_b3hw, self.given_b)
+        return _encoded(module.correct(module.fill(self.lit_b3hw, self.known_b1hw, self.light), self.light))
+
+    def untrained(self, module: Completion) -> Tensor:
+        return _encoded(self.light.lit(to_linear(module.fill(self.lit_b3hw, self.known_b1hw, self.light).texture_bchw)))
 
 
 class Stage:
@@ -50,18 +61,13 @@ class Stage:
         return Completion(self.config)
 
     def fit_statistics(self, module: nn.Module, batches: Iterable[Batch]) -> None:
-        cast(Completion, module).average.fit(read_skin(batch["lightstage"], self.head) for batch in batches)
+        cast(Completion, module).average.fit(
+            (read_skin(batch["lightstage"], self.head) for batch in batches), self.head
+        )
 
     def losses(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        module = cast(Completion, module)
         pair = self._problem(batch, generator)
-        prediction = pair.prediction(module)
-        losses = self._objective(prediction, pair)
-        if module.critic and self.config.critic:
-            losses |= adversarial(
-                module.critic, prediction * pair.inside_11hw, pair.truth_b3hw, self.config.critic.weight
-            )
-        return losses
+        return self._objective(pair.prediction(cast(Completion, module)), pair)
 
     @torch.no_grad()
     def metrics(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -71,35 +77,42 @@ class Stage:
 
     @torch.no_grad()
     def baseline(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
-        """The better of the filled input and the training mean."""
+        """The average skin under the estimated light."""
         pair = self._problem(batch, generator)
-        mean = to_srgb(cast(Completion, module).average.even_13hw).expand_as(pair.truth_b3hw)
-        answers = [self._objective(a, pair).values() for a in (pair.filled.texture_bchw, mean)]
-        return torch.stack([torch.stack(list(a)).sum() for a in answers]).min()
+        mean = cast(Completion, module).average.even_13hw.expand_as(pair.lit_b3hw)
+        return total(self._objective(_encoded(pair.light.lit(mean)), pair))
 
     @torch.no_grad()
     def preview(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Four captures across; down: what is known, the filled input, the prediction, the truth."""
+        """Four captures across; down: what is known, filled without learning, the prediction, the truth."""
         pair = self._problem(batch, generator)
-        filled = pair.filled
-        maps = (filled.texture_bchw * filled.known_b1hw, filled.texture_bchw, pair.prediction(cast(Completion, module)))
-        return rows(*(m * pair.inside_11hw for m in (*maps, pair.truth_b3hw)))
+        module = cast(Completion, module)
+        maps = (_encoded(pair.lit_b3hw) * pair.known_b1hw, pair.untrained(module), pair.prediction(module))
+        return rows(*(m.clamp(0.0, 1.0) * pair.inside_11hw for m in (*maps, pair.truth_b3hw)))
 
     def _problem(self, batch: Batch, generator: torch.Generator) -> TrainingPair:
-        sample, c = batch["lightstage"], self.config
-        count, device = len(sample["mesh"]), sample["mesh"].device
+        sample = batch["lightstage"]
         skin = read_skin(sample, self.head)
-        eye = random_eyes(count, generator, device)
+        eye = random_eyes(len(sample["mesh"]), generator, sample["mesh"].device)
         light = random_lights(sample["light"], generator)
-        truth = to_srgb(radiance(skin, light, eye).clamp(0.0, 1.0))
+        lit = radiance(skin, light, eye)
         known = random_known(skin.surface, skin.inside_11hw, eye, generator)
-        estimate = shading(perturb_light(light, generator, c.shading_noise), skin.surface.normal_b3hw)
-        given = torch.rand(count, generator=generator, device=generator.device).to(device) < c.shading_share
-        return TrainingPair(fill(truth, known), estimate, given.to(truth.dtype), truth, skin.inside_11hw)
+        estimate = perturb_light(light, generator, self.config.light_noise)
+        return TrainingPair(
+            lit_b3hw=lit,
+            known_b1hw=known,
+            light=lighting(estimate, skin.surface, eye, rough_ao(skin.ao_b1hw, generator)),
+            truth_b3hw=_encoded(lit),
+            inside_11hw=skin.inside_11hw,
+        )
 
     def _objective(self, prediction: Tensor, pair: TrainingPair) -> dict[str, Tensor]:
-        hole = pair.inside_11hw * (1.0 - pair.filled.known_b1hw)
+        hole = pair.inside_11hw * (1.0 - pair.known_b1hw)
         return {
             "l1": l1(prediction, pair.truth_b3hw, hole),
             "gradient": self.config.gradient_weight * gradient(prediction, pair.truth_b3hw, hole),
         }
+
+
+def _encoded(lit_b3hw: Tensor) -> Tensor:
+    return to_srgb(lit_b3hw.clamp(0.0, 1.0))

@@ -4,11 +4,16 @@ from dataclasses import replace
 
 import torch
 
+from mosar.models.losses import resized
 from mosar.models.reconstruct.estimate import Estimate
 from mosar.models.stages.delight.network import Delight
 
 
 @torch.no_grad()
 def infer(module: Delight, estimate: Estimate) -> Estimate:
-    """Add the light-normalised texture."""
-    return replace(estimate, light_normalized_13hw=module(estimate.texture_13hw, estimate.shading_13hw))
+    """Add the light-normalised texture at the avatar's size."""
+    texture, light = estimate.texture_13hw, estimate.lighting
+    small = resized(texture, texture.new_empty(1, 1, estimate.settings.map_size, estimate.settings.map_size))
+    grid = module.grid(small, light.resized(small), light.resized(small).even(small))
+    even = module.corrected(grid, light.resized(texture).even(texture)).clamp_(0.0, 1.0)
+    return replace(estimate, light_normalized_13hw=even)

@@ -9,21 +9,25 @@ from torch import Tensor, nn
 
 from mosar.models.colour import to_linear, to_srgb
 from mosar.models.head import Head
-from mosar.models.losses import adversarial, gradient, l1, psnr, ssim, total
+from mosar.models.losses import gradient, l1, psnr, ssim, total
 from mosar.models.relight import perturb_light, random_lights
 from mosar.models.stages.delight.config import Config
 from mosar.models.stages.delight.network import Delight
 from mosar.models.stages.preview import rows
 from mosar.models.stages.spec import StreamSpec
 from mosar.models.texture_space import (
+    AverageSkin,
+    CapturedSkin,
+    Lighting,
     degrade,
     fill,
     light_normalized,
+    lighting,
     radiance,
     random_eyes,
     random_known,
     read_skin,
-    shading,
+    rough_ao,
 )
 
 Batch = Mapping[str, Mapping[str, Tensor]]
@@ -31,16 +35,20 @@ Batch = Mapping[str, Mapping[str, Tensor]]
 
 @dataclass(frozen=True, eq=False)
 class TrainingPair:
-    """Lit textures and estimated shading, linear; the light-normalised truth, sRGB-encoded; the chart's inside."""
+    """Lit textures, linear, and their estimated light; the even truth, sRGB-encoded; the chart's inside."""
 
-    texture_b3hw: Tensor
-    shading_b3hw: Tensor
-    given_b: Tensor
+    lit_b3hw: Tensor
+    light: Lighting
     truth_b3hw: Tensor
     inside_11hw: Tensor
 
+    def untrained(self) -> Tensor:
+        """The lit texture divided by its estimated light, sRGB-encoded."""
+        return to_srgb(self.light.even(self.lit_b3hw).clamp(0.0, 1.0))
+
     def prediction(self, module: Delight) -> Tensor:
-        return to_srgb(module.even(self.texture_b3hw, self.shading_b3hw, self.given_b))
+        even = self.light.even(self.lit_b3hw)
+        return to_srgb(module.corrected(module.grid(self.lit_b3hw, self.light, even), even))
 
 
 class Stage:
@@ -63,29 +71,26 @@ class Stage:
         module = cast(Delight, module)
         generator = torch.Generator().manual_seed(0)
         captures = [batch["lightstage"] for batch in batches]
-        module.average.fit(read_skin(sample, self.head) for sample in captures)
-        problems = [self._problem({"lightstage": sample}, generator) for sample in captures]
-        lit = torch.stack([p.texture_b3hw.sum(dim=(0, 2, 3)) for p in problems]).sum(dim=0)
+        module.average.fit((read_skin(sample, self.head) for sample in captures), self.head)
+        problems = [self._problem(module.average, {"lightstage": sample}, generator) for sample in captures]
+        lit = torch.stack([p.lit_b3hw.sum(dim=(0, 2, 3)) for p in problems]).sum(dim=0)
         even = torch.stack([to_linear(p.truth_b3hw).sum(dim=(0, 2, 3)) for p in problems]).sum(dim=0)
         module.mean_gain_13.copy_((even / lit.clamp_min(1e-6))[None])
 
     def losses(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         module = cast(Delight, module)
-        pair = self._problem(batch, generator)
-        prediction = pair.prediction(module)
-        losses = self._objective(prediction, pair)
-        if module.critic and self.config.critic:
-            seen = prediction * pair.inside_11hw
-            losses |= adversarial(module.critic, seen, pair.truth_b3hw, self.config.critic.weight)
-        return losses
+        pair = self._problem(module.average, batch, generator)
+        return self._objective(pair.prediction(module), pair)
 
     @torch.no_grad()
     def metrics(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        pair = self._problem(batch, generator)
-        prediction = pair.prediction(cast(Delight, module)).clamp(0.0, 1.0)
+        module = cast(Delight, module)
+        pair = self._problem(module.average, batch, generator)
+        prediction = pair.prediction(module).clamp(0.0, 1.0)
         losses = self._objective(prediction, pair)
         return losses | {
             "loss": total(losses),
+            "divided": total(self._objective(pair.untrained(), pair)),
             "psnr_db": psnr(prediction, pair.truth_b3hw, pair.inside_11hw),
             "ssim": ssim(prediction, pair.truth_b3hw, pair.inside_11hw),
         }
@@ -93,20 +98,21 @@ class Stage:
     @torch.no_grad()
     def baseline(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         """The input, scaled by one gain per channel: the ratio of means over the training set."""
-        pair = self._problem(batch, generator)
-        unchanged = pair.texture_b3hw * cast(Delight, module).mean_gain_13[..., None, None]
+        module = cast(Delight, module)
+        pair = self._problem(module.average, batch, generator)
+        unchanged = pair.lit_b3hw * module.mean_gain_13[..., None, None]
         return total(self._objective(to_srgb(unchanged.clamp(0.0, 1.0)), pair))
 
     @torch.no_grad()
     def preview(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Four captures across; down: lit, estimated shading (black if there is none), prediction, truth."""
-        pair = self._problem(batch, generator)
-        estimate = 0.5 * pair.shading_b3hw * pair.given_b[:, None, None, None]
-        inputs = (to_srgb(m.clamp(0.0, 1.0)) for m in (pair.texture_b3hw, estimate))
-        maps = (*inputs, pair.prediction(cast(Delight, module)), pair.truth_b3hw)
+        """Four captures across; down: lit, divided by the estimated light, prediction, truth."""
+        module = cast(Delight, module)
+        pair = self._problem(module.average, batch, generator)
+        lit = to_srgb(pair.lit_b3hw.clamp(0.0, 1.0))
+        maps = (lit, pair.untrained(), pair.prediction(module).clamp(0.0, 1.0), pair.truth_b3hw)
         return rows(*(m * pair.inside_11hw for m in maps))
 
-    def _problem(self, batch: Batch, generator: torch.Generator) -> TrainingPair:
+    def _problem(self, average: AverageSkin, batch: Batch, generator: torch.Generator) -> TrainingPair:
         sample, c = batch["lightstage"], self.config
         count, device = len(sample["mesh"]), sample["mesh"].device
         skin = read_skin(sample, self.head)
@@ -114,12 +120,15 @@ class Stage:
         light = random_lights(sample["light"], generator)
         lit = radiance(skin, light, eye)
         known = random_known(skin.surface, skin.inside_11hw, eye, generator)
-        patched = torch.where(_some(count, c.mirrored_share, generator, device), fill(lit, known).texture_bchw, lit)
+        estimate = perturb_light(light, generator, c.light_noise)
+        found = lighting(estimate, skin.surface, eye, rough_ao(skin.ao_b1hw, generator))
+        patched = torch.where(
+            _some(count, c.mirrored_share, generator, device), _filled(average, lit, known, found), lit
+        )
         return TrainingPair(
-            texture_b3hw=degrade(patched, generator) * skin.inside_11hw,
-            shading_b3hw=shading(perturb_light(light, generator, c.shading_noise), skin.surface.normal_b3hw),
-            given_b=_some(count, c.shading_share, generator, device)[:, 0, 0, 0].to(lit.dtype),
-            truth_b3hw=to_srgb(light_normalized(skin).clamp(0.0, 1.0)),
+            lit_b3hw=degrade(patched, generator) * skin.inside_11hw,
+            light=found,
+            truth_b3hw=_truth(skin),
             inside_11hw=skin.inside_11hw,
         )
 
@@ -128,6 +137,17 @@ class Stage:
             "l1": l1(prediction, pair.truth_b3hw, pair.inside_11hw),
             "gradient": self.config.gradient_weight * gradient(prediction, pair.truth_b3hw, pair.inside_11hw),
         }
+
+
+def _truth(skin: CapturedSkin) -> Tensor:
+    return to_srgb(light_normalized(skin).clamp(0.0, 1.0))
+
+
+def _filled(average: AverageSkin, lit_b3hw: Tensor, known_b1hw: Tensor, light: Lighting) -> Tensor:
+    """Lit textures whose hidden texels are filled without learning, as ``completion`` does."""
+    even = light.even(lit_b3hw).clamp(0.0, 1.0)
+    like = to_srgb(average.like(even, known_b1hw).clamp(0.0, 1.0))
+    return light.lit(to_linear(fill(to_srgb(even), known_b1hw, like).texture_bchw.clamp(0.0, 1.0)))
 
 
 def _some(count: int, share: float, generator: torch.Generator, device: torch.device) -> Tensor:

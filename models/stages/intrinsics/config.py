@@ -13,6 +13,7 @@ class Config:
 
     Attributes:
         map_size: side of the maps, texels.
+        cells: side of the grid of corrections of the albedo.
         network: size of the U-Net.
         critic: patch discriminator of the adversarial loss; null trains without one.
         shading_weight: of the joint loss through the shading; 0 switches it off.
@@ -21,6 +22,7 @@ class Config:
     """
 
     map_size: int = 256
+    cells: int = 32
     network: UNetConfig = field(default_factory=UNetConfig)
     critic: CriticConfig | None = field(default_factory=CriticConfig)
     shading_weight: float = 1.0
@@ -28,7 +30,7 @@ class Config:
     shading_stride: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in (("map_size", 16), ("shading_lights", 1), ("shading_stride", 1)):
+        for name, least in (("map_size", 16), ("cells", 1), ("shading_lights", 1), ("shading_stride", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected at least {least}")
         if self.shading_weight < 0:

@@ -4,30 +4,27 @@ from dataclasses import replace
 
 import torch
 
+from mosar.models.losses import resized
 from mosar.models.reconstruct.estimate import Estimate, Maps
 from mosar.models.stages.intrinsics.network import IntrinsicsNetwork
-from mosar.models.texture_space import fill
 
 
 @torch.no_grad()
 def infer(module: IntrinsicsNetwork, estimate: Estimate) -> Estimate:
-    """Add the maps; the normal map is flat."""
-    parts = module(estimate.light_normalized_13hw)
-    flat = torch.zeros_like(parts.diffuse_b3hw)
+    """Add the maps: albedo and confidence at the avatar's size, the others at the network's; the normal map is flat."""
+    texture, filled = estimate.light_normalized_13hw, estimate.filled
+    small = resized(texture, texture.new_empty(1, 1, estimate.settings.map_size, estimate.settings.map_size))
+    ao = resized(estimate.ao_11hw, small)
+    specular, own_ao, translucency = module.scalars(small, ao)
+    diffuse = module.albedo(module.grid(small, ao), texture, resized(estimate.ao_11hw, texture))
+    flat = torch.zeros_like(texture)
     flat[:, 2] = 1.0
     maps = Maps(
-        diffuse=parts.diffuse_b3hw,
-        specular=parts.specular_b1hw,
-        ao=parts.ao_b1hw,
-        translucency=parts.translucency_b1hw,
+        diffuse=diffuse.clamp_(0.0, 1.0),
+        specular=specular,
+        ao=own_ao,
+        translucency=translucency,
         normal=flat,
-        confidence=_confidence(estimate),
+        confidence=filled.known_b1hw + 0.5 * filled.mirrored_b1hw,
     )
     return replace(estimate, maps=maps)
-
-
-def _confidence(estimate: Estimate) -> torch.Tensor:
-    """1 where the photograph shows the texel, 0.5 where it shows the mirrored texel, else 0."""
-    known = estimate.known_11hw
-    mirrored = fill(estimate.seen_13hw, known).mirrored_b1hw
-    return torch.where(known > 0.5, known, 0.5 * (mirrored > 0.5))

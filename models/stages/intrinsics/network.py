@@ -5,15 +5,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mosar.models.colour import to_linear, to_srgb
+from mosar.models.colour import to_srgb
 from mosar.models.losses import resized
+from mosar.models.networks import bilateral_grid
+from mosar.models.networks.bilateral_grid import Correction
 from mosar.models.networks.patchgan import PatchDiscriminator
 from mosar.models.networks.unet import UNet
 from mosar.models.stages.intrinsics.config import Config
+from mosar.models.texture_space import even_gloss
+from mosar.models.texture_space.lighting import SPECULAR
 
 SCALARS = ("specular", "ao", "translucency")
 _EDGE = 0.01  # keeps logits finite
-_OPEN = 0.5  # mean ambient occlusion from which on the albedo's initial estimate comes from the texture alone
+_OPEN = 0.4  # least ambient occlusion by which the texture is divided
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +36,11 @@ class Intrinsics:
 
 
 class IntrinsicsNetwork(nn.Module):
-    """One network per map; each corrects an initial estimate in logits.
+    """One network per map; each corrects a first estimate.
 
-    The albedo's initial estimate is the texture divided by the mean occlusion; the others start at the training means.
+    The albedo's first estimate is the even texture divided by the occlusion, without its gloss; the network corrects it
+    by gains and offsets on a coarse grid, so that the photograph's detail stays as it is. The occlusion starts from the
+    person's own geometry, specular and translucency from the training means; their networks correct them in logits.
     """
 
     mean_diffuse_13hw: Tensor
@@ -43,27 +49,41 @@ class IntrinsicsNetwork(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         size = config.map_size
-
-        def network(outputs: int) -> UNet:
-            return UNet(3, outputs, config.network)
-
-        self.generators = nn.ModuleDict({"diffuse": network(3)} | {name: network(1) for name in SCALARS})
+        self.diffuse = Correction(4, 3, config.cells, config.network)
+        self.generators = nn.ModuleDict({name: UNet(4, 1, config.network) for name in SCALARS})
+        for network in self.generators.values():
+            assert isinstance(network, UNet)
+            for parameter in (*network.last.parameters(), *network.tone[-1].parameters()):
+                nn.init.zeros_(parameter)
         self.critic = PatchDiscriminator(9, config.critic) if config.critic else None
         self.register_buffer("mean_diffuse_13hw", torch.full((1, 3, size, size), 0.5))
         self.register_buffer("mean_scalars_13hw", torch.full((1, 3, size, size), 0.5))
 
-    def forward(self, texture_b3hw: Tensor) -> Intrinsics:
-        """Split a texture under uniform white light (linear, in [0, 1], of any size)."""
+    def forward(self, texture_b3hw: Tensor, ao_b1hw: Tensor) -> Intrinsics:
+        """Split an even texture (linear, in [0, 1], of any size); ``ao_b1hw``: occlusion by the person's geometry."""
         texture = texture_b3hw.clamp(0.0, 1.0)
-        encoded = to_srgb(texture)
-        means = resized(self.mean_scalars_13hw, encoded).expand_as(encoded).split(1, dim=1)
-        first = dict(zip(SCALARS, means, strict=True))
-        # Where hardly any light arrives, the texture does not determine the albedo: use the training mean there.
-        trust = (first["ao"] / _OPEN).clamp_max(1.0)
-        albedo = texture / first["ao"].clamp_min(_OPEN)
-        first["diffuse"] = to_srgb(torch.lerp(resized(self.mean_diffuse_13hw, encoded), albedo, trust).clamp(0.0, 1.0))
-        found = {
-            name: (first[name].clamp(_EDGE, 1.0 - _EDGE).logit() + generator(encoded)).sigmoid()
+        scalars = self.scalars(texture, ao_b1hw)
+        diffuse = self.albedo(self.grid(texture, ao_b1hw), texture, ao_b1hw).clamp(0.0, 1.0)
+        return Intrinsics(diffuse, *scalars)
+
+    def scalars(self, texture_b3hw: Tensor, ao_b1hw: Tensor) -> list[Tensor]:
+        """Specular, occlusion and translucency (b, 1, h, w)."""
+        means = resized(self.mean_scalars_13hw, texture_b3hw).expand_as(texture_b3hw).split(1, dim=1)
+        first = dict(zip(SCALARS, means, strict=True)) | {"ao": ao_b1hw}
+        seen = torch.cat([to_srgb(texture_b3hw), ao_b1hw], dim=1)
+        return [
+            (first[name].clamp(_EDGE, 1.0 - _EDGE).logit() + generator(seen)).sigmoid()
             for name, generator in self.generators.items()
-        }
-        return Intrinsics(to_linear(found["diffuse"]), found["specular"], found["ao"], found["translucency"])
+        ]
+
+    def grid(self, texture_b3hw: Tensor, ao_b1hw: Tensor) -> Tensor:
+        """The grid of corrections of the albedo."""
+        found: Tensor = self.diffuse(torch.cat([to_srgb(texture_b3hw), ao_b1hw], dim=1))
+        return found
+
+    @staticmethod
+    def albedo(grid_bgdhw: Tensor, texture_b3hw: Tensor, ao_b1hw: Tensor) -> Tensor:
+        """The albedo of an even texture of any size, with its occlusion at that size; not clipped."""
+        first = texture_b3hw / ao_b1hw.clamp_min(_OPEN) - even_gloss(SPECULAR).to(texture_b3hw)
+        guide = to_srgb(texture_b3hw.clamp(0.0, 1.0)).mean(dim=1, keepdim=True)
+        return bilateral_grid.apply(grid_bgdhw, first.clamp_min(0.0), guide)

@@ -15,7 +15,15 @@ from mosar.models.stages.intrinsics.config import Config
 from mosar.models.stages.intrinsics.network import SCALARS, Intrinsics, IntrinsicsNetwork
 from mosar.models.stages.preview import rows
 from mosar.models.stages.spec import StreamSpec
-from mosar.models.texture_space import CapturedSkin, light_normalized, radiance, random_eyes, read_skin, subsample
+from mosar.models.texture_space import (
+    CapturedSkin,
+    light_normalized,
+    radiance,
+    random_eyes,
+    read_skin,
+    rough_ao,
+    subsample,
+)
 
 Batch = Mapping[str, Mapping[str, Tensor]]
 _NAMES = ("diffuse", *SCALARS)
@@ -48,7 +56,7 @@ class Stage:
         module = cast(IntrinsicsNetwork, module)
         skin = read_skin(batch["lightstage"], self.head)
         texture = light_normalized(skin)
-        prediction = module(texture)
+        prediction = module(texture, rough_ao(skin.ao_b1hw, generator))
         losses = self._objective(prediction, skin, batch, generator)
         if module.critic and self.config.critic:
             given, inside = to_srgb(texture), skin.inside_11hw
@@ -60,7 +68,8 @@ class Stage:
     def metrics(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         skin = read_skin(batch["lightstage"], self.head)
         texture = light_normalized(skin)
-        losses = self._objective(cast(IntrinsicsNetwork, module)(texture), skin, batch, generator)
+        prediction = cast(IntrinsicsNetwork, module)(texture, rough_ao(skin.ao_b1hw, generator))
+        losses = self._objective(prediction, skin, batch, generator)
         return losses | {"loss": total(losses)}
 
     @torch.no_grad()
@@ -78,9 +87,8 @@ class Stage:
         """Four captures across; down: the texture, then prediction and truth of each of the four maps."""
         skin = read_skin(batch["lightstage"], self.head)
         texture = light_normalized(skin)
-        prediction, truth = (
-            m.stacked().split([3, 1, 1, 1], dim=1) for m in (cast(IntrinsicsNetwork, module)(texture), _truth(skin))
-        )
+        found = cast(IntrinsicsNetwork, module)(texture, rough_ao(skin.ao_b1hw, generator))
+        prediction, truth = (m.stacked().split([3, 1, 1, 1], dim=1) for m in (found, _truth(skin)))
         pairs = [maps * skin.inside_11hw for pair in zip(prediction, truth, strict=True) for maps in pair]
         return rows(to_srgb(texture), *pairs)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mosar.datasets import lights, path_tracer, schema
-from mosar.datasets.virtual_stage import hair, hands, hats, occlusion, renderers, skin
+from mosar.datasets.virtual_stage import hair, hands, hats, renderers, skin
 from mosar.datasets.virtual_stage.capture import VirtualStage, capture
 from mosar.datasets.virtual_stage.geometry import Body, Strands
 from mosar.datasets.virtual_stage.strands import Hull
@@ -14,7 +14,7 @@ from mosar.datasets.virtual_stage.uv_regions import atlas
 from mosar.errors import ConfigError
 from mosar.jobs.evaluation import realism
 from mosar.jobs.sources import virtual
-from mosar.models.head import load_head, vertex_normals
+from mosar.models.head import load_head, occlusion, vertex_normals
 
 MAPS, SIZE = 64, 64
 

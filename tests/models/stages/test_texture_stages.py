@@ -10,7 +10,8 @@ import yaml
 
 from mosar.config import parse
 from mosar.models.losses import total
-from mosar.models.texture_space import light_normalized, read_maps
+from mosar.models.texture_space import Lighting, even_gloss, light_normalized, read_maps
+from mosar.models.texture_space.lighting import SPECULAR
 
 RECIPES = Path(__file__).parents[3] / "jobs" / "config" / "recipe"
 STAGES = Path(__file__).parents[3] / "models" / "stages"
@@ -39,8 +40,28 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def test_losses_are_finite_and_reach_every_parameter(trained):
+def even_light(texture):
+    return Lighting(torch.ones_like(texture), torch.zeros_like(texture))
+
+
+def call(stage, network, texture):
+    """The stage's maps for even textures of which the upper half is known."""
+    known = torch.zeros_like(texture[:, :1])
+    known[..., : texture.shape[-2] // 2, :] = 1
+    arguments = {
+        "completion": (known, even_light(texture)),
+        "delight": (even_light(texture),),
+        "intrinsics": (torch.full_like(known, 0.8),),
+        "normals": (),
+    }
+    return network(texture, *arguments[stage.name])
+
+
+def test_losses_are_finite_and_reach_every_parameter(trained, make_captures):
     stage, network, batch = trained
+    # Corrections start at zero, and nothing reaches the layers before them until they have left it.
+    _train(stage, network, make_captures, steps=2)
+    network.zero_grad()
     losses = stage.losses(network, batch, generator())
     total(losses).backward()
     assert all(bool(value.isfinite()) for value in losses.values())
@@ -83,10 +104,8 @@ def test_another_person_gives_another_prediction(trained, head, make_captures):
     stage, network, _ = trained
     _train(stage, network, make_captures, steps=15)
     textures = light_normalized(read_maps(make_captures(4, SIZE, 11), head))
-    known = torch.zeros(4, 1, SIZE, SIZE)
-    known[..., :16] = 1
     with torch.no_grad():
-        found = network(textures, known) if stage.name == "completion" else network(textures)
+        found = call(stage, network, textures)
     inputs = (textures[0] - textures[1:]).abs().mean()
     for maps in [found] if isinstance(found, torch.Tensor) else vars(found).values():
         assert maps.shape[-2:] == (SIZE, SIZE)
@@ -94,26 +113,66 @@ def test_another_person_gives_another_prediction(trained, head, make_captures):
         assert float((maps[0] - maps[1:]).abs().mean()) > 0.01 * float(inputs)
 
 
+def test_untrained_corrections_are_what_dividing_by_the_light_gives(head, make_captures):
+    texture = light_normalized(read_maps(make_captures(2, SIZE, 5), head))
+    shade = 0.5 + torch.rand(2, 3, SIZE, SIZE, generator=generator())
+    light = Lighting(shade, 0.05 * torch.rand(2, 3, SIZE, SIZE, generator=generator()))
+    known, ao = torch.ones(2, 1, SIZE, SIZE), torch.ones(2, 1, SIZE, SIZE)
+    networks = {}
+    for name in ("completion", "delight", "intrinsics"):
+        module, config = recipe(name, "tiny")
+        networks[name] = module.Stage(replace(config, map_size=SIZE), head).build({})
+    with torch.no_grad():
+        whole = networks["completion"](light.lit(texture), known, light)
+        even = networks["delight"](whole, light)
+        albedo = networks["intrinsics"](even, ao).diffuse_b3hw
+    inside = (texture > 0.05) & (texture < 0.95)
+    torch.testing.assert_close(whole[inside], light.lit(texture)[inside], atol=1e-4, rtol=0)
+    torch.testing.assert_close(even[inside], texture[inside], atol=1e-4, rtol=0)
+    gloss = float(even_gloss(SPECULAR))
+    torch.testing.assert_close(albedo[inside], (texture[inside] - gloss).clamp_min(0), atol=1e-4, rtol=0)
+
+
+def test_corrections_keep_the_detail_of_what_is_seen(head, make_captures):
+    """After training, delight still scales a fine pattern rather than repainting it."""
+    module, config = recipe("delight", "tiny")
+    stage = module.Stage(replace(config, map_size=SIZE, cells=4), head)
+    network = stage.build({})
+    stage.fit_statistics(network, [{"lightstage": make_captures(4, SIZE, 1)}])
+    _train(stage, network, make_captures, steps=15)
+    texture = torch.full((1, 3, 4 * SIZE, 4 * SIZE), 0.3)
+    dots = torch.zeros_like(texture)
+    dots[..., ::8, ::8] = 0.02
+    with torch.no_grad():
+        plain, dotted = (network(t, even_light(t)) for t in (texture, texture + dots))
+    gained = (dotted - plain)[dots > 0] / 0.02
+    assert 0.3 < float(gained.mean()) < 3
+    assert float(gained.std()) < 0.5 * float(gained.mean())
+
+
 def test_inference_takes_maps_of_any_size(trained):
     stage, network, _ = trained
     texture = torch.rand(1, 3, 40, 52, generator=generator())
-    known = torch.ones(1, 1, 40, 52)
     with torch.no_grad():
-        found = network(texture, known) if stage.name == "completion" else network(texture)
+        found = call(stage, network, texture)
     maps = [found] if isinstance(found, torch.Tensor) else list(vars(found).values())
     assert all(m.shape[-2:] == (40, 52) for m in maps)
 
 
 def test_a_few_steps_lower_the_loss_of_other_people(trained, make_captures):
     stage, network, held_out = trained
-    start = stage.metrics(network, held_out, generator(1))["loss"]
-    _train(stage, network, make_captures, steps=20)
-    assert bool(stage.metrics(network, held_out, generator(1))["loss"] < start)
+
+    def error():
+        return sum(float(stage.metrics(network, held_out, generator(seed))["loss"]) for seed in range(3))
+
+    start = error()
+    _train(stage, network, make_captures, steps=30)
+    assert error() < start
 
 
 def _train(stage, network, make_captures, steps):
     """Steps on three batches in turn, each step with noise of its own."""
-    optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3)
     batches = [{"lightstage": make_captures(3, SIZE, seed)} for seed in (21, 22, 23)]
     for step in range(steps):
         optimiser.zero_grad()
@@ -155,8 +214,8 @@ def test_a_step_at_paper_size_moves_the_parameters(name, head, make_captures):
     stage = module.Stage(config, head)
     network = stage.build({})
     batch = {"lightstage": make_captures(1, config.map_size)}
-    before = {n: p.detach().clone() for n, p in network.named_parameters() if "stem" in n}
+    before = {n: p.detach().clone() for n, p in network.named_parameters()}
     total(stage.losses(network, batch, generator())).backward()
     torch.optim.SGD(network.parameters(), lr=1e-2).step()
-    moved = [n for n, p in network.named_parameters() if n in before and not torch.equal(p, before[n])]
-    assert len(moved) == len(before) > 0
+    moved = [n for n, p in network.named_parameters() if not torch.equal(p, before[n])]
+    assert moved

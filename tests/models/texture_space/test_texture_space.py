@@ -1,8 +1,9 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
-from torch.nn.functional import normalize
+from torch.nn.functional import interpolate, normalize
 
 from mosar.models.relight import uniform_light
 from mosar.models.shading import sh
@@ -10,7 +11,9 @@ from mosar.models.texture_space import (
     AverageSkin,
     degrade,
     fill,
+    fill_large,
     light_normalized,
+    lighting,
     pull_push,
     radiance,
     random_eyes,
@@ -19,6 +22,7 @@ from mosar.models.texture_space import (
     shading,
     subsample,
 )
+from mosar.models.texture_space.lighting import SPECULAR
 
 
 def generator(seed=0):
@@ -71,12 +75,18 @@ def test_known_texels_face_the_camera(head, sample):
     assert float(eye[:, 2].min()) > 0
 
 
+def half_known(size=64):
+    known = torch.zeros(1, 1, size, size)
+    known[..., size // 8 : 7 * size // 8, size // 8 : 11 * size // 16] = 1
+    return known
+
+
 def test_fill_keeps_what_is_known_and_mirrors_the_rest():
     texture = torch.rand(1, 3, 64, 64, generator=generator())
     texture = 0.5 * (texture + texture.flip(-1))  # a symmetric face
-    known = torch.zeros(1, 1, 64, 64)
-    known[..., 8:56, 8:44] = 1
-    filled = fill(torch.where(known > 0, texture, float("nan")), known)
+    known = half_known()
+    average = torch.full_like(texture, 0.5)
+    filled = fill(torch.where(known > 0, texture, float("nan")), known, average)
     assert bool(filled.texture_bchw.isfinite().all())
     inner = (filled.known_b1hw == 1).expand_as(texture)
     torch.testing.assert_close(filled.texture_bchw[inner], texture[inner])
@@ -90,8 +100,31 @@ def test_fill_joins_the_mirrored_side_without_a_seam():
     ramp = torch.linspace(0.2, 0.8, 64).expand(1, 3, 64, 64)  # light from one side
     known = torch.zeros(1, 1, 64, 64)
     known[..., 24:] = 1
-    step = fill(ramp, known).texture_bchw[..., 32, :].diff(dim=-1).abs()
+    step = fill(ramp, known, torch.full_like(ramp, 0.5)).texture_bchw[..., 32, :].diff(dim=-1).abs()
     assert float(step.max()) < 0.05  # without the correction the mirror would jump by 0.15
+
+
+def test_fill_shows_the_average_in_the_tone_of_the_surroundings_where_neither_side_is_seen():
+    average = torch.rand(1, 3, 64, 64, generator=generator()) * 0.2 + 0.3
+    average = 0.5 * (average + average.flip(-1))
+    known = torch.zeros(1, 1, 64, 64)
+    known[..., :40, :] = 1
+    filled = fill((average + 0.1) * known, known, average)
+    torch.testing.assert_close(filled.texture_bchw, average + 0.1, atol=1e-3, rtol=0)
+
+
+def test_a_large_fill_has_the_detail_of_the_photograph_and_the_weights_of_the_small_one():
+    texture = torch.rand(1, 3, 128, 128, generator=generator()) * 0.5 + 0.2
+    texture = 0.5 * (texture + texture.flip(-1))
+    known = half_known(128)
+    halves = [interpolate(m, size=(64, 64), mode="area") for m in (texture * known, known)]
+    small = fill(halves[0], halves[1], torch.full_like(halves[0], 0.45))
+    large = fill_large(texture * known, known, small)
+    for weight in (large.known_b1hw, large.mirrored_b1hw):
+        inner = (weight == 1).expand_as(texture)
+        assert int(inner.sum()) > 300
+        torch.testing.assert_close(large.texture_bchw[inner], texture[inner], atol=0.06, rtol=0)
+    assert bool((large.known_b1hw[known == 0] == 0).all())
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (16, 33)])
@@ -104,23 +137,45 @@ def test_pull_push_of_one_texel_fills_everything_with_it(size):
 
 def test_fill_refuses_shapes_that_do_not_match():
     with pytest.raises(ValueError, match=r"\(1, 3, 8, 8\).*\(1, 1, 4, 4\)"):
-        fill(torch.rand(1, 3, 8, 8), torch.ones(1, 1, 4, 4))
+        fill(torch.rand(1, 3, 8, 8), torch.ones(1, 1, 4, 4), torch.rand(1, 3, 8, 8))
 
 
-def test_average_skin_recovers_the_light_of_an_average_texture(head, sample):
-    skin = read_skin(sample, head)
+def test_average_skin_takes_the_tone_of_a_texture(head, sample):
     average = AverageSkin(48)
-    average.fit([skin])
+    average.fit([read_skin(sample, head)], head)
+    inside = (average.inside_11hw > 0).expand(1, 3, -1, -1)
+    tint = torch.tensor([0.6, 0.5, 0.4])[:, None, None]
+    known = torch.zeros(1, 1, 48, 48)
+    known[..., 20:30, 20:30] = 1
+    like = average.like(average.even_13hw * tint * known, known)
+    torch.testing.assert_close(like[inside], (average.even_13hw * tint)[inside], rtol=1e-3, atol=0)
+
+
+def test_average_skin_has_no_hair(head, sample):
+    """Scalps that are dark in some captures are bare in the mean."""
+    bare = dict(sample)
+    hairy = dict(sample)
+    dark = sample["diffuse"].clone()
+    dark[..., :10, :] = 40
+    hairy["diffuse"] = dark
+    average = AverageSkin(48)
+    average.fit([read_skin(bare, head), read_skin(hairy, head)], head)
+    scalp, face = (average.even_13hw[..., rows, 18:30].mean() for rows in (slice(2, 6), slice(14, 18)))
+    assert float(scalp) == pytest.approx(float(face), rel=0.05)
+
+
+def test_lighting_lights_like_the_shading_and_undoes_it(head, sample):
+    skin = read_skin(sample, head)
+    skin = replace(skin, specular_b1hw=torch.full_like(skin.specular_b1hw, SPECULAR))
+    skin = replace(skin, translucency_b1hw=torch.zeros_like(skin.translucency_b1hw))
     light = torch.zeros(2, 81, 3)
     light[:, 0], light[:, 2], light[:, 3] = 4.0, 1.0, torch.tensor([0.5, 0.0, -0.5])
-    true_shading = shading(light, skin.surface.normal_b3hw)
-    texture = average.even_13hw * true_shading
-    lit, found = average.fit_lighting(texture, torch.ones(2, 1, 48, 48))
-    inside = (skin.inside_11hw > 0).expand(2, 3, -1, -1)
-    # The ridge penalty shrinks the directional part by about a tenth.
-    assert float((found - true_shading)[inside].abs().mean()) < 0.15 * float(true_shading[inside].mean())
-    assert float((lit - texture)[inside].abs().mean()) < 0.02
-    torch.testing.assert_close(average.shade_with(texture, torch.ones(2, 1, 48, 48), 3 * true_shading), texture)
+    eye = torch.tensor([[0.0, 0.0, 900.0], [100.0, 50.0, 800.0]])
+    found = lighting(light, skin.surface, eye, skin.ao_b1hw)
+    seen, even = radiance(skin, light, eye), light_normalized(skin)
+    inside = (skin.inside_11hw > 0).expand_as(seen)
+    torch.testing.assert_close(found.lit(even)[inside], seen[inside], atol=2e-3, rtol=0)
+    torch.testing.assert_close(found.even(seen)[inside], even[inside], atol=4e-3, rtol=0)
 
 
 def test_degrade_keeps_range_and_tone():

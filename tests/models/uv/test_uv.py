@@ -1,10 +1,13 @@
+from importlib import import_module
+
 import numpy as np
 import pytest
 import torch
 
-from mosar.models.camera import project
+from mosar.models.camera import project, transform_image, views
 from mosar.models.rasterizer import covered, gather, rasterize, scatter
-from mosar.models.uv import chart, surface, to_world, unwrap
+from mosar.models.uv import chart, density, surface, to_world, unwrap
+from mosar.models.uv.unwrap import FRONTAL, GRAZING
 
 
 def batch_of(head, count=1):
@@ -74,24 +77,46 @@ def painted(head, vertices, camera, size):
 def test_unwrap_undoes_painting(dome, front):
     vertices = batch_of(dome, 2)
     image = painted(dome, vertices, front, (128, 160))
-    texture, known = unwrap(image, dome, vertices, front, 64)
+    texture, seen = unwrap(image, dome, vertices, front, 64)
     texels = chart(dome, 64)
-    assert float(known[:, 0, texels.triangle_hw >= 0].double().mean()) > 0.9
-    assert not bool(known[:, 0, texels.triangle_hw < 0].any())
+    assert float((seen > 0)[:, 0, texels.triangle_hw >= 0].double().mean()) > 0.85
+    assert not bool((seen > 0)[:, 0, texels.triangle_hw < 0].any())
     row, column = torch.meshgrid(torch.arange(64) + 0.5, torch.arange(64) + 0.5, indexing="ij")
     expected = torch.stack([column / 64, 1 - row / 64]).double()
-    inner = known & (image.new_tensor(1.0) - texture[:, 2:]).abs().lt(1e-6)
-    assert float(inner.double().sum() / known.sum()) > 0.95
+    inner = (seen > 0) & (image.new_tensor(1.0) - texture[:, 2:]).abs().lt(1e-3)
+    assert float(inner.double().sum() / (seen > 0).sum()) > 0.8
     error = (texture[:, :2] - expected).abs() * inner
-    assert float(error.max()) < 5e-3
-    assert bool((texture[~known.expand_as(texture)] == 0).all())
+    assert float(error.max()) < 8e-3
+    assert bool((texture[(seen == 0).expand_as(texture)] == 0).all())
+
+
+def test_unwrap_in_bands_is_the_same(dome, front, monkeypatch):
+    vertices, image = batch_of(dome, 2), torch.rand(2, 3, 128, 160).double()
+    whole = unwrap(image, dome, vertices, front, 64)
+    monkeypatch.setattr(import_module("mosar.models.uv.unwrap"), "_BAND", 7 * 64)
+    for one, other in zip(whole, unwrap(image, dome, vertices, front, 64), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_unwrap_of_a_fine_photograph_takes_means(dome, front):
+    """Stripes finer than a texel become grey instead of aliasing; a coarse photograph has no blocks."""
+    vertices = batch_of(dome, 2)
+    stripes = torch.zeros(2, 1, 128, 160).double()
+    stripes[..., ::2] = 1
+    texture, seen = unwrap(stripes, dome, vertices, front, 12)
+    assert float((texture - 0.5).abs()[seen > 0.9].max()) < 0.2
+    ramp = torch.linspace(0, 1, 160).double().expand(2, 1, 128, 160)
+    texture, seen = unwrap(ramp, dome, vertices, front, 256)
+    inner = ((seen > 0.9) & (seen.roll(1, -1) > 0.9) & (seen.roll(-1, -1) > 0.9))[0, 0]
+    bend = (texture.roll(1, -1) + texture.roll(-1, -1) - 2 * texture)[0, 0][inner].abs()
+    assert float(bend.max()) < 0.3 * float((texture - texture.roll(1, -1))[0, 0][inner].abs().mean())
 
 
 def test_unwrap_excludes_hidden_texels(dome, front):
     # A second, small sheet in front of the first hides a part of it.
     vertices = batch_of(dome, 2)
     vertices[:, -3:] = torch.tensor([[-30.0, -30, 120], [30, -30, 120], [0, 40, 120]])
-    _, known = unwrap(torch.ones(2, 3, 128, 160).double(), dome, vertices, front, 64)
+    _, seen = unwrap(torch.ones(2, 3, 128, 160).double(), dome, vertices, front, 64)
     middle = project(front, surface(chart(dome, 64), dome, vertices).position_b3hw.flatten(2).mT)
     corner = project(front, vertices[:, -3:])
     for image in range(2):
@@ -100,15 +125,27 @@ def test_unwrap_excludes_hidden_texels(dome, front):
         at = middle[image]
         hidden = (torch.stack([cross(a, b, at), cross(b, c, at), cross(c, a, at)]) < -150).all(0).view(64, 64)
         assert int(hidden.sum()) > 5
-        assert not bool(known[image, 0][hidden].any())
+        assert not bool((seen[image, 0][hidden] > 0).any())
 
 
-def test_unwrap_has_gradients(dome, front):
-    vertices, image = batch_of(dome, 2).requires_grad_(), torch.rand(2, 3, 128, 160).double().requires_grad_()
-    unwrap(image, dome, vertices, front, 16)[0].square().sum().backward()
-    for value in (vertices.grad, image.grad):
-        assert bool(torch.isfinite(value).all())
-        assert float(value.abs().sum()) > 0
+def test_grazing_texels_are_not_seen(dome, front):
+    vertices = batch_of(dome, 2)
+    _, seen = unwrap(torch.ones(2, 1, 128, 160).double(), dome, vertices, front, 64)
+    points = surface(chart(dome, 64), dome, vertices)
+    facing = (
+        (points.normal_b3hw.flatten(2).mT * views(front, points.position_b3hw.flatten(2).mT)).sum(-1).view(2, 64, 64)
+    )
+    assert bool((seen[:, 0][facing < GRAZING] == 0).all())
+    assert bool((seen[:, 0] <= ((facing - GRAZING) / (FRONTAL - GRAZING)).clamp(0, 1) + 0.25).all())
+
+
+def test_density_tells_how_many_pixels_a_texel_has(dome, front):
+    vertices = batch_of(dome, 2)
+    once = density(dome, vertices[:1], front[0], 64)
+    # The dome is 200 mm wide at 560 to 600 mm: 0.52 px/mm, and a texel of its chart is 250/64 mm wide.
+    assert once == pytest.approx(300 / 570 * 250 / 64, rel=0.1)
+    twice = transform_image(front[0], torch.diag(torch.tensor([2.0, 2.0, 1.0])).double())
+    assert density(dome, vertices[:1], twice, 64) == pytest.approx(2 * once)
 
 
 def test_wrong_shapes_are_named(dome, front):

@@ -3,6 +3,7 @@
 import io
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ import trimesh
 from scipy.spatial import cKDTree
 
 from mosar.avatar import Avatar, encode, export, sheet
+from mosar.avatar.files import open_avatar
 from mosar.avatar.render import render
 from mosar.models.head import lashes, load_head, sample_identity
 from mosar.models.head.expression_model import express
@@ -37,7 +39,21 @@ def avatar() -> Avatar:
     photograph = np.zeros((WIDTH, WIDTH, 3), np.uint8)
     expression, timings = {"jawOpen": 0.0}, {"total": 1.0}
     return Avatar(
-        head, vertices, vertices, maps, camera, light, expression, WIDTH, WIDTH, "0" * 64, timings, photograph
+        head=head,
+        vertices_1v3=vertices,
+        neutral_1v3=vertices,
+        maps=maps,
+        eyes_hw3=head.eyes_albedo_hw3,
+        mouth_hw3=head.mouth_albedo_hw3,
+        tone={"albedo": 0.2, "low": 0.15, "high": 0.25},
+        camera=camera,
+        light_1lc=light,
+        expression=expression,
+        width=WIDTH,
+        height=WIDTH,
+        bundle_digest="0" * 64,
+        timings_s=timings,
+        photograph_hw3=photograph,
     )
 
 
@@ -148,7 +164,26 @@ def test_sheet_has_every_tile(avatar: Avatar) -> None:
     picture = render(avatar, avatar.camera, (WIDTH, WIDTH))
     lights = dict.fromkeys(("a", "b", "c"), avatar.light_1lc[0])
     drawn = sheet.avatar_sheet(replace(avatar, photograph_hw3=photograph), picture, lights)
-    assert drawn.shape == (2 * sheet.TILE, 4 * sheet.TILE, 3)
+    assert drawn.shape == (2 * sheet.TILE, 5 * sheet.TILE, 3)
     blank = sheet.over(picture, photograph)
     assert (blank[0, 0] == 120).all()
     assert np.abs(blank.astype(int) - 120).max() > 20
+
+
+def test_maps_of_different_sizes_survive_their_files(avatar: Avatar, tmp_path: Path) -> None:
+    """Albedo and normals are larger than the other maps; a finer albedo shows finer detail."""
+    large = torch.zeros(1, 3, 8 * SIZE, 8 * SIZE)
+    large[..., ::4, :] = 0.6
+    normal = torch.zeros_like(large)
+    normal[:, 2] = 1
+    other = np.full((32, 32, 3), 90, np.uint8)
+    maps = replace(avatar.maps, diffuse=large, normal=normal, confidence=torch.ones(1, 1, 8 * SIZE, 8 * SIZE))
+    sized = replace(avatar, maps=encode.quantized(maps), eyes_hw3=other)
+    sized.save(tmp_path)
+    opened = open_avatar(tmp_path)
+    for name in ("diffuse", "specular", "normal"):
+        assert torch.equal(getattr(opened.maps, name), getattr(sized.maps, name))
+    assert np.array_equal(opened.eyes_hw3, other)
+    assert opened.tone == sized.tone
+    face = render(sized, avatar.camera, (WIDTH, WIDTH)).colour_13hw[..., 60:80, 70:90]
+    assert float(face.std()) < 0.1 * float(face.mean())  # stripes finer than a pixel are filtered

@@ -1,0 +1,105 @@
+"""Measure the time and memory of a reconstruction: one photograph to an avatar, with a loaded bundle.
+
+Times are medians over rounds after one call that is not counted, in this process; memory is the peak of a fresh process
+that reconstructs one avatar, libraries and bundle included. Without ``photo`` it is scikit-image's astronaut, enlarged
+where maps of 2048 and 4096 texels are asked for.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from skimage.data import astronaut
+
+import mosar
+from mosar.datasets.photographs import read_photograph
+from mosar.errors import ConfigError, RunError
+
+LARGE, LARGEST = 2048, 4096
+_SIDE = {512: 512, LARGE: 2048, LARGEST: 4096}  # pixels of the photograph for maps of these texels
+_MEASURED = """
+import json, resource, sys
+from mosar.jobs.benchmarks import reconstruct
+reconstruct.once(**json.loads(sys.argv[1]))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+"""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Attributes:
+
+    bundle, storage: as for ``mosar reconstruct``. photo: an image file with one face.
+    rounds: reconstructions of which the median is taken. threads: threads of torch; 0 keeps torch's default.
+    """
+
+    bundle: str = "default"
+    storage: str | None = None
+    photo: str | None = None
+    rounds: int = 3
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1 or self.threads < 0:
+            raise ConfigError(f"got rounds={self.rounds}, threads={self.threads}; expected at least 1 and at least 0")
+
+
+def run(config: Config) -> dict[str, Any]:
+    """Return the metrics: seconds at 512 and 2048 texels, of steps at 512, and GiB at 4096."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(config.threads or before)
+    try:
+        metrics: dict[str, Any] = {"threads": torch.get_num_threads()}
+        seconds, steps = _timed(config, 512)
+        metrics |= {"photo_to_avatar_s": seconds} | {f"{name}_s": value for name, value in steps.items()}
+        metrics[f"photo_to_avatar_{LARGE}_s"] = _timed(config, LARGE)[0]
+    finally:
+        torch.set_num_threads(before)
+    metrics[f"memory_{LARGEST}_gb"] = _memory(config, LARGEST)
+    return metrics
+
+
+def once(bundle: str, storage: str | None, photo: str | None, size: int) -> None:
+    """Reconstruct and encode one avatar."""
+    with mosar.load(bundle, storage=storage, size=size) as reconstructor:
+        reconstructor(_photograph(photo, size)).files()
+
+
+def _timed(config: Config, size: int) -> tuple[float, dict[str, float]]:
+    """Median seconds of a call, and of its steps."""
+    image = _photograph(config.photo, size)
+    times, steps = [], []
+    with mosar.load(config.bundle, storage=config.storage, size=size) as reconstructor:
+        for _ in range(config.rounds + 1):
+            start = time.perf_counter()
+            avatar = reconstructor(image)
+            times.append(time.perf_counter() - start)
+            steps.append(avatar.timings_s)
+    names = steps[0].keys()
+    return statistics.median(times[1:]), {n: round(statistics.median(s[n] for s in steps[1:]), 4) for n in names}
+
+
+def _memory(config: Config, size: int) -> float:
+    arguments = {"bundle": config.bundle, "storage": config.storage, "photo": config.photo, "size": size}
+    command = [sys.executable, "-c", _MEASURED, json.dumps(arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RunError(f"a reconstruction at {size} texels failed: {done.stderr.strip().splitlines()[-1:]}")
+    return round(float(done.stdout.split()[-1]), 3)
+
+
+def _photograph(photo: str | None, size: int) -> npt.NDArray[np.uint8]:
+    if photo is not None:
+        return read_photograph(Path(photo).read_bytes())
+    image = np.asarray(astronaut(), np.uint8)
+    side = _SIDE[size]
+    return np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC), np.uint8)

@@ -1,0 +1,92 @@
+"""What a photograph tells of its light apart from the skin: whites of the eyes, teeth, the rest of the picture.
+
+Colours are linear RGB. Shapes: h w pixels of the crop.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
+
+from mosar.models.colour import LUMINANCE, to_linear
+from mosar.models.face_classes import share
+from mosar.models.reconstruct.estimate import Portrait
+from mosar.models.reconstruct.tone import Cue
+
+IRISES = ((468, (469, 470, 471, 472)), (473, (474, 475, 476, 477)))
+"""Centre and outline of the irises among the detector's points: the subject's right, then left."""
+
+USUAL = Cue("exposure", 0.20, 0.45)
+"""The light on a face as cameras usually expose it."""
+_SCLERA, _SCLERA_DEVIATION = 0.42, 0.35  # albedo times the shade of lids and lashes
+_TEETH, _TEETH_DEVIATION = 0.42, 0.40
+_WHITE, _WHITE_DEVIATION = 0.80, 0.60  # albedo of the brightest things around
+_LEAST_PIXELS = 12
+
+
+def light_cues(portrait: Portrait) -> list[Cue]:
+    """All cues that this photograph has; the usual exposure is always among them."""
+    found = [USUAL]
+    for name, colour, albedo, deviation in (
+        ("sclera", sclera_colour(portrait), _SCLERA, _SCLERA_DEVIATION),
+        ("teeth", teeth_colour(portrait), _TEETH, _TEETH_DEVIATION),
+    ):
+        if colour is not None:
+            found.append(Cue(name, math.log(max(_luminance(colour), 1e-3) / albedo), deviation))
+    return [*found, Cue("surroundings", math.log(max(_white(portrait), 1e-3) / _WHITE), _WHITE_DEVIATION)]
+
+
+def sclera_colour(portrait: Portrait) -> Tensor | None:
+    """Mean colour (3) of the brighter half of the visible whites of both eyes; None if too little is visible."""
+    eyes = share(portrait.classes_1khw, "eyes")[0, 0] > 0.5
+    y, x = _grid(eyes)
+    white = _eroded(eyes, 2)
+    for centre, ring in IRISES:
+        middle = portrait.landmarks_1n2[0, centre]
+        radius = (portrait.landmarks_1n2[0, list(ring)] - middle).norm(dim=1).mean()
+        white &= (x - middle[0]) ** 2 + (y - middle[1]) ** 2 > (1.2 * radius) ** 2
+    return _brighter(to_linear(portrait.crop_13hw)[0][:, white], 0.5)
+
+
+def teeth_colour(portrait: Portrait) -> Tensor | None:
+    """Mean colour (3) of the teeth; None if the mouth shows too few pixels that are bright and not red."""
+    inside = _eroded(share(portrait.classes_1khw, "mouth")[0, 0] > 0.5, 2)
+    colour = to_linear(portrait.crop_13hw)[0][:, inside]
+    if colour.shape[1] < _LEAST_PIXELS:
+        return None
+    # Teeth are white among red: gums, tongue and lips reflect more than twice as much red as blue.
+    pale = colour[0] < 1.7 * colour[2].clamp_min(1e-4)
+    return _brighter(colour[:, pale], 0.5) if float(pale.double().mean()) > 0.25 else None
+
+
+def _brighter(colour_3n: Tensor, share_of: float) -> Tensor | None:
+    colour_3n = colour_3n[:, colour_3n.amin(dim=0) < 0.95]  # clipped pixels are reflections of lamps
+    if colour_3n.shape[1] < _LEAST_PIXELS:
+        return None
+    luminance = colour_3n.new_tensor(LUMINANCE) @ colour_3n
+    low, high = luminance.quantile(1 - share_of), luminance.quantile(0.95)
+    return colour_3n[:, (luminance >= low) & (luminance <= high)].mean(dim=1)
+
+
+def _white(portrait: Portrait) -> float:
+    """Luminance of the brightest fiftieth of the scene, in a thumbnail: single lamps and reflections do not count."""
+    left, top, right, bottom = portrait.scene
+    scene = portrait.photograph_hw3[top:bottom, left:right].permute(2, 0, 1)[None].to(portrait.crop_13hw.dtype)
+    small = interpolate(scene / 255.0, size=(64, 64), mode="area")
+    luminance = to_linear(small)[0].flatten(1).T @ small.new_tensor(LUMINANCE)
+    return float(luminance.quantile(0.98))
+
+
+def _luminance(colour_3: Tensor) -> float:
+    return float(colour_3 @ colour_3.new_tensor(LUMINANCE))
+
+
+def _eroded(mask_hw: Tensor, pixels: int) -> Tensor:
+    side = 2 * pixels + 1
+    return avg_pool2d(mask_hw[None, None].float(), side, stride=1, padding=pixels, count_include_pad=True)[0, 0] > 0.999
+
+
+def _grid(like_hw: Tensor) -> tuple[Tensor, Tensor]:
+    rows, columns = (torch.arange(n, device=like_hw.device) + 0.5 for n in like_hw.shape)
+    return rows[:, None], columns[None]

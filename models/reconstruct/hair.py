@@ -1,0 +1,115 @@
+"""The scalp: short-cropped hair in the person's colour behind a natural hairline.
+
+Hair itself is not reconstructed. Legend: t texels a side of the maps, h w pixels of the crop.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mosar.models.camera import Camera
+from mosar.models.colour import to_linear
+from mosar.models.face_classes import share
+from mosar.models.head import Head
+from mosar.models.losses import resized
+from mosar.models.rasterizer import covered, gather, rasterize, scatter
+from mosar.models.reconstruct.estimate import Estimate
+from mosar.models.reconstruct.smooth import blur, noise
+from mosar.models.uv import chart
+from mosar.models.uv import interpolate as at_texels
+
+_LEAST_PIXELS = 150
+_OPAQUE = 0.88  # coverage of the skin by short-cropped hair
+_LINE = (0.40, 0.80)  # of the blurred scalp: where hair starts to grow, and where it is dense
+_SOFT = 7.0  # texels of the hairline's blur
+_DARKEST, _BRIGHTEST = 0.012, 0.5  # luminance of hair albedo
+_HUE, _SHADED = 0.22, (-0.75, 1.1)  # logarithms of ratios to the usual colour of skin that may still be skin
+_BALD, _FULL = 0.2, 0.55  # shares of the visible scalp that hair covers
+
+
+@dataclass(frozen=True, eq=False)
+class Hair:
+    """Albedo of a person's hair, linear (3), and how much of the scalp it covers, in [0, 1]."""
+
+    albedo_3: Tensor
+    amount: float
+
+
+def find_hair(estimate: Estimate) -> Hair:
+    """The hair that the photograph shows around the face.
+
+    Where the scalp of the fitted head lies in the picture there is hair, unless the pixels have the colour of the skin.
+    """
+    portrait, fit = estimate.portrait, estimate.fit
+    colour = to_linear(portrait.crop_13hw)[0]
+    scalp = _visible_scalp(estimate.head, fit.mesh_1v3, fit.camera, (colour.shape[1], colour.shape[2]))
+    scalp &= _inside(estimate)
+    classes = portrait.classes_1khw
+    other = share(classes, "headwear", "hand", "glasses", "cloth")[0, 0] > 0.5
+    shading = estimate.lighting.shading_b3hw
+    at = chart(estimate.head, shading.shape[-1]).triangle_hw >= 0
+    upper = torch.zeros_like(at)
+    upper[: shading.shape[-1] // 4] = True
+    light = shading[0][:, at & upper].mean(dim=1)
+    skin = torch.tensor(estimate.tone.albedo_3).to(light) * light
+    alike = _alike(colour, skin)
+    named = (share(classes, "scalp_hair")[0, 0] > 0.5) & ~other
+    looks = scalp & ~alike & ~other
+    hair = named if int(named.sum()) >= _LEAST_PIXELS else looks
+    visible = int((scalp & ~other).sum())
+    covered_by = int((hair & scalp).sum()) / max(visible, 1)
+    amount = min(max((covered_by - _BALD) / (_FULL - _BALD), 0.0), 1.0) if visible >= _LEAST_PIXELS else 1.0
+    if int(hair.sum()) < _LEAST_PIXELS:
+        return Hair(0.25 * torch.tensor(estimate.tone.albedo_3).to(light), amount)
+    albedo = colour[:, hair].median(dim=1).values / light
+    luminance = albedo.mean().clamp_min(1e-4)
+    return Hair(albedo * (luminance.clamp(_DARKEST, _BRIGHTEST) / luminance), amount)
+
+
+def crop_hair(head: Head, diffuse_13tt: Tensor, known_11tt: Tensor, hair: Hair, generator: torch.Generator) -> Tensor:
+    """The albedo with hair on the scalp, where the photograph does not show skin."""
+    size = diffuse_13tt.shape[-1]
+    base = min(size, 512)
+    line = resized(_density(head, base, generator), diffuse_13tt)
+    strands = noise(size, size / 400, generator) * 0.5 + noise(size, size / 160, generator) * 0.3
+    cover = (line * (1.0 - known_11tt) * hair.amount * (_OPAQUE + 0.10 * strands.to(line))).clamp(0.0, 1.0)
+    shade = (1.0 + 0.22 * strands.to(line)).clamp_min(0.2)
+    return torch.lerp(diffuse_13tt, (hair.albedo_3[None, :, None, None] * shade).to(diffuse_13tt), cover)
+
+
+def _alike(colour_3hw: Tensor, skin_3: Tensor) -> Tensor:
+    """Pixels (h, w), bool, that may be skin, lit or shaded: grey hair has another hue, and brown hair is darker."""
+    ratio = (colour_3hw.clamp_min(1e-3) / skin_3[:, None, None]).log()
+    hue = torch.stack([ratio[0] - ratio[1], ratio[1] - ratio[2]]).abs().amax(dim=0)
+    return (hue < _HUE) & (ratio[1] > _SHADED[0]) & (ratio[1] < _SHADED[1])
+
+
+def _density(head: Head, size: int, generator: torch.Generator) -> Tensor:
+    """Coverage of the chart by hair (1, 1, t, t): 0 on the face, 1 on the scalp, ragged between."""
+    scalp_v = torch.tensor(head.region("scalp")).float()
+    member = at_texels(chart(head, size), torch.tensor(head.triangles_f3), scalp_v[None, :, None])
+    soft = blur(member, _SOFT * size / 512)
+    ragged = soft + 0.10 * noise(size, size / 40, generator) + 0.10 * noise(size, size / 160, generator)
+    t = ((ragged - _LINE[0]) / (_LINE[1] - _LINE[0])).clamp(0.0, 1.0) * (soft > 0.02)
+    return t * t * (3 - 2 * t)
+
+
+def _visible_scalp(head: Head, mesh_1v3: Tensor, camera: Camera, size: tuple[int, int]) -> Tensor:
+    """Pixels (h, w), bool, where the head's scalp is in front."""
+    triangles = torch.tensor(head.triangles_f3).to(mesh_1v3.device)
+    visible = covered(rasterize(mesh_1v3, triangles, camera, size), len(triangles))
+    scalp_v = torch.tensor(head.region("scalp")).to(mesh_1v3)
+    values = gather(visible, triangles, scalp_v[None, :, None])
+    return scatter(visible, values, (1, *size))[0, 0] > 0.9
+
+
+def _inside(estimate: Estimate) -> Tensor:
+    """Pixels (h, w) of the crop, bool, that lie in the photograph's scene."""
+    portrait = estimate.portrait
+    left, top, right, bottom = portrait.scene
+    corners = portrait.to_crop_133.new_tensor([[left, top, 1.0], [right, bottom, 1.0]])
+    (x0, y0, _), (x1, y1, _) = (corners @ portrait.to_crop_133[0].T).tolist()
+    height, width = portrait.crop_13hw.shape[-2:]
+    y, x = (torch.arange(n, device=corners.device) + 0.5 for n in (height, width))
+    return ((y > y0) & (y < y1))[:, None] & ((x > x0) & (x < x1))[None]

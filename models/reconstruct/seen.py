@@ -1,0 +1,90 @@
+"""What the photograph shows of the skin, on the chart, at the photograph's own resolution."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample, interpolate, max_pool2d
+
+from mosar.models.camera import Camera, project, transform_image
+from mosar.models.colour import to_linear
+from mosar.models.face_classes import SKIN, share
+from mosar.models.head import Head
+from mosar.models.reconstruct.estimate import Portrait
+from mosar.models.uv import density, unwrap
+
+BASE = 512
+"""Texels a side of the maps on which smooth quantities are computed: weights, fills, gains and offsets."""
+SIZES = (512, 1024, 2048, 4096)
+"""Texels a side that the avatar's maps may have."""
+
+_RIM = 0.005  # width that is left out inside the outline of the visible skin, as a share of the crop's side
+_CLIPPED, _BLACK = 250.0, 2.0  # a pixel with two channels above the first, or all below the second, shows no colour
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """The photograph on the chart, linear.
+
+    Attributes:
+        colour_13hw: 0 where nothing is seen; of the avatar's size.
+        weight_11hw: in [0, 1]: 0 where the texel is hidden, grazing, clipped or not skin.
+        small_colour_13hw, small_weight_11hw: their means on ``BASE`` x ``BASE`` texels.
+    """
+
+    colour_13hw: Tensor
+    weight_11hw: Tensor
+    small_colour_13hw: Tensor
+    small_weight_11hw: Tensor
+
+
+def auto_size(head: Head, mesh_1v3: Tensor, camera: Camera) -> int:
+    """The smallest of :data:`SIZES` that holds the photograph's detail; ``camera``: pixels of the photograph."""
+    needed = 128 * density(head, mesh_1v3, camera, 128)
+    return next((size for size in SIZES if size >= 0.8 * needed), SIZES[-1])
+
+
+@torch.no_grad()
+def look(head: Head, portrait: Portrait, mesh_1v3: Tensor, crop_camera: Camera, size: int | None) -> Seen:
+    """Unwrap the photograph; ``size`` None chooses it by :func:`auto_size`."""
+    camera = transform_image(crop_camera, torch.linalg.inv(portrait.to_crop_133))
+    size = size or auto_size(head, mesh_1v3, camera)
+    left, top, right, bottom = _box(project(camera, mesh_1v3)[0], portrait.width, portrait.height)
+    pixels = portrait.photograph_hw3[top:bottom, left:right].permute(2, 0, 1)[None].to(mesh_1v3.dtype)
+    usable = _skin(portrait, left, top, (bottom - top, right - left)) * (1.0 - _unusable(pixels))
+    picture = torch.cat([to_linear(pixels / 255.0), usable], dim=1)
+    move = torch.eye(3, device=mesh_1v3.device, dtype=mesh_1v3.dtype)
+    move[:2, 2] = -move.new_tensor([left, top])
+    texture, weight = unwrap(picture, head, mesh_1v3, transform_image(camera, move), size)
+    weight = weight * ((texture[:, 3:] - 0.6) / 0.35).clamp(0.0, 1.0)
+    colour = texture[:, :3] * (weight > 0)
+    small_weight = interpolate(weight, size=(BASE, BASE), mode="area")
+    small_colour = interpolate(colour * weight, size=(BASE, BASE), mode="area") / small_weight.clamp_min(1e-6)
+    return Seen(colour, weight, small_colour, small_weight)
+
+
+def _box(pixel_v2: Tensor, width: int, height: int) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the pixels that show the head, at least one."""
+    low, high = pixel_v2.amin(dim=0).tolist(), pixel_v2.amax(dim=0).tolist()
+    left, top = (min(max(math.floor(x) - 4, 0), n - 1) for x, n in zip(low, (width, height), strict=True))
+    right, bottom = (min(max(math.ceil(x) + 4, 1), n) for x, n in zip(high, (width, height), strict=True))
+    return left, top, max(right, left + 1), max(bottom, top + 1)
+
+
+def _skin(portrait: Portrait, left: int, top: int, size: tuple[int, int]) -> Tensor:
+    """Probability (1, 1, h, w) that pixels of a box show skin; its outline is left out."""
+    skin = share(portrait.classes_1khw, *SKIN)
+    rim = 2 * max(1, round(_RIM * skin.shape[-1])) + 1
+    skin = 1.0 - max_pool2d(1.0 - skin, rim, stride=1, padding=rim // 2)
+    scale, shift = portrait.to_crop_133[0, 0, 0], portrait.to_crop_133[0, :2, 2]
+    x = (torch.arange(size[1], device=skin.device) + left + 0.5) * scale + shift[0]
+    y = (torch.arange(size[0], device=skin.device) + top + 0.5) * scale + shift[1]
+    at = torch.stack([x.expand(*size), y[:, None].expand(*size)], dim=-1)[None] * 2 / skin.shape[-1] - 1
+    return grid_sample(skin, at.to(skin.dtype), padding_mode="zeros", align_corners=False)
+
+
+def _unusable(pixels_13hw: Tensor) -> Tensor:
+    """1 where a pixel (0 to 255) is clipped or black."""
+    ordered = pixels_13hw.sort(dim=1).values
+    return ((ordered[:, 1:2] >= _CLIPPED) | (ordered[:, 2:] <= _BLACK)).to(pixels_13hw.dtype)

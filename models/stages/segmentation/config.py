@@ -1,0 +1,26 @@
+"""Configuration of the ``segmentation`` stage."""
+
+from dataclasses import dataclass, field
+
+from mosar.errors import ConfigError
+from mosar.models.networks.unet import UNetConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """Size of the network and strength of its augmentation."""
+
+    crop_size: int = 160  # pixels of the face crop
+    network: UNetConfig = field(default_factory=lambda: UNetConfig(width=24, levels=4, blocks=2))
+    overlap_weight: float = 0.5  # of the loss on the overlap of each class, which counts rare classes as much as others
+    swapped: float = 0.5  # share of the crops whose background is replaced
+    strength: float = 1.0  # of the changes of brightness, colour, sharpness and noise
+
+    def __post_init__(self) -> None:
+        if self.crop_size < 32:
+            raise ConfigError(f"model.crop_size: got {self.crop_size}, expected at least 32")
+        for name in ("overlap_weight", "strength"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected 0 or more")
+        if not 0 <= self.swapped <= 1:
+            raise ConfigError(f"model.swapped: got {self.swapped}, expected a share in [0, 1]")

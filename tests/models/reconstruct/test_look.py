@@ -1,0 +1,182 @@
+"""The photograph on the chart, its light, and what is found beside the skin, against pictures of a known avatar."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mosar.avatar import Avatar, encode
+from mosar.avatar.render import render
+from mosar.datasets.skin_mask import landmark_classes
+from mosar.models.camera import project
+from mosar.models.colour import to_linear
+from mosar.models.face_classes import CLASSES
+from mosar.models.head.morph import landmarks
+from mosar.models.morphable import pretrained
+from mosar.models.preview import frontal_camera
+from mosar.models.reconstruct.cues import sclera_colour
+from mosar.models.reconstruct.estimate import Estimate, Maps, Portrait, Settings
+from mosar.models.reconstruct.eyes import eyes_map
+from mosar.models.reconstruct.light import see
+from mosar.models.reconstruct.refine import Fit
+from mosar.models.reconstruct.seen import look
+from mosar.models.relight import uniform_light
+from mosar.models.stages.geometry.network import Parameters
+from mosar.models.uv import chart
+
+CROP, TEXELS = 256, 128
+ALBEDO = (0.35, 0.22, 0.16)
+
+
+@pytest.fixture(scope="module")
+def avatar(head):
+    """The template with even skin and dots, under white light from everywhere and a little more from the left."""
+    diffuse = torch.tensor(ALBEDO)[None, :, None, None].expand(1, 3, TEXELS, TEXELS).clone()
+    diffuse[:, :, ::16, ::16] *= 0.5
+    one = torch.ones(1, 1, TEXELS, TEXELS)
+    maps = Maps(diffuse, 0.35 * one, one, 0 * one, torch.cat([0 * one, 0 * one, one], 1), one)
+    vertices = torch.tensor(head.template_v3)[None]
+    light = uniform_light(1)
+    light[:, 3] = 0.8
+    camera = frontal_camera(1, CROP, torch.device("cpu"), head_height_mm=260.0)
+    return Avatar(
+        head=head, vertices_1v3=vertices, neutral_1v3=vertices, maps=maps, eyes_hw3=head.eyes_albedo_hw3,
+        mouth_hw3=head.mouth_albedo_hw3, tone={}, camera=camera, light_1lc=light, expression={}, width=CROP,
+        height=CROP, bundle_digest="", timings_s={},
+    )  # fmt: skip
+
+
+def portrait_of(avatar, gain=1.0):
+    """A picture of the avatar, with classes by its own landmarks."""
+    pixels = encode.srgb8(gain * render(avatar, avatar.camera, (CROP, CROP)).colour_13hw)
+    points = project(avatar.camera, landmarks(avatar.head, avatar.vertices_1v3))
+    classes = torch.from_numpy(landmark_classes(pixels, points[0].numpy()))[None]
+    crop = torch.from_numpy(pixels / 255.0).float().permute(2, 0, 1)[None]
+    return Portrait(
+        photograph_hw3=torch.from_numpy(pixels.copy()),
+        scene=(0, 0, CROP, CROP),
+        crop_13hw=crop,
+        classes_1khw=classes,
+        landmarks_1n2=points,
+        intrinsics_133=avatar.camera.intrinsics_b33,
+        to_crop_133=torch.eye(3)[None],
+        width=CROP,
+        height=CROP,
+    )
+
+
+def estimate_of(avatar, gain=1.0):
+    camera = avatar.camera
+    zero = torch.zeros(1, 64)
+    found = Parameters(zero, zero, zero, uniform_light(1), camera.rotation_b33, torch.zeros(1, 3))
+    fit = Fit(found, avatar.vertices_1v3, avatar.vertices_1v3, camera, 0.0, 0.0)
+    return Estimate(avatar.head, portrait_of(avatar, gain), Settings(64, CROP, 0, 512), fit)
+
+
+@pytest.fixture(scope="module")
+def morphable(head):
+    return pretrained.load(head)
+
+
+@pytest.fixture(scope="module")
+def seen_once(avatar, morphable):
+    return see(estimate_of(avatar), morphable)
+
+
+def test_only_skin_is_seen_and_in_its_colours(avatar):
+    seen = look(avatar.head, portrait_of(avatar), avatar.vertices_1v3, avatar.camera, 512)
+    assert seen.colour_13hw.shape[-1] == 512
+    sure = seen.weight_11hw > 0.99
+    assert 0.15 < float(sure.float().mean()) < 0.6
+    colours = seen.colour_13hw[:, :, sure[0, 0]]
+    ratio = colours / torch.tensor(ALBEDO)[None, :, None]
+    assert 0.8 < float(ratio.median()) < 1.5
+    hidden = torch.from_numpy(avatar.head.region("interior") | avatar.head.region("neck"))
+    texels = chart(avatar.head, 512).triangle_hw
+    inner = hidden[torch.tensor(avatar.head.triangles_f3)].all(1)[texels.clamp_min(0)] & (texels >= 0)
+    assert float(seen.weight_11hw[0, 0][inner].mean()) < 0.05
+
+
+def test_clipped_pixels_are_not_seen(avatar):
+    portrait = portrait_of(avatar)
+    bright = portrait.photograph_hw3.clone()
+    bright[100:140, 100:150] = 255
+    plain, clipped = (
+        look(avatar.head, p, avatar.vertices_1v3, avatar.camera, 512).weight_11hw
+        for p in (portrait, replace(portrait, photograph_hw3=bright))
+    )
+    assert float((plain - clipped).max()) > 0.99
+    assert bool((clipped <= plain + 0.2).all())
+
+
+def test_the_size_follows_the_photograph(avatar):
+    portrait = portrait_of(avatar)
+    assert look(avatar.head, portrait, avatar.vertices_1v3, avatar.camera, None).colour_13hw.shape[-1] == 512
+
+
+def test_light_and_tone_explain_the_picture(avatar, seen_once):
+    """Divided by its light the even texture is even: the lamp from the left is in the light, not in the skin."""
+    seen, light = seen_once.seen, seen_once.lighting
+    sure = seen.small_weight_11hw[0, 0] > 0.95
+    even = light.even(seen.small_colour_13hw)[0].mean(0)
+    left, right = (sure & side for side in (halves(sure, True), halves(sure, False)))
+    before = seen.small_colour_13hw[0].mean(0)
+    assert abs(float(even[left].mean() / even[right].mean()) - 1) < 0.25 * abs(
+        float(before[left].mean() / before[right].mean()) - 1
+    )
+    assert seen_once.tone.low < seen_once.tone.luminance < seen_once.tone.high
+
+
+def halves(like, left):
+    columns = torch.arange(like.shape[1]).expand_as(like)
+    return columns < like.shape[1] // 2 if left else columns >= like.shape[1] // 2
+
+
+def test_a_darker_picture_is_darker_light(avatar, morphable, seen_once):
+    darker = see(estimate_of(avatar, 0.5), morphable)
+    assert float(darker.light_1lc[0, 0].mean() / seen_once.light_1lc[0, 0].mean()) < 0.75
+    assert darker.tone.luminance / seen_once.tone.luminance > 0.6
+
+
+def test_creases_are_occluded_by_the_persons_own_geometry(avatar, seen_once):
+    head = avatar.head
+    texels = chart(head, 512).triangle_hw
+    ao = seen_once.ao_11hw[0, 0]
+
+    def mean(region):
+        member = torch.tensor(head.region(region))[torch.tensor(head.triangles_f3)].all(1)
+        return float(ao[member[texels.clamp_min(0)] & (texels >= 0)].mean())
+
+    assert mean("forehead") > 0.9
+    assert mean("interior") < 0.6 * mean("forehead")
+
+
+def test_eyes_take_the_colour_of_the_photograph(avatar, seen_once):
+    """Blue eyes in the picture make the iris of the map bluer; the sclera stays white."""
+    blue = seen_once.portrait.crop_13hw.clone()
+    points = seen_once.portrait.landmarks_1n2[0]
+    rows, columns = torch.arange(CROP)[:, None] + 0.5, torch.arange(CROP)[None] + 0.5
+    spread = {468: (469, 470, 471, 472), 473: (474, 475, 476, 477)}
+    points = points.clone()
+    eyes = seen_once.portrait.classes_1khw[0, CLASSES.index("eyes")] > 0.5
+    for number, (centre, ring) in enumerate(spread.items()):
+        side = eyes & ((columns > CROP / 2) if number else (columns < CROP / 2))
+        y, x = side.nonzero().float().mean(0) + 0.5
+        points[centre] = torch.stack([x, y])
+        for k, (dx, dy) in zip(ring, ((4, 0), (0, 4), (-4, 0), (0, -4)), strict=True):
+            points[k] = torch.stack([x + dx, y + dy])
+        disc = ((rows - y) ** 2 + (columns - x) ** 2 < 16) & side
+        blue[0, :, disc] = torch.tensor([0.25, 0.4, 0.6])[:, None]
+    changed = replace(
+        seen_once.portrait, crop_13hw=blue, landmarks_1n2=points[None], to_crop_133=0.2 * torch.eye(3)[None]
+    )
+    found = eyes_map(replace(seen_once, portrait=changed))
+    before = avatar.head.eyes_albedo_hw3
+    assert found.shape == before.shape
+    linear, old = (to_linear(torch.tensor(np.array(m)) / 255.0) for m in (found, before))
+    iris = (old.mean(-1) < 0.12) & (old.mean(-1) > 0.03)
+    assert float((linear[iris][:, 2] / linear[iris][:, 0]).median()) > 1.5 * float(
+        (old[iris][:, 2] / old[iris][:, 0]).median()
+    )
+    assert sclera_colour(seen_once.portrait) is None or bool((sclera_colour(seen_once.portrait) > 0).all())
