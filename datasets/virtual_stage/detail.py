@@ -48,7 +48,7 @@ def _span(head: Head) -> Floats:
 @functools.lru_cache(maxsize=2)
 def _face(head: Head) -> Floats:
     """1 on the face, falling smoothly to 0 beyond it (V); 0 in eyes, mouth and lids' and nostrils' insides."""
-    from mosar.datasets.virtual_stage.occlusion import neighbour_means
+    from mosar.models.head.occlusion import neighbour_means
 
     inside = head.region("face") if "face" in head.region_names else np.ones(len(head.template_v3), bool)
     kept = inside & ~np.isin(np.arange(len(inside)), head.triangles_f3[head.material_f != 0])

@@ -18,7 +18,8 @@ from mosar.models.camera import position
 from mosar.models.colour import to_srgb
 from mosar.models.head import Head
 from mosar.models.reconstruct.estimate import Maps
-from mosar.models.texture_space.captured_skin import CapturedSkin, radiance, shading, subsample
+from mosar.models.texture_space.captured_skin import CapturedSkin, radiance, subsample
+from mosar.models.texture_space.lighting import shading
 from mosar.models.uv import chart, surface, to_world
 
 _FEW = 200
