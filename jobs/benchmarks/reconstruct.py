@@ -38,8 +38,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 class Config:
     """Attributes:
 
-    bundle, storage: as for ``mosar reconstruct``. photo: an image file with one face.
-    rounds: reconstructions of which the median is taken. threads: threads of torch; 0 keeps torch's default.
+    bundle: name or location of the bundle.
+    storage: root of the bundles; default: MOSAR_STORAGE, else ~/.mosar.
+    photo: an image file with one face; by default an enlarged portrait of scikit-image.
+    rounds: reconstructions of which the median is taken.
+    threads: threads of torch; 0 keeps torch's default.
     """
 
     bundle: str = "default"

@@ -139,7 +139,7 @@ def test_every_stage_takes_a_step_on_another_topology(made, name):
 
     parents = {"morphable": build("morphable", {})[1]} if name == "geometry" else {}
     stage, module = build(name, parents)
-    batch = {stream: synthetic(stage.head, spec) for stream, spec in stage.streams.items()}
+    batch = {stream: synthetic(load_head(str(path)), spec) for stream, spec in stage.streams.items()}
     stage.fit_statistics(module, [batch, batch])
     generator = torch.Generator().manual_seed(0)
     trained = [p for p in module.parameters() if p.requires_grad]

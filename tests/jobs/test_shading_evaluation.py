@@ -15,7 +15,7 @@ from mosar.models.shading import sh
 @pytest.mark.parametrize("argument", ["suite=nothing", "", "suite=render,suite"])
 def test_an_unknown_suite_is_reported(argument, capsys):
     assert registry.run("bench", "mosar.jobs.benchmarks", "suite", "run", [argument]) == 2
-    assert "expected suite=NAME with one of render" in capsys.readouterr().err
+    assert "expected suite=NAME with one of reconstruct, render" in capsys.readouterr().err
 
 
 def test_a_wrong_key_or_value_is_reported(capsys):

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,16 +31,16 @@ def start(program: str, **changes: str) -> subprocess.Popen[str]:
     )
 
 
-def test_a_read_only_installation_without_a_home(tmp_path: Path) -> None:
+def test_a_read_only_installation_without_a_home() -> None:
     """Root may write anywhere, so the process gives up its rights once everything is imported."""
-    module(tmp_path / "code")
-    (tmp_path / "code").chmod(0o555)
     before = "import mosar.models.numba_parallel, numba.core.caching, tempfile\nos.getuid() or os.setuid(65534)"
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
-    process = start(KERNEL.format(before=before, folder=str(tmp_path / "code")), HOME="/nonexistent")
-    _, said = process.communicate(timeout=120)
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders admit their owner alone
+        module(Path(folder) / "code")
+        (Path(folder) / "code").chmod(0o555)
+        Path(folder).chmod(0o755)
+        process = start(KERNEL.format(before=before, folder=f"{folder}/code"), HOME="/nonexistent")
+        _, said = process.communicate(timeout=120)
+        (Path(folder) / "code").chmod(0o755)
     assert process.returncode == 0, said
 
 
