@@ -63,6 +63,9 @@ def synthetic(head, spec, count=2):
         "rotation": torch.diag(torch.tensor([1.0, -1.0, -1.0])).expand(count, 3, 3),
         "translation": torch.tensor([[0.0, -30.0, 900.0]]).expand(count, 3),
         "landmarks": points,
+        "detected": points,
+        "found": torch.ones(count),
+        "classes": torch.randint(0, 11, (count, 1, spec.crop_size, spec.crop_size), generator=generator).byte(),
         "light": light,
         **{
             name: grey(c, spec.map_size)

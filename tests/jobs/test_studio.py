@@ -83,7 +83,7 @@ def test_an_example_is_read_back_unchanged(samples, head, tmp_path, kind, detect
 
 def test_landmarks_and_mask_follow_from_mesh_and_camera(one, samples, head, detector):
     folder, place = one
-    change(place / "cameras.json", lambda c: [c["front"].pop(k) for k in ("mask", "classes", "landmarks", "cropped")])
+    change(place / "cameras.json", lambda c: [c["front"].pop(k) for k in ("mask", "classes", "landmarks")])
     found, report = read(folder, head, detector)
     assert report.faults == []
     theirs = (place / "landmarks.npy").read_bytes()
@@ -100,7 +100,8 @@ def test_landmarks_and_mask_follow_from_mesh_and_camera(one, samples, head, dete
     ours, theirs = schema.decode_member(found["front"], "classes"), cv2.imread(str(place / "classes.png"), -1)
     told = ours != schema.UNKNOWN
     assert told.mean() > 0.15
-    assert (ours[told] == theirs[told]).mean() > 0.7  # a beard, hair or clothes may cover what the mesh shows
+    bare = told & np.isin(theirs, [schema.CLASSES.index(name) for name in ("skin", "lips", "eyes", "brows", "mouth")])
+    assert (ours[bare] == theirs[bare]).mean() > 0.9  # elsewhere hair, beard or clothes cover what the mesh shows
 
 
 def test_another_frame_unit_and_camera_convention_give_the_same_sample(one, head, detector):
