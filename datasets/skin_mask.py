@@ -36,6 +36,8 @@ def landmark_classes(image_hw3: NDArray[np.uint8], landmarks_px: NDArray[np.floa
     and where the skin goes on below the jaw, GrabCut (Rother et al. 2004) decides by colours. Glasses and hands remain.
     All the rest is background.
     """
+    import cv2
+
     points = np.asarray(landmarks_px, np.float64)[:, :2]
     size = image_hw3.shape[0]
     number = np.zeros((size, size), np.uint8)
@@ -56,6 +58,8 @@ def _looks_like_skin(
     image_hw3: NDArray[np.uint8], points_n2: NDArray[np.float64], hull_hw: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """Pixels that do not belong to hair or background by their colour; those of the inner face are never doubted."""
+    import cv2
+
     size = image_hw3.shape[0]
     small = min(size, _CUT)
     scale = small / size
