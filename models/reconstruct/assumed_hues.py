@@ -5,10 +5,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from mosar.models.colour import LUMINANCE
 from mosar.models.reconstruct.estimate import Estimate
 
-LUMINANCE = (0.2126, 0.7152, 0.0722)
-"""Of linear sRGB."""
 _MEAN, _MELANIN, _SURFACE = (-0.989, -1.558, -1.931), (-0.511, -0.575, -0.639), 0.035
 """Skin of people (ISSA, Lu et al. 2025): mean log reflectance in linear sRGB, its change with melanin, and the surface
 reflection that it contains."""
