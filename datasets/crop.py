@@ -1,7 +1,8 @@
 """The square crop around a face, shared by the training streams, the virtual light stage and the reconstruction.
 
-A crop is an affine map from photograph pixels to crop pixels (3 x 3, axis-aligned, one scale), so that cameras,
-landmarks and masks can follow it exactly. Pixel centres are at integers + 0.5.
+A crop is an affine map from photograph pixels to crop pixels (3 x 3, one scale), so that cameras, landmarks and masks
+can follow it exactly. Streams use axis-aligned crops; inference first turns the face upright (:func:`turn`). Pixel
+centres are at integers + 0.5.
 """
 
 import numpy as np
@@ -11,6 +12,8 @@ MARGIN = 1.75
 """Side of the crop divided by the longer side of the landmarks' box: hairline, ears and chin fit with some margin."""
 RAISE = 0.09
 """How far the crop's centre lies above the box's centre, in crop sides: the hair reaches above the landmarks."""
+
+_FOREHEAD, _CHIN = 10, 152  # landmarks
 
 FACE_MM = 170.0
 """Longer side of the landmarks' box on an adult: forehead to chin."""
@@ -49,6 +52,22 @@ def crop_affine(centre_px: NDArray[np.floating], side_px: float, size: int) -> N
     return np.array([[scale, 0, -left * scale], [0, scale, -top * scale], [0, 0, 1]])
 
 
+def roll(landmarks_px: NDArray[np.floating]) -> float:
+    """Angle in radians, clockwise as seen, by which a face is turned in its image: 0 if the forehead is up.
+
+    ``landmarks_px``: the detector's 478 points. Forehead and chin lie in the head's symmetry plane, so that a head that
+    looks aside is not turned by it.
+    """
+    up = np.asarray(landmarks_px, np.float64)[_FOREHEAD, :2] - np.asarray(landmarks_px, np.float64)[_CHIN, :2]
+    return float(np.arctan2(up[0], -up[1]))
+
+
+def turn(angle: float, height: int, width: int) -> NDArray[np.float64]:
+    """Affine map (3 x 3) that turns an image about its centre by an angle in radians, counter-clockwise as seen."""
+    cos, sin, x, y = np.cos(angle), np.sin(angle), width / 2, height / 2
+    return np.array([[cos, sin, x - cos * x - sin * y], [-sin, cos, y + sin * x - cos * y], [0, 0, 1]])
+
+
 def resize_affine(old: int, new: int) -> NDArray[np.float64]:
     """Affine map (3 x 3) of an ``old`` x ``old`` picture to a ``new`` x ``new`` one."""
     return np.diag([new / old, new / old, 1.0])
@@ -67,14 +86,16 @@ def warp(
 ) -> NDArray[np.uint8]:
     """Crop an image (H x W or H x W x 3, uint8) to ``size`` x ``size``, anti-aliased.
 
-    A crop coarser than the photograph averages pixels over their area. Beyond the photograph its border pixels are
-    repeated (a black border would add an edge that no face has); pass ``cv2.BORDER_CONSTANT`` for masks.
+    ``affine_33``: photograph px to crop px; one scale, any turn. A crop coarser than the photograph averages pixels
+    over their area. Beyond the photograph its border pixels are repeated (a black border would add an edge that no
+    face has); pass ``cv2.BORDER_CONSTANT`` for masks.
     """
     import cv2
 
-    scale = float(affine_33[0, 0])
-    left, top = -affine_33[0, 2] / scale, -affine_33[1, 2] / scale
-    image, left, top = _window(image, left, top, size / scale)
+    scale = float(np.hypot(affine_33[0, 0], affine_33[1, 0]))
+    inverse_33 = np.asarray(np.linalg.inv(affine_33), np.float64)
+    image, origin = _window(image, inverse_33, size)
+    ratio = np.ones(2)
     if scale < 1:
         # shrink by area to the smallest size whose pixels are no larger than the crop's, then interpolate
         height, width = image.shape[:2]
@@ -83,13 +104,10 @@ def warp(
             new_height, new_width, *image.shape[2:]
         )
         ratio = np.array([new_width / width, new_height / height])
-    else:
-        ratio = np.ones(2)
     # crop pixel to shrunk photograph; OpenCV has pixel centres at integers
-    step = ratio / scale
-    inverse = np.array(
-        [[step[0], 0, left * ratio[0] + step[0] / 2 - 0.5], [0, step[1], top * ratio[1] + step[1] / 2 - 0.5]]
-    )
+    linear_22 = ratio[:, None] * inverse_33[:2, :2]
+    offset_2 = ratio * (inverse_33[:2, 2] - origin) + linear_22.sum(1) / 2 - 0.5
+    inverse = np.concatenate([linear_22, offset_2[:, None]], axis=1)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     border = cv2.BORDER_REPLICATE if border is None else border
     return np.asarray(cv2.warpAffine(image, inverse, (size, size), flags=flags, borderMode=border), np.uint8)
@@ -133,11 +151,15 @@ def box(landmarks_px: NDArray[np.floating]) -> tuple[NDArray[np.float64], float]
     return (low + high) / 2, max(float((high - low).max()), 1e-6)
 
 
-def _window(image: NDArray[np.uint8], left: float, top: float, side: float) -> tuple[NDArray[np.uint8], float, float]:
-    """The part of the image within one crop side around the crop (and its left, top): the rest need not be shrunk."""
+def _window(
+    image: NDArray[np.uint8], inverse_33: NDArray[np.float64], size: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """The image within one crop side around the crop, and its left top corner: the rest need not be shrunk."""
     height, width = image.shape[:2]
-    x0, y0 = max(0, int(np.floor(left - side))), max(0, int(np.floor(top - side)))
-    x1, y1 = min(width, int(np.ceil(left + 2 * side))), min(height, int(np.ceil(top + 2 * side)))
+    corners_42 = np.array([[0, 0], [size, 0], [0, size], [size, size]]) @ inverse_33[:2, :2].T + inverse_33[:2, 2]
+    side = size * float(np.hypot(inverse_33[0, 0], inverse_33[1, 0]))
+    x0, y0 = np.maximum(np.floor(corners_42.min(0) - side), 0).astype(int)
+    x1, y1 = np.minimum(np.ceil(corners_42.max(0) + side), [width, height]).astype(int)
     if x1 - x0 < 2 or y1 - y0 < 2 or (x0, y0, x1, y1) == (0, 0, width, height):
-        return image, left, top
-    return image[y0:y1, x0:x1], left - x0, top - y0
+        return image, np.zeros(2)
+    return image[y0:y1, x0:x1], np.array([x0, y0], np.float64)

@@ -132,15 +132,20 @@ def _verified_model() -> bytes:
     return content
 
 
+_stderr = threading.RLock()  # a detector may be freed, and closed, inside the block
+"""Held while stderr is redirected, which concerns the whole process: of two threads, one would restore the other's."""
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Drop what native code writes to stderr: its log lines bypass Python and cannot be switched off."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    try:
-        with Path(os.devnull).open("w") as sink:
-            os.dup2(sink.fileno(), 2)
-            yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
+    with _stderr:
+        sys.stderr.flush()
+        saved = os.dup(2)
+        try:
+            with Path(os.devnull).open("w") as sink:
+                os.dup2(sink.fileno(), 2)
+                yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

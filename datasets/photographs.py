@@ -14,6 +14,17 @@ MIN_SIDE = 32
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "JPEG2000")
 """Formats that are opened, whatever the file name. Others are refused: EPS, for example, runs an interpreter."""
 
+_UNREAD = (
+    (tuple((4, b"ftyp" + brand) for brand in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")),
+     "HEIC, as phones take photographs"),
+    (((0, b"\xff\x0a"), (0, b"\0\0\0\x0cJXL \r\n\x87\n")), "JPEG XL"),
+    (((0, b"II*\0"), (0, b"MM\0*"), (0, b"II+\0"), (0, b"MM\0+")),
+     "a TIFF of floating-point colours or of a rare kind, or a camera's raw file"),
+    (((0, b"8BPS"),), "a Photoshop document"),
+    (((0, b"\x76\x2f\x31\x01"), (0, b"#?RADIANCE")), "a picture of radiance (OpenEXR or HDR)"),
+)  # fmt: skip
+"""Places and bytes by which known formats begin, and their names."""
+
 
 def read_photograph(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Pixels of an image file, H x W x 3 uint8 sRGB, after EXIF rotation; transparent pixels are put on white.
@@ -35,9 +46,17 @@ def read_photograph(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uin
     except PhotographError:
         raise
     except UnidentifiedImageError as error:
-        raise PhotographError(f"not an image: {len(data)} bytes that no decoder knows; give a JPEG or PNG") from error
+        raise PhotographError(_unread(data)) from error
     except Exception as error:  # decoders raise nearly any type for a damaged file
         raise PhotographError(f"the image is damaged or cut short ({error}); save it again") from error
+
+
+def _unread(data: bytes) -> str:
+    """Why no decoder knows a file, and what to do."""
+    known = [name for starts, name in _UNREAD if any(data[at : at + len(start)] == start for at, start in starts)]
+    if known:
+        return f"the file is {known[0]}, which is not read; save the photograph as JPEG or PNG"
+    return f"not an image: {len(data)} bytes that no decoder knows; give a JPEG or PNG"
 
 
 def _check_size(image: Image.Image, max_pixels: int) -> None:

@@ -32,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument(
         "--size", type=_size, help="texels a side of the maps: auto (default), 512, 1024, 2048 or 4096"
     )
+    command.add_argument("--face", type=_face, default="only", help="which of several: largest, or N from the left")
+    command.add_argument("--targets", choices=("arkit", "talking"), default="arkit", help="morph targets of the GLB")
     command.set_defaults(run=_reconstruct)
     arguments = parser.parse_args(argv)
     try:
@@ -54,6 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _face(text: str) -> str | int:
+    return int(text) if text.isdigit() else text
+
+
 def _reconstruct(arguments: argparse.Namespace) -> None:
     # What is missing is noticed before anything is loaded.
     if not arguments.photo.is_file():
@@ -71,7 +77,10 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
     print(f"loading the bundle {location}", file=sys.stderr, flush=True)
     with mosar.load(location, **options) as reconstructor:
         print(f"reconstructing {arguments.photo}", file=sys.stderr, flush=True)
-        reconstructor(arguments.photo).save(arguments.output)
+        avatar = reconstructor(arguments.photo, arguments.face)
+    for remark in avatar.remarks:
+        print(f"note: {remark}", file=sys.stderr)
+    avatar.save(arguments.output, arguments.targets)
     print(f"{arguments.output / 'sheet.png'}: overview of the avatar")
     print(f"{arguments.output / 'avatar.glb'}: the head, for any glTF viewer")
 

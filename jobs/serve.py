@@ -87,10 +87,9 @@ class AvatarHandler:
         """Return the avatar as GLB, as a zip of every file, or its sheet as PNG."""
         from mosar.avatar.files import zipped
 
-        files = self._reconstructor(body).files()
-        if media_type == GLB:
-            return files["avatar.glb"]
-        return files["sheet.png"] if media_type == PNG else zipped(files)
+        avatar = self._reconstructor(body)
+        one = {GLB: "avatar.glb", PNG: "sheet.png"}.get(media_type)
+        return avatar.files([one])[one] if one else zipped(avatar.files())
 
     def health(self) -> Mapping[str, Any]:
         """Fields of the response to ``GET /healthz``."""

@@ -102,6 +102,19 @@ def transform_image(camera: Camera, affine_b33: Tensor) -> Camera:
     return Camera(affine_b33 @ camera.intrinsics_b33, camera.rotation_b33, camera.translation_b3)
 
 
+def turn_image(camera: Camera, affine_33: Tensor) -> Camera:
+    """The cameras after a change of their images by ``px' = A px``, where A has one scale and any turn.
+
+    The turn becomes part of the rotation, so intrinsics stay upper triangular. Pixels must be square, without skew.
+    """
+    scale = torch.linalg.det(affine_33[:2, :2]).sqrt()
+    turn_33 = torch.eye(3).to(affine_33)
+    turn_33[:2, :2] = affine_33[:2, :2] / scale
+    intrinsics_b33 = affine_33 @ camera.intrinsics_b33
+    intrinsics_b33[:, :2, :2] = scale * camera.intrinsics_b33[:, :2, :2]
+    return Camera(intrinsics_b33, turn_33 @ camera.rotation_b33, camera.translation_b3 @ turn_33.mT)
+
+
 def pytorch3d_cameras(camera: Camera, height: int, width: int) -> "PerspectiveCameras":
     """The same cameras as pytorch3d cameras in screen space. The skew must be zero: pytorch3d has no skew."""
     from pytorch3d.renderer import PerspectiveCameras

@@ -2,9 +2,10 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,16 +13,23 @@ import torch
 
 from mosar.avatar import Avatar
 from mosar.bundle import locate, open_bundle
-from mosar.datasets.landmarks import Detector
+from mosar.datasets.colour_check import grey, is_colourless
+from mosar.datasets.face_search import LEAST_PX, find_faces, size_px
+from mosar.datasets.landmarks import Detector, Face
 from mosar.datasets.photographs import read_photograph
 from mosar.datasets.portrait import crop_portrait, scene_box
 from mosar.datasets.skin_mask import landmark_classes
-from mosar.datasets.tiled_detection import find_faces
+from mosar.datasets.upright import turn_upright
 from mosar.errors import ConfigError, PhotographError
+from mosar.models.camera import turn_image
 from mosar.models.reconstruct import pipeline
+from mosar.models.reconstruct.assumed_hues import with_assumed_hues
 from mosar.models.reconstruct.estimate import Portrait
 from mosar.models.reconstruct.seen import SIZES
 
+FaceChoice = Literal["only", "largest"] | int
+_BESIDE = 0.4
+"""Faces smaller than this share of the largest are bystanders."""
 Photograph = str | Path | bytes | npt.NDArray[np.uint8]
 
 
@@ -86,28 +94,43 @@ class Reconstructor:
         """Close the detector."""
         self._detector.close()
 
-    def __call__(self, photograph: Photograph) -> Avatar:
-        """Reconstruct the one face in a photograph.
+    def __call__(self, photograph: Photograph, face: FaceChoice = "only") -> Avatar:
+        """Reconstruct the face in a photograph.
 
         Args:
             photograph: path of an image file, its bytes, or its sRGB pixels (h, w, 3) uint8.
+            face: which of several faces: ``"only"`` refuses such photographs (unless all others are much smaller),
+                ``"largest"``, or a number counted from the left, starting at 1.
 
         Raises:
             PhotographError: not an image, too large or small, no face, or several faces.
+            ConfigError: ``face`` is none of the above.
         """
         with _torch_threads(self._threads):
-            return self._reconstruct(photograph)
+            return self._reconstruct(photograph, face)
 
-    def _reconstruct(self, photograph: Photograph) -> Avatar:
+    def _reconstruct(self, photograph: Photograph, face: FaceChoice) -> Avatar:
         image = _pixels(photograph)
-        faces = find_faces(self._detector, image)
-        if len(faces) != 1:
-            name = f"{photograph}: " if isinstance(photograph, str | Path) else ""
-            found = "no face was found" if not faces else f"{len(faces)} faces were found"
-            raise PhotographError(f"{name}{found}; give a photograph that shows exactly one face, not too small")
-        portrait = self._portrait(image, faces[0].landmarks[:, :2])
+        name = f"{photograph}: " if isinstance(photograph, str | Path) else ""
+        chosen, remarks = _chosen(find_faces(self._detector, image), face, name)
+        upright = turn_upright(image, chosen.landmarks[:, :2])
+        colourless = is_colourless(crop_portrait(upright.image_hw3, upright.landmarks_n2, 128).image_hw3)
+        if colourless:
+            upright = replace(upright, image_hw3=grey(upright.image_hw3))
+            remarks += ("the photograph has no colours: the hues of skin and light are assumed",)
+        portrait = self._portrait(upright.image_hw3, upright.landmarks_n2)
         estimate = pipeline.reconstruct(self.bundle.head, self.bundle.modules, portrait, self._settings)
-        return Avatar.of(estimate, image, self.bundle.digest)
+        if colourless:
+            estimate = with_assumed_hues(estimate)
+        avatar = Avatar.of(estimate, upright.image_hw3, self.bundle.digest)
+        return replace(
+            avatar,
+            camera=turn_image(avatar.camera, self._tensor(np.linalg.inv(upright.turn_33))[0]),
+            width=image.shape[1],
+            height=image.shape[0],
+            photograph_hw3=image,
+            remarks=remarks,
+        )
 
     def _portrait(self, image_hw3: npt.NDArray[np.uint8], landmarks_n2: npt.NDArray[np.floating]) -> Portrait:
         scene = scene_box(image_hw3)
@@ -145,6 +168,36 @@ def _check_device(device: str) -> None:
         raise ConfigError(f"device: got {device!r}, expected cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device: got cuda, but torch finds no GPU that it can use on this machine; use cpu")
+
+
+def _chosen(faces: list[Face], choice: FaceChoice, name: str) -> tuple[Face, tuple[str, ...]]:
+    """The chosen one of the faces, which are sorted from left to right, and what a user should know of the choice."""
+    if not (choice in {"only", "largest"} or (isinstance(choice, int) and choice >= 1)):
+        raise ConfigError(f"face: got {choice!r}, expected only, largest, or a number from 1, counted from the left")
+    if not faces:
+        raise PhotographError(
+            f"{name}no face was found; give a photograph that shows one face, whole and at least {LEAST_PX} pixels high"
+        )
+    largest = max(faces, key=size_px)
+    if isinstance(choice, int):
+        if choice > len(faces):
+            raise PhotographError(f"{name}face: got {choice}, but the photograph shows {len(faces)} faces")
+        return faces[choice - 1], ()
+    others = [face for face in faces if face is not largest]
+    rivals = [face for face in others if size_px(face) >= _BESIDE * size_px(largest)]
+    if rivals and choice == "only":
+        raise PhotographError(
+            f"{name}{len(faces)} faces were found, from left to right {', '.join(map(_place, faces))}; give a "
+            "photograph of one person, or choose: --face largest, or --face and the number counted from the left"
+        )
+    if not others:
+        return largest, ()
+    return largest, (f"other faces were ignored: {', '.join(map(_place, others))}",)
+
+
+def _place(face: Face) -> str:
+    x, y = face.landmarks[:, :2].mean(0)
+    return f"{size_px(face):.0f} pixels high at ({x:.0f}, {y:.0f})"
 
 
 def _pixels(photograph: Photograph) -> npt.NDArray[np.uint8]:

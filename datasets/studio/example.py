@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mosar.datasets import schema
 from mosar.datasets.studio.layout import VERSION
 from mosar.datasets.studio.meshes import write_mesh
+from mosar.errors import DataError
 from mosar.models.colour import to_linear
 from mosar.models.head import Head
 
@@ -57,7 +58,8 @@ def write_example(folder: Path, head: Head, samples: Iterable[tuple[str, Mapping
 def _write_map(path: Path, stem: str, pixels: NDArray[Any]) -> None:
     if path.suffix != ".exr":
         stored = np.ascontiguousarray(pixels[..., ::-1] if pixels.ndim == 3 else pixels)
-        assert cv2.imwrite(str(path), stored), path
+        if not cv2.imwrite(str(path), stored):
+            raise DataError(f"{path} cannot be written; give a writable folder on a disk with space")
         return
     import OpenEXR
 

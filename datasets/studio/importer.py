@@ -16,7 +16,7 @@ from mosar.datasets.environment_files import read_environment
 from mosar.datasets.studio import layout, maps
 from mosar.datasets.studio.layout import Studio
 from mosar.datasets.studio.meshes import Motion, check_frame, onto, read_mesh, to_head_frame
-from mosar.datasets.studio.views import crop_view, read_view
+from mosar.datasets.studio.views import crop_view, inside, read_view
 from mosar.errors import DataError
 from mosar.models.colour import to_linear
 from mosar.models.head import LANDMARKS, Head
@@ -175,7 +175,7 @@ class Importer:
         side = self.image_size
         for stem, shape in (("mask", (side, side)), ("classes", (side, side)), ("landmarks", (LANDMARKS, 3))):
             if stem in given:
-                sample[stem] = _own(place / str(given[stem]), stem, shape)
+                sample[stem] = _own(inside(place, given, stem), stem, shape)
         members = schema.encode(sample)
         if crop.file is not None:
             members["image.jpg"] = crop.file.read_bytes()  # encoding it again would lose quality

@@ -1,5 +1,6 @@
 """Read a camera of a real light stage and its photograph; derive crop, landmarks and mask."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,9 +58,7 @@ def read_view(folder: Path, given: dict[str, Any], studio: Studio, motion: Motio
         raise DataError("intrinsics: expected positive focal lengths and 0 0 1 in the last row")
     if "image" not in given:
         raise DataError("no key 'image'")
-    path = folder / str(given["image"])
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise DataError(f"image {given['image']!r} lies outside of the capture's folder")
+    path = inside(folder, given, "image")
     space: ColourSpace = studio.colour["image"]
     image = colour(path, space)
     exact = path.suffix.lower() in (".jpg", ".jpeg") and space == "srgb"
@@ -72,6 +71,18 @@ def read_view(folder: Path, given: dict[str, Any], studio: Studio, motion: Motio
         rotation = rotation @ motion.rotation_33.T
         translation = translation - rotation @ motion.shift_3
     return StudioView(image, k, rotation, translation, path if exact else None)
+
+
+def inside(folder: Path, given: Mapping[str, Any], key: str) -> Path:
+    """The file that a camera names under ``key``.
+
+    Raises:
+        DataError: it lies outside of the capture's folder.
+    """
+    path = folder / str(given[key])
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"{key} {given[key]!r} lies outside of the capture's folder")
+    return path
 
 
 def crop_view(

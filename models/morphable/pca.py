@@ -23,13 +23,14 @@ class Pca:
     def fit(training: tuple[Tensor, Tensor], codes: tuple[int, int]) -> "Pca":
         """Fit to neutral meshes and to the offsets that expressions add to them, (n, f, 3) each."""
         means, rows = [], []
-        torch.manual_seed(0)  # svd_lowrank starts from random directions
-        for values_nf3, count in zip(training, codes, strict=True):
-            mean = values_nf3.mean(dim=0)
-            flat = (values_nf3 - mean).flatten(1)
-            _, _, right = torch.svd_lowrank(flat, q=min(count + 24, *flat.shape), niter=4)
-            means.append(mean)
-            rows.append(right[:, :count].T.unflatten(1, (-1, 3)))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # svd_lowrank starts from random directions
+            for values_nf3, count in zip(training, codes, strict=True):
+                mean = values_nf3.mean(dim=0)
+                flat = (values_nf3 - mean).flatten(1)
+                _, _, right = torch.svd_lowrank(flat, q=min(count + 24, *flat.shape), niter=4)
+                means.append(mean)
+                rows.append(right[:, :count].T.unflatten(1, (-1, 3)))
         return Pca(torch.stack(means), torch.cat(rows), codes[0])
 
     def coefficients(self, neutral_nf3: Tensor, mesh_nf3: Tensor) -> Tensor:

@@ -2,13 +2,14 @@
 
 from mosar.models.uv.chart import Chart, chart, interpolate
 from mosar.models.uv.sample import footprint, sample
-from mosar.models.uv.surface import Surface, surface, to_world
+from mosar.models.uv.surface import Surface, chart_tangents, surface, to_world
 from mosar.models.uv.unwrap import density, unwrap
 
 __all__ = [
     "Chart",
     "Surface",
     "chart",
+    "chart_tangents",
     "density",
     "footprint",
     "interpolate",

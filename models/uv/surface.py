@@ -69,6 +69,12 @@ def to_world(surface: Surface, tangent_normal_b3hw: Tensor) -> Tensor:
     return unit(x * surface.tangent_b3hw + y * surface.bitangent_b3hw + z * surface.normal_b3hw)
 
 
+def chart_tangents(head: "Head", vertices_bv3: Tensor) -> Tensor:
+    """Directions along +u at chart vertices (B, W, 3), of any length, not yet perpendicular to the normals."""
+    triangles_f3, uv_triangles_f3, uv_w2 = _topology(head, vertices_bv3.device)
+    return _tangents(vertices_bv3, triangles_f3, uv_triangles_f3, uv_w2.to(vertices_bv3.dtype))
+
+
 def _tangents(vertices_bv3: Tensor, triangles_f3: Tensor, uv_triangles_f3: Tensor, uv_w2: Tensor) -> Tensor:
     """Directions of ``dP/du`` at chart vertices (B, W, 3): sums over triangles, weighted by area in the chart."""
     corners_bf33 = vertices_bv3[:, triangles_f3]

@@ -1,21 +1,24 @@
 """The result of a reconstruction: a head that can be relit, rendered from any view, saved and opened again."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mosar.avatar.encode import quantized, srgb8, unit8
+from mosar.avatar.encode import quantized
 from mosar.avatar.lighting import LightLike, light_sh
 from mosar.models.camera import Camera, project, transform_image
 from mosar.models.head import Head
 from mosar.models.head.morph import landmarks
 from mosar.models.reconstruct.estimate import Estimate, Maps
+
+if TYPE_CHECKING:
+    from mosar.avatar.morph_targets import TargetSet
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +40,7 @@ class Avatar:
         photograph_hw3: the photograph, sRGB; None in an opened avatar, whose files do not hold it.
         bundle_digest: of the bundle that reconstructed it.
         timings_s: seconds that each step took; empty in an opened avatar.
+        remarks: sentences on what of the photograph was ignored or assumed.
     """
 
     head: Head
@@ -54,6 +58,7 @@ class Avatar:
     bundle_digest: str
     timings_s: Mapping[str, float]
     photograph_hw3: npt.NDArray[np.uint8] | None = None
+    remarks: tuple[str, ...] = ()
 
     @staticmethod
     def of(estimate: Estimate, photograph_hw3: npt.NDArray[np.uint8], bundle_digest: str) -> "Avatar":
@@ -103,27 +108,32 @@ class Avatar:
             camera: OpenCV, pixels and mm; by default the photograph's.
             size: height and width in pixels; by default the photograph's.
         """
-        from mosar.avatar.render import render
+        from mosar.avatar.full_size import coloured
 
-        picture = render(self, camera or self.camera, size or (self.height, self.width))
-        colour = picture.colour_13hw / picture.alpha_11hw.clamp_min(1e-6)
-        return np.concatenate([srgb8(colour), unit8(picture.alpha_11hw)[..., None]], axis=2)
+        return coloured(self, camera or self.camera, size or (self.height, self.width))
 
-    def files(self) -> dict[str, bytes]:
-        """Every file of the avatar by its relative path; docs/avatar.md defines them."""
+    def files(self, names: Collection[str] | None = None, targets: "TargetSet" = "arkit") -> dict[str, bytes]:
+        """Files of the avatar by their relative paths; docs/avatar.md defines them.
+
+        Args:
+            names: those to make; all if None.
+            targets: morph targets of the GLB file: ``"arkit"``, or ``"talking"`` with aliases for talking heads.
+        """
         from mosar.avatar.files import encode_files
 
-        return encode_files(self)
+        return encode_files(self, names, targets)
 
-    def save(self, folder: str | Path) -> None:
-        """Write :meth:`files` into a folder, which is created if needed.
+    def save(self, folder: str | Path, targets: "TargetSet" = "arkit") -> None:
+        """Write all :meth:`files` into a folder, which is made if needed; an older avatar there is replaced whole.
+
+        Other files in the folder stay.
 
         Raises:
-            ConfigError: the folder cannot be written to.
+            ConfigError: the folder cannot be written to, or there is no such set of targets.
         """
-        from mosar.avatar.files import write_files
+        from mosar.platform.storage import replace_folder
 
-        write_files(Path(folder), self.files())
+        replace_folder(Path(folder), self.files(targets=targets))
 
     def facts(self) -> dict[str, Any]:
         """The content of ``avatar.json``."""

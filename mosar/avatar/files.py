@@ -1,26 +1,29 @@
-"""Write the files of an avatar (docs/avatar.md) and open them again without loss."""
+"""Make the files of an avatar (docs/avatar.md) and open them again without loss."""
 
+import functools
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from mosar.avatar import encode, export, sheet
+from mosar.avatar import encode, sheet
 from mosar.avatar.avatar import Avatar
-from mosar.avatar.render import render
+from mosar.avatar.full_size import over_photograph
+from mosar.avatar.glb import glb
+from mosar.avatar.morph_targets import TargetSet, missed_mm
+from mosar.avatar.obj import mtl, obj
 from mosar.datasets import lights
-from mosar.errors import ConfigError, DataError
+from mosar.errors import DataError
 from mosar.models.camera import Camera
 from mosar.models.head import load_head
 from mosar.models.uv import chart
-from mosar.platform import storage
 
-FORMAT = 2
+FORMAT = 3
 """Version of the file format; :func:`open_avatar` refuses others."""
 OTHERS = ("eyes", "mouth")
 """Materials other than skin that have an albedo map."""
@@ -28,23 +31,45 @@ _TENSORS = ("vertices_1v3", "neutral_1v3", "light_1lc")
 _CAMERA = ("intrinsics_b33", "rotation_b33", "translation_b3")
 
 
-def encode_files(avatar: Avatar) -> dict[str, bytes]:
-    """Every file by its relative path."""
-    picture = render(avatar, avatar.camera, (avatar.height, avatar.width))
+def encode_files(
+    avatar: Avatar, names: Collection[str] | None = None, targets: TargetSet = "arkit"
+) -> dict[str, bytes]:
+    """Files by their relative paths; only those of ``names`` are made, all if None.
+
+    Raises:
+        ValueError: there is no file of such a name.
+        ConfigError: there is no such set of targets.
+    """
+    makers = _makers(avatar, targets)
+    if unknown := set(names or ()) - set(makers):
+        raise ValueError(f"files: got {', '.join(sorted(unknown))}, expected some of {', '.join(makers)}")
+    return {name: make() for name, make in makers.items() if names is None or name in names}
+
+
+def _makers(avatar: Avatar, targets: TargetSet) -> dict[str, Callable[[], bytes]]:
+    """What makes each file."""
+    picture = functools.cache(lambda: over_photograph(avatar))
+    maps = functools.cache(lambda: encode.map_arrays(avatar.maps))
+    names = [*(name for name, *_ in encode.LAYOUT), *OTHERS]
     device = avatar.light_1lc.device
-    shown = {name: torch.from_numpy(lights.light_sh(name)).to(device) for name in lights.HELD_OUT_LIGHTS}
-    others = {name: getattr(avatar, f"{name}_hw3") for name in OTHERS}
-    arrays = encode.map_arrays(avatar.maps) | others
+
+    def png(name: str) -> bytes:
+        return encode.png(maps()[name] if name in maps() else getattr(avatar, f"{name}_hw3"))
+
+    def drawn() -> bytes:
+        lit = {name: torch.from_numpy(lights.light_sh(name)).to(device) for name in lights.HELD_OUT_LIGHTS}
+        return encode.png(sheet.avatar_sheet(avatar, lit))
+
     return {
-        "avatar.json": json.dumps(describe(avatar), indent=1).encode(),
-        "avatar.npz": _tensors(avatar),
-        "avatar.glb": export.glb(avatar),
-        "mesh.obj": export.obj(avatar).encode(),
-        "mesh.mtl": export.mtl(avatar.head).encode(),
-        **{f"maps/{name}.png": encode.png(array) for name, array in arrays.items()},
-        "render.png": encode.png(sheet.over(picture, avatar.photograph_hw3)),
-        "mask.png": encode.png(encode.unit8((picture.face_11hw > 0.5).float())),
-        "sheet.png": encode.png(sheet.avatar_sheet(avatar, picture, shown)),
+        "avatar.json": lambda: json.dumps(describe(avatar), indent=1).encode(),
+        "avatar.npz": lambda: _tensors(avatar),
+        "avatar.glb": lambda: glb(avatar, targets),
+        "mesh.obj": lambda: obj(avatar).encode(),
+        "mesh.mtl": lambda: mtl(avatar.head).encode(),
+        **{f"maps/{name}.png": functools.partial(png, name) for name in names},
+        "render.png": lambda: encode.png(picture()[0]),
+        "mask.png": lambda: encode.png(picture()[1]),
+        "sheet.png": drawn,
     }
 
 
@@ -84,6 +109,7 @@ def open_avatar(folder: str | Path, head: str | None = None) -> Avatar:
         height=int(facts["photo"]["height"]),
         bundle_digest=facts["bundle_digest"],
         timings_s={},
+        remarks=tuple(facts["remarks"]),
     )
 
 
@@ -93,6 +119,7 @@ def describe(avatar: Avatar) -> dict[str, Any]:
     def numbers(values: torch.Tensor, digits: int) -> Any:
         return np.round(values.double().cpu().numpy(), digits).tolist()
 
+    missed = missed_mm(avatar)
     points = [None if np.isnan(p).any() else p for p in np.round(avatar.landmarks_px().cpu().numpy(), 3)]
     texels = avatar.maps.confidence
     confidence = texels[:, :, chart(avatar.head, texels.shape[-1]).triangle_hw >= 0]
@@ -107,26 +134,17 @@ def describe(avatar: Avatar) -> dict[str, Any]:
         },
         "light_sh": numbers(avatar.light_1lc[0], 6),
         "tone": {name: round(value, 6) for name, value in avatar.tone.items()},
+        "units": {"avatar.json": "mm", "avatar.npz": "mm", "mesh.obj": "mm", "avatar.glb": "m"},
         "expression": dict(avatar.expression),
+        "expression_names": list(avatar.head.expression_names),
+        "expression_missed_mm": {"mean": round(missed[0], 3), "max": round(missed[1], 3)},
         "landmarks_px": [None if p is None else [float(x) for x in p] for p in points],
         "head_digest": avatar.head.digest,
         "bundle_digest": avatar.bundle_digest,
         "timings_s": {name: round(seconds, 4) for name, seconds in avatar.timings_s.items()},
         "confidence": {name: round(float(at.float().mean()), 4) for name, at in shares.items()},
+        "remarks": list(avatar.remarks),
     }
-
-
-def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files into a folder, each atomically.
-
-    Raises:
-        ConfigError: the folder cannot be written to.
-    """
-    try:
-        for name, content in files.items():
-            storage.write_bytes(str(folder.absolute() / name), content)
-    except OSError as error:
-        raise ConfigError(f"{folder}: {error.strerror}; give a writable folder") from error
 
 
 def zipped(files: Mapping[str, bytes]) -> bytes:

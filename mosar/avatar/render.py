@@ -3,6 +3,7 @@
 Legend: n covered pixels, h w rows and columns.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import torch
@@ -10,8 +11,8 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, normalize
 
 from mosar.avatar.avatar import Avatar
-from mosar.avatar.render_mesh import LASHES, render_mesh, render_vertices
-from mosar.models.camera import Camera, position, transform_image
+from mosar.avatar.render_mesh import LASHES, OTHER_SPECULAR, render_mesh, render_vertices
+from mosar.models.camera import Camera, position, project, to_camera, transform_image
 from mosar.models.colour import to_linear
 from mosar.models.head import lashes
 from mosar.models.head.morph import vertex_normals
@@ -20,11 +21,10 @@ from mosar.models.rasterizer import Covered, covered, gather, rasterize, scatter
 from mosar.models.shading import Material, shade
 from mosar.models.uv import chart, footprint, sample, surface, to_world
 
-_CHUNK = 1 << 17  # pixels shaded at a time, to bound the memory for large photographs
+_TILE = 1024  # pixels a side, before supersampling
+_CHUNK = 1 << 17  # samples shaded at a time
 _NORMALS = 2048  # texels a side of normals: in the head frame they take as much memory as all the rest
 _SMOOTH = 256  # texels a side: maps up to this size hold nothing that a pixel could alias
-# A wet eye reflects sharply: under a broad lobe its true 0.3 would veil the iris.
-_OTHER_SPECULAR = {"eyes": 0.12, "mouth": 0.35, LASHES: 0.0}
 
 
 @dataclass(frozen=True)
@@ -42,24 +42,54 @@ class Picture:
     face_11hw: Tensor
 
 
-@torch.no_grad()
 def render(avatar: Avatar, camera: Camera, size: tuple[int, int], supersample: int = 2) -> Picture:
     """Render under the avatar's light at ``size`` = (height, width), with ``supersample`` squared samples per pixel."""
-    head, light_1lc = avatar.head, avatar.light_1lc
-    height, width = size[0] * supersample, size[1] * supersample
-    scale = torch.diag(torch.tensor([supersample, supersample, 1.0], device=light_1lc.device))
-    camera = transform_image(camera, scale[None])
-    whole = render_vertices(head, avatar.vertices_1v3)
-    triangles = torch.from_numpy(render_mesh(head).triangles_f3).to(whole.device)
-    visible = covered(rasterize(whole, triangles, camera, (height, width)), len(triangles))
-    texels = _skin_texels(avatar)
-    parts = [
-        _shade(avatar, whole, camera, texels, _slice(visible, start))
-        for start in range(0, len(visible.image_n), _CHUNK)
-    ]
-    values = torch.cat(parts) if parts else avatar.vertices_1v3.new_zeros(0, 5)
-    picture = avg_pool2d(scatter(visible, values, (1, height, width)), supersample)
+    picture = avatar.light_1lc.new_zeros(1, 5, *size)
+    for place, part in tiles(avatar, camera, size, supersample):
+        picture[(..., *place)] = torch.cat([part.colour_13hw, part.alpha_11hw, part.face_11hw], dim=1)
     return Picture(picture[:, :3], picture[:, 3:4], picture[:, 4:])
+
+
+@torch.no_grad()
+def tiles(
+    avatar: Avatar, camera: Camera, size: tuple[int, int], supersample: int = 2
+) -> Iterator[tuple[tuple[slice, slice], Picture]]:
+    """The parts of :func:`render` that the head may cover, each with its rows and columns.
+
+    They bound the memory for large photographs.
+    """
+    whole = render_vertices(avatar.head, avatar.vertices_1v3)
+    triangles = torch.from_numpy(render_mesh(avatar.head).triangles_f3).to(whole.device)
+    texels = _skin_texels(avatar)
+    top, bottom, left, right = _box(camera, whole, size)
+    for row in range(top, bottom, _TILE):
+        for column in range(left, right, _TILE):
+            height, width = min(_TILE, bottom - row), min(_TILE, right - column)
+            scale = camera.intrinsics_b33.new_tensor(
+                [[supersample, 0, -column * supersample], [0, supersample, -row * supersample], [0, 0, 1]]
+            )
+            moved = transform_image(camera, scale[None])
+            samples = height * supersample, width * supersample
+            visible = covered(rasterize(whole, triangles, moved, samples), len(triangles))
+            parts = [
+                _shade(avatar, whole, moved, texels, _slice(visible, start))
+                for start in range(0, len(visible.image_n), _CHUNK)
+            ]
+            values = torch.cat(parts) if parts else whole.new_zeros(0, 5)
+            part = avg_pool2d(scatter(visible, values, (1, *samples)), supersample)
+            place = slice(row, row + height), slice(column, column + width)
+            yield place, Picture(part[:, :3], part[:, 3:4], part[:, 4:])
+
+
+def _box(camera: Camera, points_1n3: Tensor, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Top, bottom, left and right of the pixels that the points' box touches; all if points are behind the camera."""
+    height, width = size
+    if float(to_camera(camera, points_1n3)[..., 2].min()) <= 1.0:
+        return 0, height, 0, width
+    pixels = project(camera, points_1n3)[0]
+    (left, top), (right, bottom) = pixels.amin(dim=0).floor().tolist(), pixels.amax(dim=0).ceil().tolist()
+    low, high = max(int(top), 0), min(int(bottom), height)
+    return low, max(high, low), max(int(left), 0), min(int(right), width)
 
 
 def _shade(avatar: Avatar, whole_1v3: Tensor, camera: Camera, texels: list[Tensor], visible: Covered) -> Tensor:
@@ -81,7 +111,7 @@ def _shade(avatar: Avatar, whole_1v3: Tensor, camera: Camera, texels: list[Tenso
     for index, name in enumerate(shape.material_names[1:], start=1):
         here = (material_n == index)[:, None]
         diffuse = torch.where(here, _albedo(avatar, name, uv), diffuse)
-        specular = torch.where(here, torch.full_like(specular, _OTHER_SPECULAR[name]), specular)
+        specular = torch.where(here, torch.full_like(specular, OTHER_SPECULAR[name]), specular)
         ao = torch.where(here, torch.ones_like(ao), ao)
         translucency = torch.where(here, torch.zeros_like(ao), translucency)
         # Lashes are too thin for a specular lobe: with specular 0, a normal towards the viewer reflects almost nothing.

@@ -11,6 +11,9 @@ from torch import Tensor
 from mosar.models.head import Head, lashes
 
 LASHES = "lashes"
+OTHER_SPECULAR = {"eyes": 0.12, "mouth": 0.35, LASHES: 0.0}
+"""Specular value of each material but the skin, which has a map. A wet eye reflects sharply: under a broad lobe its
+true 0.3 would veil the iris."""
 Index = npt.NDArray[np.int64]
 
 

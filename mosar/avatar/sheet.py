@@ -13,7 +13,9 @@ from torch import Tensor
 
 from mosar.avatar.avatar import Avatar
 from mosar.avatar.encode import srgb8, unit8
+from mosar.avatar.full_size import over
 from mosar.avatar.render import Picture, render
+from mosar.datasets.crop import crop_affine, warp
 from mosar.models.camera import Camera, transform_image
 from mosar.models.colour import LUMINANCE
 
@@ -23,23 +25,24 @@ _TURN = 30.0  # degrees
 _BACKGROUND = 0.03  # linear
 
 
-def avatar_sheet(avatar: Avatar, picture: Picture, lights: Mapping[str, Tensor]) -> Bytes:
+def avatar_sheet(avatar: Avatar, lights: Mapping[str, Tensor]) -> Bytes:
     """The sheet (h, w, 3), sRGB: photograph, overlay, albedo, normals, turned; other lights, neutral, shape.
 
     Args:
-        picture: the avatar under its own light and camera, of the photograph's size.
         lights: name -> nine SH bands (81, 3) in the head frame.
     """
     left, top, side = _face_square(avatar)
     tile = int(min(max(round(side), TILE), LARGEST_TILE))
+    camera = _square_camera(avatar.camera, left, top, side, tile)
+    picture = render(avatar, camera, (tile, tile))
     photograph = avatar.photograph_hw3
-    shown = {} if photograph is None else {"photograph": _crop(photograph, left, top, side, tile)}
+    behind = np.zeros((tile, tile, 3), np.uint8) if photograph is None else _crop(photograph, left, top, side, tile)
+    shown = {} if photograph is None else {"photograph": behind}
     shown |= {
-        "overlay": _crop(over(picture, photograph), left, top, side, tile),
+        "overlay": over(picture, behind),
         "albedo": _tile(srgb8(avatar.maps.diffuse), tile),
         "normals": _tile(unit8(avatar.maps.normal * 0.5 + 0.5), tile),
     }
-    camera = _square_camera(avatar.camera, left, top, side, tile)
     first = next(iter(lights.values()))
     own = avatar.light_1lc[0]
     shapes = replace(avatar, maps=replace(avatar.maps, diffuse=torch.full_like(avatar.maps.diffuse, 0.25)))
@@ -74,15 +77,6 @@ def _brightness(picture: Picture) -> float:
     return max(float((luminance * weight).sum() / weight.sum()), 1e-3) if float(weight.sum()) > 0 else 1.0
 
 
-def over(picture: Picture, photograph_hw3: Bytes | None) -> Bytes:
-    """The rendered avatar over the photograph, or over black if there is none (h, w, 3), sRGB."""
-    alpha = picture.alpha_11hw
-    behind = np.zeros((*alpha.shape[-2:], 3), np.uint8) if photograph_hw3 is None else photograph_hw3
-    photograph = torch.tensor(behind).to(alpha.device).permute(2, 0, 1)[None] / 255.0
-    rendered = torch.from_numpy(srgb8(picture.colour_13hw / alpha.clamp_min(1e-6))).permute(2, 0, 1)[None] / 255.0
-    return unit8(alpha * rendered.to(alpha) + (1.0 - alpha) * photograph)
-
-
 def _face_square(avatar: Avatar) -> tuple[float, float, float]:
     points = avatar.landmarks_px()
     points = points[torch.isfinite(points).all(dim=1)]
@@ -99,10 +93,7 @@ def _square_camera(camera: Camera, left: float, top: float, side: float, tile: i
 
 
 def _crop(image: Bytes, left: float, top: float, side: float, tile: int) -> Bytes:
-    scale = tile / side
-    affine = np.array([[scale, 0.0, -left * scale], [0.0, scale, -top * scale]])
-    smooth = image if scale > 1.0 else cv2.GaussianBlur(image, (0, 0), max(0.4 / scale, 1e-3))
-    return np.asarray(cv2.warpAffine(smooth, affine, (tile, tile), borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    return warp(image, crop_affine(np.array([left, top]) + side / 2, side, tile), tile)
 
 
 def _tile(image: Bytes, tile: int) -> Bytes:

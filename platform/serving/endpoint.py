@@ -1,7 +1,8 @@
 """An HTTP endpoint on Ray Serve around one function from a request's body to a file, whatever both contain.
 
-The limit of the body's size applies while it arrives, the work runs off the event loop, the queue is bounded, and every
-error of the client returns a JSON object ``{"error": ...}`` with a 4xx status.
+The limit of the body's size applies while it arrives, and a body that stalls is given up. The work runs off the event
+loop, one request at a time to its end, even if its client has left; the queue is bounded; ``/healthz`` does not wait
+in it. Every error of the client returns a JSON object ``{"error": ...}`` with a 4xx status.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +26,14 @@ log = logging.getLogger(__name__)
 _NAME = "mosar"
 _RETRY_AFTER_S = 5
 """Seconds after which a client should try again if the queue is full."""
+_SENDERS = 64
+"""Requests of a replica whose bodies may arrive at once."""
+_WHOLE_BODY = 6
+"""A body may take this many times the time after which it counts as stalled."""
+
+
+class FullError(Exception):
+    """The queue of a replica is full."""
 
 
 class Handler(Protocol):
@@ -127,41 +136,69 @@ def application(
     from ray.serve.config import BackpressureConfig
 
     key = Path(config.key_file).read_text(encoding="utf-8").strip() if config.key_file else ""
-    app = _routes(path, media_types, page, int(config.max_body_mb * 1e6), key)
+    app = _routes(path, media_types, page, int(config.max_body_mb * 1e6), key, config.stall_s)
     deployment = serve.deployment(
         name="Endpoint",
         num_replicas=config.replicas,
-        max_ongoing_requests=4,
+        max_ongoing_requests=2 * _SENDERS + config.max_queued,  # the replica bounds its own queue; health passes it
         max_queued_requests=config.max_queued,
         backpressure_config=BackpressureConfig(retry_after_s=_RETRY_AFTER_S),
         ray_actor_options={"num_cpus": config.cpus, "num_gpus": config.gpus},
     )(serve.ingress(app)(_Replica))
-    return deployment.bind(build, config.threads)
+    return deployment.bind(build, config.threads, config.max_queued)
 
 
 class _Replica:
     """Holds the handler. It works on one request at a time; the others wait without blocking the event loop."""
 
-    def __init__(self, build: Callable[[], Handler], threads: int) -> None:
+    def __init__(self, build: Callable[[], Handler], threads: int, max_queued: int) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))
         import torch
 
         torch.set_num_threads(threads)
         self.handler = build()
         self.busy = asyncio.Lock()
+        self.waiting = 0
+        self.max_queued = max_queued
 
     async def respond(self, body: bytes, media_type: str) -> bytes:
-        async with self.busy:
-            return await asyncio.to_thread(self.handler.respond, body, media_type)
+        """The handler's response.
+
+        A request that is cancelled while it waits gives up its place. Once its work has begun, the work goes on to its
+        end, and no other begins before.
+
+        Raises:
+            FullError: too many requests wait.
+        """
+        if self.waiting >= self.max_queued and self.busy.locked():
+            raise FullError
+        self.waiting += 1
+        try:
+            await self.busy.acquire()
+        finally:
+            self.waiting -= 1
+        work = asyncio.ensure_future(asyncio.to_thread(self.handler.respond, body, media_type))
+        work.add_done_callback(self._done)
+        return await asyncio.shield(work)
+
+    def health(self) -> Mapping[str, Any]:
+        return {"busy": self.busy.locked(), "waiting": self.waiting, **self.handler.health()}
+
+    def _done(self, work: "asyncio.Future[bytes]") -> None:
+        self.busy.release()
+        if not work.cancelled():
+            work.exception()  # a client that has left does not fetch it
 
 
-def _routes(path: str, media_types: tuple[str, ...], page: str, max_bytes: int, key: str) -> Any:
+def _routes(path: str, media_types: tuple[str, ...], page: str, max_bytes: int, key: str, stall_s: float) -> Any:
     """The ASGI application; its routes run inside a :class:`_Replica`."""
     from fastapi import FastAPI, Request
     from fastapi.responses import HTMLResponse, JSONResponse, Response
     from ray import serve
     from starlette.exceptions import HTTPException
+    from starlette.requests import ClientDisconnect
 
+    senders, late = 0, _WHOLE_BODY * stall_s
     app = FastAPI(title="mosar", docs_url=None, redoc_url=None)
 
     def error(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
@@ -173,6 +210,9 @@ def _routes(path: str, media_types: tuple[str, ...], page: str, max_bytes: int, 
         got = f"{request.method} {request.url.path}: {problem.detail}"
         return error(problem.status_code, f"{got}; expected POST {path}, GET /healthz or GET /", problem.headers)
 
+    def full(text: str) -> Response:
+        return error(503, f"{text}; try again in {_RETRY_AFTER_S} s", {"retry-after": str(_RETRY_AFTER_S)})
+
     def replica() -> Any:
         return serve.get_replica_context().servable_object
 
@@ -183,7 +223,7 @@ def _routes(path: str, media_types: tuple[str, ...], page: str, max_bytes: int, 
 
     @app.get("/healthz")
     async def health() -> JSONResponse:
-        return JSONResponse({"status": "ok", **replica().handler.health()})
+        return JSONResponse({"status": "ok", **replica().health()})
 
     @app.post(path)
     async def post(request: Request) -> Response:
@@ -203,13 +243,24 @@ def _routes(path: str, media_types: tuple[str, ...], page: str, max_bytes: int, 
         media_type = _negotiate(request.headers.get("accept", ""), media_types)
         if media_type is None:
             return error(406, f"expected Accept to allow one of {', '.join(media_types)}")
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > max_bytes:
-                return error(413, f"the body is larger than {max_bytes / 1e6:g} MB")
+        nonlocal senders
+        if senders >= _SENDERS:
+            return full("too many requests arrive at once")
+        senders += 1
         try:
-            return Response(await replica().respond(bytes(body), media_type), media_type=media_type)
+            body = await _body(request.stream(), max_bytes, stall_s)
+        except TimeoutError:
+            return error(408, f"the body did not arrive: nothing for {stall_s:g} s, or less than a whole in {late:g} s")
+        except ClientDisconnect:
+            return error(400, "the body was cut short")
+        finally:
+            senders -= 1
+        if body is None:
+            return error(413, f"the body is larger than {max_bytes / 1e6:g} MB")
+        try:
+            return Response(await replica().respond(body, media_type), media_type=media_type)
+        except FullError:
+            return full("too many requests wait")
         except InputError as problem:
             return error(422, str(problem))
         except Exception:
@@ -217,6 +268,24 @@ def _routes(path: str, media_types: tuple[str, ...], page: str, max_bytes: int, 
             return error(500, "internal error; see the log of the endpoint")
 
     return app
+
+
+async def _body(stream: AsyncIterator[bytes], max_bytes: int, stall_s: float) -> bytes | None:
+    """The whole body; None if it is too large.
+
+    Raises:
+        TimeoutError: the body stalls.
+    """
+    body = bytearray()
+    async with asyncio.timeout(_WHOLE_BODY * stall_s):
+        while True:
+            try:
+                async with asyncio.timeout(stall_s):
+                    body += await anext(stream)
+            except StopAsyncIteration:
+                return bytes(body)
+            if len(body) > max_bytes:
+                return None
 
 
 def _negotiate(accept: str, media_types: tuple[str, ...]) -> str | None:

@@ -19,6 +19,7 @@ from mosar.platform.storage.filesystem import (
     write_bytes,
     write_json,
 )
+from mosar.platform.storage.folder import replace_folder
 
 __all__ = [
     "append_bytes",
@@ -34,6 +35,7 @@ __all__ = [
     "read_json",
     "read_ranges",
     "remove",
+    "replace_folder",
     "root",
     "size",
     "write_bytes",

@@ -80,6 +80,30 @@ def test_bytes_that_are_no_image_give_a_clear_error(data):
         read_photograph(data)
 
 
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"\0\0\0\x18ftypheic" + bytes(40), "HEIC"),
+        (b"\xff\x0a" + bytes(40), "JPEG XL"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(40), "JPEG XL"),
+        (b"8BPS" + bytes(40), "Photoshop"),
+        (b"\x76\x2f\x31\x01" + bytes(40), "OpenEXR"),
+    ],
+)
+def test_formats_that_are_not_read_are_named(data, name):
+    with pytest.raises(PhotographError, match=f"the file is .*{name}.*save the photograph as JPEG or PNG"):
+        read_photograph(data)
+
+
+def test_a_tiff_of_floating_point_colours_is_named(picture):
+    import tifffile
+
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, (picture / 255.0).astype(np.float32), photometric="rgb")
+    with pytest.raises(PhotographError, match="floating-point colours"):
+        read_photograph(buffer.getvalue())
+
+
 def test_one_pixel_is_too_small():
     with pytest.raises(PhotographError, match="1 x 1"):
         read_photograph(encoded(Image.new("RGB", (1, 1))))

@@ -176,6 +176,8 @@ FAULTS = {
     "lies in the photograph": lambda p: camera(p, "translation_mm", [9000, 0, 900]),
     "shape (2, 2)": lambda p: camera(p, "intrinsics", [[1, 0], [0, 1]]),
     "outside of the capture's folder": lambda p: camera(p, "image", "../../../view.jpg"),
+    "mask '../../mask.png' lies outside": lambda p: camera(p, "mask", "../../mask.png"),
+    "landmarks '/etc/passwd' lies outside": lambda p: camera(p, "landmarks", "/etc/passwd"),
     "unknown key 'fov'": lambda p: camera(p, "fov", 3),
     "expression 'wink' is not one": lambda p: change(p / "capture.json", lambda c: c["expression"].update(wink=1)),
     "light.npy: shape": lambda p: np.save(p / "light.npy", np.zeros((9, 3), np.float32)),

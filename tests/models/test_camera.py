@@ -1,7 +1,16 @@
 import pytest
 import torch
 
-from mosar.models.camera import Camera, position, project, pytorch3d_cameras, to_camera, transform_image, views
+from mosar.models.camera import (
+    Camera,
+    position,
+    project,
+    pytorch3d_cameras,
+    to_camera,
+    transform_image,
+    turn_image,
+    views,
+)
 
 
 def cameras(batch=2, dtype=torch.float64):
@@ -29,6 +38,18 @@ def test_an_upright_head_is_upright():
     torch.testing.assert_close(pixels, torch.tensor([[50.0, 50], [60, 50], [50, 40], [50, 50]]))
     torch.testing.assert_close(position(camera), torch.tensor([[0.0, 0, 500]]))
     torch.testing.assert_close(views(camera, torch.zeros(1, 1, 3)), torch.tensor([[[0.0, 0, 1]]]))
+
+
+def test_a_turned_image_shows_the_same_points():
+    camera = cameras()
+    camera.intrinsics_b33[:, 1, 1] = 500.0
+    cos, sin = 0.6, 0.8
+    affine = torch.tensor([[2 * cos, 2 * sin, 30.0], [-2 * sin, 2 * cos, -7], [0, 0, 1]], dtype=torch.float64)
+    turned = turn_image(camera, affine)
+    pixels = torch.nn.functional.pad(project(camera, points()), (0, 1), value=1.0)
+    torch.testing.assert_close(project(turned, points()), (pixels @ affine.T)[..., :2])
+    torch.testing.assert_close(turned.intrinsics_b33.triu(), turned.intrinsics_b33)
+    torch.testing.assert_close(position(turned), position(camera))
 
 
 def test_pytorch3d_projects_to_the_same_pixels():

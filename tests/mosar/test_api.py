@@ -102,7 +102,7 @@ def test_damaged_avatars_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no avatar here"):
         mosar.open(tmp_path)
     facts = json.loads((folder / "avatar.json").read_text())
-    for change, message in (({"format": 0}, "format 0, expected 2"), ({"head_digest": "1"}, "another head")):
+    for change, message in (({"format": 0}, "format 0, expected 3"), ({"head_digest": "1"}, "another head")):
         (tmp_path / "avatar.json").write_text(json.dumps(facts | change))
         with pytest.raises(DataError, match=message):
             mosar.open(tmp_path)

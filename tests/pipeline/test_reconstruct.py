@@ -169,3 +169,51 @@ def test_an_altered_bundle_is_refused(pipeline: Any, tmp_path: Path) -> None:
         open_bundle(str(copy))
     with pytest.raises(BundleError, match="not a bundle"):
         open_bundle(str(tmp_path / "nothing"))
+
+
+def test_a_turned_photograph_gives_the_same_avatar(pipeline: Any, avatar: Path) -> None:
+    image = read(avatar.parent / "photo.png")
+    upright = mosar.open(avatar)
+    with mosar.load(storage=str(pipeline.storage)) as reconstructor:
+        for degrees in (180, 120):
+            matrix = cv2.getRotationMatrix2D((256, 256), degrees, 1.0)
+            centres = matrix.copy()  # OpenCV has pixel centres at integers
+            centres[:, 2] += matrix[:, :2].sum(axis=1) / 2 - 0.5
+            photograph = cv2.warpAffine(image, centres, (512, 512), borderValue=(128, 128, 128))[..., ::-1]
+            turned = reconstructor(np.ascontiguousarray(photograph))
+            assert float((turned.neutral_1v3 - upright.neutral_1v3).norm(dim=-1).mean()) < 1.0
+            expected = upright.landmarks_px().numpy() @ matrix[:, :2].T + matrix[:, 2]
+            assert np.nanmean(np.linalg.norm(turned.landmarks_px().numpy() - expected, axis=1)) < 2.0
+
+
+def test_one_of_several_faces_is_chosen(
+    pipeline: Any, avatar: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = read(avatar.parent / "photo.png")
+    pair = np.full((512, 900, 3), 200, np.uint8)
+    pair[:, :512] = image
+    pair[100:484, 512:896] = cv2.resize(image, (384, 384))
+    cv2.imwrite(str(tmp_path / "pair.png"), pair)
+    command = [
+        "reconstruct",
+        str(tmp_path / "pair.png"),
+        "--storage",
+        str(pipeline.storage),
+        "-o",
+        str(tmp_path / "out"),
+    ]
+    assert cli.main(command) == 2
+    assert "2 faces were found, from left to right" in capsys.readouterr().err
+    assert cli.main([*command, "--face", "3"]) == 2
+    assert "shows 2 faces" in capsys.readouterr().err
+    assert cli.main([*command, "--face", "2"]) == 0
+    assert mosar.open(tmp_path / "out").landmarks_px().nanmean(dim=0)[0] > 512
+
+
+def test_a_grey_photograph_gets_no_invented_colours(pipeline: Any, photographs: dict[str, bytes]) -> None:
+    with mosar.load(storage=str(pipeline.storage)) as reconstructor:
+        avatar = reconstructor(photographs["grey"])
+    assert any("no colours" in remark for remark in avatar.remarks)
+    assert torch.equal(avatar.light_1lc[..., 0], avatar.light_1lc[..., 2])
+    red, green, blue = avatar.maps.diffuse[0, :, 20:-20, 20:-20].mean(dim=(1, 2)).tolist()
+    assert red > green > blue  # the hue of skin

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from mosar.avatar import Avatar
+from mosar.datasets.face_search import find_faces
 from mosar.datasets.landmarks import Detector
-from mosar.datasets.tiled_detection import find_faces
 from mosar.errors import PhotographError
 from mosar.jobs.evaluation.avatar import shape
 from mosar.jobs.evaluation.avatar.appearance import References

@@ -1,7 +1,6 @@
-"""The files of an avatar, read with third-party libraries."""
+"""The pictures and maps of an avatar."""
 
-import io
-import json
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,127 +8,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import trimesh
-from scipy.spatial import cKDTree
 
-from mosar.avatar import Avatar, encode, export, sheet
+from mosar.avatar import Avatar, encode, full_size, sheet
 from mosar.avatar.files import open_avatar
 from mosar.avatar.render import render
-from mosar.models.head import lashes, load_head, sample_identity
-from mosar.models.head.expression_model import express
-from mosar.models.head.morph import morph_targets, neutral
-from mosar.models.preview import frontal_camera
-from mosar.models.reconstruct.estimate import Maps
+from mosar.models.camera import transform_image
 
 SIZE, WIDTH = 64, 160
-
-
-@pytest.fixture(scope="module")
-def avatar() -> Avatar:
-    head = load_head()
-    vertices = torch.tensor(head.template_v3)[None]
-    generator = torch.Generator().manual_seed(0)
-    diffuse = 0.3 + 0.2 * torch.rand(1, 3, SIZE, SIZE, generator=generator)
-    one = torch.ones(1, 1, SIZE, SIZE)
-    normal = torch.cat([0.0 * one, 0.0 * one, one], dim=1)
-    camera = frontal_camera(1, WIDTH, torch.device("cpu"))
-    light = torch.zeros(1, 81, 3)
-    light[:, 0] = 3.5449077  # radiance one
-    maps = Maps(diffuse, 0.35 * one, one, 0.2 * one, normal, one)
-    photograph = np.zeros((WIDTH, WIDTH, 3), np.uint8)
-    expression, timings = {"jawOpen": 0.0}, {"total": 1.0}
-    return Avatar(
-        head=head,
-        vertices_1v3=vertices,
-        neutral_1v3=vertices,
-        maps=maps,
-        eyes_hw3=head.eyes_albedo_hw3,
-        mouth_hw3=head.mouth_albedo_hw3,
-        tone={"albedo": 0.2, "low": 0.15, "high": 0.25},
-        camera=camera,
-        light_1lc=light,
-        expression=expression,
-        width=WIDTH,
-        height=WIDTH,
-        bundle_digest="0" * 64,
-        timings_s=timings,
-        photograph_hw3=photograph,
-    )
-
-
-def test_glb_opens_with_textures_and_seams(avatar: Avatar) -> None:
-    head = load_head()
-    scene = trimesh.load(io.BytesIO(export.glb(avatar)), file_type="glb")
-    skin = scene.geometry["skin"]
-    assert set(scene.geometry) == {*head.material_names, "lashes"}
-    assert len(skin.faces) == int((head.material_f == 0).sum())
-    assert skin.extents[1] == pytest.approx(
-        np.ptp(head.template_v3[np.unique(head.triangles_f3[head.material_f == 0])][:, 1]) / 1000, rel=1e-4
-    )
-    material = skin.visual.material
-    assert (
-        material.baseColorTexture.size == material.normalTexture.size == material.occlusionTexture.size == (SIZE, SIZE)
-    )
-    assert skin.visual.uv.shape == (len(skin.vertices), 2)
-    assert np.allclose(np.linalg.norm(skin.vertex_normals, axis=1), 1, atol=1e-3)
-    # UVs are those of the head file: find a vertex by its position and compare.
-    corner = head.triangles_f3[0, 0], head.uv_triangles_f3[0, 0]
-    at = np.abs(skin.vertices * 1000 - head.template_v3[corner[0]]).sum(axis=1)
-    assert np.abs(skin.visual.uv[at < 0.01] - head.uv_w2[corner[1]]).sum(axis=1).min() < 1e-5
-
-
-def test_glb_has_the_persons_own_morph_targets(avatar: Avatar) -> None:
-    head = load_head()
-    generator = torch.Generator().manual_seed(1)
-    person = sample_identity(head, generator)
-    rest = neutral(head, person.archetype_a[None], person.mode_m[None])
-    weights = torch.zeros(1, len(head.expression_names))
-    weights[0, head.expression_names.index("jawOpen")] = 0.6
-    mesh = express(head, rest, weights)
-    content = export.glb(replace(avatar, vertices_1v3=mesh, neutral_1v3=rest, expression={"jawOpen": 0.6}))
-    length = int.from_bytes(content[12:16], "little")
-    tree, binary = json.loads(content[20 : 20 + length]), content[28 + length :]
-
-    def read(number: int) -> np.ndarray:
-        accessor = tree["accessors"][number]
-        values = np.zeros((accessor["count"], 3), np.float32)
-
-        def raw(view: int, kind: str) -> np.ndarray:
-            place = tree["bufferViews"][view]
-            return np.frombuffer(binary, kind, place["byteLength"] // 4, place["byteOffset"])
-
-        if "bufferView" in accessor:
-            return raw(accessor["bufferView"], "<f4").reshape(-1, 3)
-        if "sparse" in accessor:
-            sparse = accessor["sparse"]
-            at = raw(sparse["indices"]["bufferView"], "<u4")
-            values[at] = raw(sparse["values"]["bufferView"], "<f4").reshape(-1, 3)
-        return values
-
-    skin = next(m for m in tree["meshes"] if m["name"] == "skin")
-    primitive, jaw = skin["primitives"][0], head.expression_names.index("jawOpen")
-    assert all(m["extras"]["targetNames"] == list(head.expression_names) for m in tree["meshes"])
-    assert len(primitive["targets"]) == len(skin["weights"]) == len(head.expression_names)
-    base, target = read(primitive["attributes"]["POSITION"]), read(primitive["targets"][jaw]["POSITION"])
-    # The file's initial weights give the avatar; a target is the person's own offset, not the template's.
-    shown = 1000 * (base + skin["weights"][jaw] * target)
-    assert cKDTree(shown).query(mesh[0, np.unique(head.triangles_f3[head.material_f == 0])])[0].max() < 1e-2
-    own = morph_targets(head, rest)[jaw].norm(dim=-1).max()
-    assert 1000 * np.linalg.norm(target, axis=1).max() == pytest.approx(float(own), rel=1e-3)
-
-
-def test_obj_keeps_the_head_files_order_before_the_lashes(avatar: Avatar) -> None:
-    head = load_head()
-    bars_g3 = lashes.bar_triangles(head) + len(head.template_v3)
-    lines = export.obj(avatar).splitlines()
-    vertices = np.array([line.split()[1:] for line in lines if line.startswith("v ")], float)
-    faces = [[int(c.split("/")[0]) - 1 for c in line.split()[1:]] for line in lines if line.startswith("f ")]
-    assert np.allclose(vertices[: len(head.template_v3)], head.template_v3, atol=1e-4)
-    assert np.allclose(vertices[len(head.template_v3) :], lashes.bars(head, avatar.vertices_1v3)[0], atol=1e-4)
-    assert sorted(map(tuple, faces)) == sorted(map(tuple, [*head.triangles_f3.tolist(), *bars_g3.tolist()]))
-    assert len(bars_g3)
-    assert lines.index("g lashes") > max(lines.index(f"g {name}") for name in head.material_names)
-    assert all(f"newmtl {name}" in export.mtl(head) for name in (*head.material_names, "lashes"))
 
 
 def test_maps_are_encoded_as_documented(avatar: Avatar) -> None:
@@ -159,15 +44,44 @@ def test_wide_photographs_keep_their_shape(avatar: Avatar) -> None:
     assert picture.colour_13hw.shape == (1, 3, 90, 200)
 
 
+def test_a_large_picture_is_the_same_in_tiles(avatar: Avatar, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = render(avatar, avatar.camera, (WIDTH, WIDTH))
+    monkeypatch.setattr("mosar.avatar.render._TILE", 48)
+    tiled = render(avatar, avatar.camera, (WIDTH, WIDTH))
+    torch.testing.assert_close(tiled.alpha_11hw, whole.alpha_11hw)
+    torch.testing.assert_close(tiled.colour_13hw, whole.colour_13hw, atol=1e-4, rtol=0)
+
+
+def test_the_picture_and_the_mask_lie_over_the_photograph(avatar: Avatar) -> None:
+    photograph = np.full((WIDTH, WIDTH, 3), 120, np.uint8)
+    image, mask = full_size.over_photograph(replace(avatar, photograph_hw3=photograph))
+    assert (image[0, 0] == 120).all()
+    assert np.abs(image.astype(int) - 120).max() > 20
+    assert (photograph == 120).all()
+    assert 1000 < int((mask == 255).sum()) < WIDTH * WIDTH
+    assert set(np.unique(mask)) == {0, 255}
+    assert (full_size.coloured(avatar, avatar.camera, (WIDTH, WIDTH))[..., 3] > 127)[mask == 255].all()
+
+
+def test_a_small_head_in_a_large_photograph_takes_little_memory(avatar: Avatar) -> None:
+    """The empty part of 16 megapixels costs its bytes only: 48 MB for colours, 16 for the mask."""
+    camera = transform_image(avatar.camera, torch.tensor([[1.0, 0, 1800], [0, 1, 1800], [0, 0, 1]]))
+    large = replace(avatar, camera=camera, width=4000, height=4000, photograph_hw3=np.zeros((4000, 4000, 3), np.uint8))
+    full_size.over_photograph(large)
+    tracemalloc.start()
+    image, _ = full_size.over_photograph(large)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert image[1800:1960, 1800:1960].any()
+    assert peak < 80e6
+
+
 def test_sheet_has_every_tile(avatar: Avatar) -> None:
     photograph = np.full((WIDTH, WIDTH, 3), 120, np.uint8)
-    picture = render(avatar, avatar.camera, (WIDTH, WIDTH))
     lights = dict.fromkeys(("a", "b", "c"), avatar.light_1lc[0])
-    drawn = sheet.avatar_sheet(replace(avatar, photograph_hw3=photograph), picture, lights)
+    drawn = sheet.avatar_sheet(replace(avatar, photograph_hw3=photograph), lights)
     assert drawn.shape == (2 * sheet.TILE, 5 * sheet.TILE, 3)
-    blank = sheet.over(picture, photograph)
-    assert (blank[0, 0] == 120).all()
-    assert np.abs(blank.astype(int) - 120).max() > 20
+    assert (drawn[-40, 40] != drawn[40, 40]).any()
 
 
 def test_maps_of_different_sizes_survive_their_files(avatar: Avatar, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A run's record of the device and the kernels that its last bits depend on."""
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -35,5 +36,7 @@ def test_kernels_without_a_deterministic_version_are_named() -> None:
         assert warning == "no deterministic kernel for put_: runs agree up to rounding, not to the last bit"
         assert found.sum() > 0
         assert device_info.rounding(lambda: torch.ones(2).sum())[1] is None
+        with pytest.warns(UserWarning, match="something else"):  # which is not swallowed
+            assert device_info.rounding(lambda: warnings.warn("something else", stacklevel=1))[1] is None
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
