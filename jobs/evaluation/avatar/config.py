@@ -1,8 +1,8 @@
 """Evaluate whole avatars of one or more bundles, beside rows that must lose.
 
-    python jobs/evaluate.py what=avatar bundle=demo set=eval-v1                      # a data set with truth
+    python jobs/evaluate.py what=avatar bundle=demo set=eval-v2                      # a data set with truth
     python jobs/evaluate.py what=avatar bundle=demo set=portraits folder=FOLDER      # photographs without truth
-    python jobs/evaluate.py what=avatar compare=old,new set=eval-v1 quick=true       # two bundles side by side
+    python jobs/evaluate.py what=avatar compare=old,new set=eval-v2 quick=true       # two bundles side by side
 
 docs/evaluation.md says what each figure means and where it can fool. The report is written to evaluations/ of the
 storage root.
@@ -48,7 +48,7 @@ class Config:
 
     def __post_init__(self) -> None:
         if not self.set:
-            raise ConfigError(f"set: missing; expected {PORTRAITS}, or the name of a data set with truth, like eval-v1")
+            raise ConfigError(f"set: missing; expected {PORTRAITS}, or the name of a data set with truth, like eval-v2")
         if (self.set == PORTRAITS) != (self.folder is not None):
             raise ConfigError(f"folder: expected with set={PORTRAITS}, and only then")
         if self.names is not None and self.set != PORTRAITS:
