@@ -164,11 +164,12 @@ def main(config: MakeShards) -> None:
     locations = [
         storage.join(root, "data", f"{kind}-{config.name or config.preset}") for kind in KINDS[str(config.source)]
     ]
-    _plans(config, locations, [], 0)  # report invalid input before anything is written or started
+    planned = [plan[0] for plan in _plans(config, locations, [], 0)]  # reports invalid input before anything is begun
+    begun = locations if config.source == "photographs" else planned  # a preset may want none of a kind
     recipe = _recipe(config, found)
-    for location in locations:
+    for location in begun:
         writer.begin(location, recipe, schema.VERSION, _inputs(config, found))
-    if config.concurrency == 0 or all(_finished(location) for location in locations):
+    if config.concurrency == 0 or all(_finished(location) for location in begun):
         _write(_plans(config, locations, found, 0), recipe, 0)
     else:
         with cluster.connect():

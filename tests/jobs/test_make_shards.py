@@ -62,6 +62,23 @@ def test_the_same_command_gives_the_same_bytes(storage, small, tmp_path):
             assert (tmp_path / "data" / name / file).read_bytes() == (storage / "data" / name / file).read_bytes(), file
 
 
+def test_an_evaluation_set_has_all_its_parts(tmp_path):
+    pytest.importorskip("mitsuba")
+    tiny = "presets.v2={subjects: {test: 1}, wild_subjects: {}, captures: 3, large: 0, views: 1, map_size: 32, image_size: 64, shard: 6}"  # noqa: E501
+    assert run("source=evaluation", "preset=v2", f"storage={tmp_path}", tiny, "concurrency=0") == 0
+    facts = {
+        name: [json.loads(members["capture.json"]) for _, members in samples(tmp_path / "data" / name)]
+        for name in ("eval-v2", "eval_views-v2")
+    }
+    assert not (tmp_path / "data" / "eval_large-v2").exists()
+    assert [f["light"] for f in facts["eval-v2"]] == list(lights.HELD_OUT_LIGHTS)
+    assert [f["tone_group"] for f in facts["eval-v2"]] == [0, 0, 0]
+    assert [f["yaw"] for f in facts["eval_views-v2"]] == [0.0, -35.0, 35.0]
+    assert {f["renderer"] for own in facts.values() for f in own} == {"path"}
+    for name in facts:
+        assert verify(str(tmp_path / "data" / name), 0)[0] == []
+
+
 @pytest.fixture(scope="module")
 def faces():
     """File name -> bytes: two faces, a smaller copy of one, a black image, and a file that is not an image."""
@@ -260,6 +277,7 @@ def test_a_data_set_of_which_everything_was_left_out_says_why(small, faces, tmp_
         (("source=studio", "folder=/nowhere/at/all"), "no folder"),
         (("source=photographs", "folder=/", "without=[old]"), "without"),
         (("source=virtual", "presets.tiny.captures=0"), "captures"),
+        (("source=evaluation", "preset=v2", "presets.v2.views=73"), "views 73"),
         (("source=virtual", "name=../x"), "name"),
         (("source=virtual", "example=/tmp/x"), "example"),
         (("source=virtual", "presets.tiny.colour=1"), "colour"),
