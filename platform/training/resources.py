@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mosar.errors import ConfigError, StoppedError
 from mosar.platform.data.stream import READER_CPUS
@@ -77,7 +77,6 @@ def wait_for_room(config: TrainConfig, gpus: bool, where: str, asked: threading.
     Raises:
         StoppedError: ``asked`` was set meanwhile.
     """
-    import ray
     from ray.util.placement_group import placement_group, remove_placement_group
 
     fewest = config.min_workers or config.workers
@@ -89,18 +88,40 @@ def wait_for_room(config: TrainConfig, gpus: bool, where: str, asked: threading.
             if asked.is_set():
                 raise StoppedError(f"{where}: not started; the same command starts it")
             if not told:
-                there, free = ray.cluster_resources(), ray.available_resources()
-                counts = ", ".join(f"{there.get(k, 0):g} {k}, {free.get(k, 0):g} free" for k in worker)
-                each = " and ".join(f"{amount:g} {name}" for name, amount in worker.items())
-                print(
-                    f"{where}: waits for room: asks for {fewest} worker(s) of {each} and {READER_CPUS} CPU to read; "
-                    f"the cluster has {counts}",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                _say_waiting(config, worker, where)
                 told = True
     finally:
         remove_placement_group(group)
+
+
+def watch_room(config: TrainConfig, gpus: bool, where: str, ended: threading.Event) -> None:
+    """Say once if workers wait for room after all: another run took it between the look and the start.
+
+    Runs in a thread until ``ended`` is set. The last eight digits of a placement group's ID are those of its job.
+    """
+    import ray
+    from ray.util.placement_group import placement_group_table
+
+    job = ray.get_runtime_context().get_job_id()
+    worker = {"CPU": config.cpus, **({"GPU": 1.0} if gpus else {})}
+    before: set[str] = set()
+    while not ended.wait(_ROOM_S):
+        table = placement_group_table()
+        pending = {name for name, group in table.items() if group["state"] == "PENDING" and name.endswith(job)}
+        if pending & before:
+            _say_waiting(config, worker, where)
+            return
+        before = pending
+
+
+def _say_waiting(config: TrainConfig, worker: Mapping[str, float], where: str) -> None:
+    import ray
+
+    there, free = ray.cluster_resources(), ray.available_resources()
+    counts = ", ".join(f"{there.get(k, 0):g} {k}, {free.get(k, 0):g} free" for k in worker)
+    each = " and ".join(f"{amount:g} {name}" for name, amount in worker.items())
+    asks = f"asks for {config.min_workers or config.workers} worker(s) of {each} and {READER_CPUS} CPU to read"
+    print(f"{where}: waits for room: {asks}; the cluster has {counts}", file=sys.stderr, flush=True)
 
 
 def starving(config: TrainConfig, world: int) -> str | None:

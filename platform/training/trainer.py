@@ -127,17 +127,23 @@ def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
             failure_config=FailureConfig(max_failures=config.retries),
         ),
     )
+    ended = threading.Event()
+    watched = threading.Thread(target=resources.watch_room, args=(config, gpus, spec.location, ended), daemon=True)
     with run_lock.held(spec.location):
         # Check again: the driver that held the run until now may have begun it with another configuration.
         run.begin(spec.location, spec.fingerprint, _FREE)
         try:
             resources.wait_for_room(config, gpus, spec.location, asked)
+            watched.start()
             graceful_stop.call(trainer.fit, asked, spec.location, spec.submission)
         except TrainingFailedError as error:
             failure.raise_failure(spec)
             where = failure.keep_traceback(spec, str(error))
             raise RunError(f"{spec.location}: training stopped: {_reason(error)} ({where})") from error
         finally:
+            ended.set()
+            if watched.is_alive():
+                watched.join()
             if not isinstance(sys.exception(), UnheardError):
                 storage.remove(storage.join(spec.location, "ray"))
     failure.raise_failure(spec)

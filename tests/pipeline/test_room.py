@@ -36,6 +36,20 @@ def test_a_run_waits_until_it_fits_and_says_what_it_asks_for(pipeline: Any, caps
         assert f"the cluster has {there:g} CPU, {there - 2:g} free" in said
 
 
+def test_workers_whose_room_was_taken_meanwhile_say_so(pipeline: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with cluster.using(pipeline.cluster):
+        from ray.util.placement_group import placement_group, remove_placement_group
+
+        config, ended = TrainConfig(steps=1, batch=1, cpus=cluster.capacity() + 1), threading.Event()
+        group = placement_group([{"CPU": config.cpus}])
+        timer = threading.Timer(60, ended.set)
+        timer.start()
+        resources.watch_room(config, False, "late", ended)
+        timer.cancel()
+        remove_placement_group(group)
+        assert f"late: waits for room: asks for 1 worker(s) of {config.cpus:g} CPU" in capsys.readouterr().err
+
+
 def test_a_replica_that_fits_no_node_is_refused(pipeline: Any) -> None:
     with cluster.using(pipeline.cluster), pytest.raises(RunError, match=r"serving\.gpus: a replica asks for 1 GPU"):
         endpoint._check_resources(ServingConfig(gpus=1.0))
