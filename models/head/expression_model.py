@@ -10,6 +10,7 @@ import functools
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from mosar.models.head.head import Head
@@ -25,6 +26,8 @@ _ANCHORS = 64  # points of the face at which its size is measured
 _ANCHOR_MM = 16.0  # standard deviation of their Gaussian neighbourhoods
 _RIMS_MM = (-4.0, 0.0, 4.0)  # where the height of an eye is measured, sideways from the eyeball's centre
 _RIM_WIDTH_MM = 2.5
+_LOOKS = {"Up": (-1.0, 0.0, 25.0), "Down": (1.0, 0.0, 30.0), "In": (0.0, -1.0, 30.0), "Out": (0.0, 1.0, 30.0)}
+"""Direction of a look -> axis (x, y) about which the left eyeball turns at weight one, and degrees."""
 _BLINKS = {1: "eyeBlinkLeft", -1: "eyeBlinkRight"}
 _SHUT_MM = 0.3  # by which a full blink moves the upper rim beyond the lower one: rims are thin
 _BLINK_LIMITS = (0.6, 2.0)
@@ -81,7 +84,8 @@ def express(head: Head, neutral_bv3: Tensor, expression_be: Tensor) -> Tensor:
 
     Offsets scale with the local size of the face; a full blink closes the lids, however wide the eye. The jaw turns
     about its hinge together with all that is attached to it, whatever the length of the person's jaw. Eyeballs turn
-    without change of shape. Lids keep at least 0.4 mm from the eyeball, or their distance at rest if that is less.
+    without change of shape, also where the head's own ``eyeLook`` expressions move the lids alone. Lids keep at least
+    0.4 mm from the eyeball, or their distance at rest if that is less.
     """
     b = expression_model(head, neutral_bv3.device, neutral_bv3.dtype)
     size_bv1 = (_sizes(neutral_bv3[:, b.face_k], b.near_ak) / b.size_a) @ b.blend_va.T
@@ -115,6 +119,9 @@ def expression_model(head: Head, device: torch.device, dtype: torch.dtype) -> Ex
         turn_v = _turns(template_v3, expressions_ev3[jaw], hinge)
         expressions_ev3[jaw, :, 1:] -= _turned(torch.tensor(template_v3[:, 1:] - hinge), torch.tensor(turn_v)).numpy()
 
+    for ball_k, *_ in _eyes(head):
+        _look(names, expressions_ev3, template_v3, ball_k)
+
     def constant(values: npt.ArrayLike) -> Tensor:
         return torch.tensor(np.asarray(values), device=device, dtype=dtype)
 
@@ -133,6 +140,17 @@ def expression_model(head: Head, device: torch.device, dtype: torch.dtype) -> Ex
         hinge_2=constant(hinge if hinge is not None else [0.0, 0.0]),
         turn_v=constant(turn_v),
     )
+
+
+def _look(names: tuple[str, ...], expressions_ev3: Array, template_v3: Array, ball_k: Index) -> None:
+    """Turn the eyeball in looks that leave it at rest, as in scans' models, whose eyeballs are no part of the skin."""
+    centre = template_v3[ball_k].mean(0)
+    arm_k3, left = template_v3[ball_k] - centre, centre[0] > 0
+    for way, (x, y, degrees) in _LOOKS.items():
+        name = f"eyeLook{way}{'Left' if left else 'Right'}"
+        if name in names and not expressions_ev3[names.index(name), ball_k].any():
+            turn = Rotation.from_rotvec(np.radians(degrees) * np.array([x, y if left else -y, 0.0]))
+            expressions_ev3[names.index(name), ball_k] = turn.apply(arm_k3) - arm_k3
 
 
 def _anchors(template_v3: Array, face_k: npt.NDArray[np.int64]) -> tuple[Array, Array]:

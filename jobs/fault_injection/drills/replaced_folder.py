@@ -37,7 +37,12 @@ for line in sys.stdin:
 
 @dataclass(frozen=True)
 class Config:
-    """Number of writers that are killed, seed of the moments, and the folder; a temporary one if empty."""
+    """Attributes:
+
+    kills: number of writers that are killed.
+    seed: seed of the moments.
+    folder: where avatars are written; a temporary folder if empty.
+    """
 
     kills: int = 60
     seed: int = 0

@@ -40,12 +40,18 @@ _CALL = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(
 
 @dataclass(frozen=True)
 class Config:
-    """What is run (of reconstruct, make_shards and serve), with which bundle, storage root and photograph."""
+    """Attributes:
+
+    what_runs: what is run: some of reconstruct, make_shards and serve.
+    bundle: name or location of the bundle.
+    storage: root of the bundles; default: MOSAR_STORAGE, else ~/.mosar.
+    photo: an image file; scikit-image's astronaut if empty.
+    """
 
     what_runs: tuple[str, ...] = ("reconstruct", "make_shards", "serve")
     bundle: str = "default"
     storage: str | None = None
-    photo: str = ""  # an image file; scikit-image's astronaut if empty
+    photo: str = ""
 
     def __post_init__(self) -> None:
         if unknown := set(self.what_runs) - set(_RUNS):

@@ -34,7 +34,8 @@ def test_drifts():
 
 
 def test_half_a_face_and_regions(captures, detected):
-    image, p = captures[0].photograph_hw3, detected[0]
+    capture, p = min(zip(captures, detected, strict=True), key=lambda both: abs(both[0].yaw))
+    image = capture.photograph_hw3
     left, right = (inside(p, points.half_hull(p, side)) for side in (True, False))
     assert (left[263], left[33]) == (True, False)  # the subject's left and right outer eye corners
     assert (right[33], right[263]) == (True, False)

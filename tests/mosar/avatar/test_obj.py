@@ -75,7 +75,7 @@ def test_pytorch3d_opens_it_as_a_texture_atlas(smiling: Avatar, folder: Path) ->
         flipped = image[size - 1 - rows, columns] / 255.0
         error, wrong = (np.abs(centre[own] - e).mean() for e in (expected, flipped))
         assert error < 0.05, head.material_names[index]
-        assert error < 0.6 * wrong or index > 0  # maps of eyes and mouth look the same both ways up
+        assert error < 0.7 * wrong or index > 0  # maps of eyes and mouth look the same both ways up
 
 
 def test_assimp_opens_it(folder: Path, tmp_path: Path) -> None:
