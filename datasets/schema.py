@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mosar.datasets.png import png
 from mosar.errors import DataError
+from mosar.models import face_classes
 from mosar.models.head import LANDMARKS
 
 VERSION = 2
@@ -56,14 +57,8 @@ MAPS = ("diffuse", "specular", "ao", "translucency", "normal")
 DETECTION = ("detected", "blendshapes", "pose")
 """What the landmark detector saw in ``image.jpg`` (:mod:`mosar.datasets.detection`); zeros if it found no face."""
 
-CLASSES = ("background", "skin", "lips", "mouth", "eyes", "brows", "facial_hair", "scalp_hair", "glasses", "headwear",
-           "hand", "cloth")  # fmt: skip
-"""Classes of the pixels of ``classes.png``, by number.
-
-``skin`` includes ears, neck, lids, nostrils and shaved stubble; ``mouth`` is its interior with teeth and tongue;
-``eyes`` are eyeballs and lashes; ``facial_hair`` beard and moustache; ``glasses`` frames only: what shows through the
-lenses keeps its class; ``cloth`` is below the neck, ``headwear`` on the head.
-"""
+CLASSES = face_classes.CLASSES
+"""Classes of the pixels of ``classes.png``, by number."""
 UNKNOWN = 255
 """Class of a pixel about which nothing is known: leave it out of losses and figures."""
 

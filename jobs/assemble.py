@@ -76,12 +76,15 @@ def main(config: Assemble) -> None:
     from mosar.models.head.head import DEFAULT_PATH, ICT_LICENCE_PATH
     from mosar.models.reconstruct import steps
 
-    stages = steps.stages()
+    stages = (*steps.stages(), *steps.OPTIONAL)
     unknown = sorted(set(config.runs) - set(stages))
     if unknown:
         raise ConfigError(f"runs: unknown stage {unknown[0]!r}; expected some of {', '.join(stages)}")
     root = storage.root(config.storage)
     runs = {n: storage.join(root, "runs", config.runs.get(n, f"{n}-{config.preset}")) for n in stages}
+    for name in steps.OPTIONAL:
+        if name not in config.runs and run.summary(runs[name]) is None:
+            del runs[name]
     unfinished = [name for name, where in runs.items() if run.summary(where) is None]
     if unfinished:
         raise ConfigError(f"runs: {', '.join(runs[n] for n in unfinished)} not finished; train them first")

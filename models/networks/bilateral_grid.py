@@ -32,7 +32,7 @@ class Correction(nn.Module):
 
     def forward(self, maps_bihw: Tensor) -> Tensor:
         """The grid (b, 2 channels, d, cells, cells): logarithms of gains, then offsets; bounded."""
-        coarse = _CAUTION * adaptive_avg_pool2d(self.network(maps_bihw), self.cells)
+        coarse = _CAUTION * adaptive_avg_pool2d(self.network(maps_bihw).float(), self.cells)
         gain, offset = coarse.unflatten(1, (2 * self.channels, LEVELS)).split(self.channels, dim=1)
         return torch.cat([_GAIN * (gain / _GAIN).tanh(), _OFFSET * (offset / _OFFSET).tanh()], dim=1)
 

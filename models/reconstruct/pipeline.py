@@ -40,11 +40,12 @@ def reconstruct(head: Head, modules: Mapping[str, Any], portrait: Portrait, sett
 
     Args:
         head: the head that the modules were trained on.
-        modules: stage name -> module, in evaluation mode, for each of :data:`steps.STEPS`.
+        modules: stage name -> module, in evaluation mode, for each of :data:`steps.STEPS`, and for those of
+            :data:`steps.OPTIONAL` that a bundle has.
     """
     timings: dict[str, float] = {}
     estimate = Estimate(head, portrait, settings)
-    for name in steps.STEPS:
+    for name in (*(name for name in steps.OPTIONAL if name in modules), *steps.STEPS):
         with timed(timings, name):
             estimate = steps.infer_of(name)(modules[name], estimate)
         if name == "geometry":

@@ -12,6 +12,9 @@ from mosar.models.reconstruct.estimate import Estimate
 
 STEPS = ("geometry", "completion", "delight", "intrinsics", "normals")
 
+OPTIONAL = ("segmentation",)
+"""Stages that run before the others if the bundle has them; ``datasets/skin_mask.py`` serves in their place."""
+
 Infer = Callable[[Any, Estimate], Estimate]
 
 

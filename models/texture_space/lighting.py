@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from mosar.models.losses import resized
-from mosar.models.shading import irradiance, reflection, sh
-from mosar.models.shading.material import SHARPNESS, environment_brdf
+from mosar.models.shading import irradiance
+from mosar.models.shading.material import environment_brdf, highlight
 from mosar.models.uv import Surface
 from mosar.models.vectors import unit
 
@@ -55,11 +55,8 @@ def lighting(light_blc: Tensor, surface: Surface, eye_b3: Tensor, ao_b1hw: Tenso
     mean = (shade * inside).sum(dim=(2, 3), keepdim=True) / inside.sum(dim=(2, 3), keepdim=True).clamp_min(1)
     shade = torch.where(inside, torch.maximum(shade, DARKEST * mean), mean).clamp_min(1e-3)
     views = tilted_views(normal, surface.position_b3hw, eye_b3)
-    facing = (views * normal).sum(dim=1, keepdim=True)
-    mirror = 2 * facing * normal - views
-    a, b = environment_brdf(facing.clamp(0, 1))
-    lobe = reflection(sh.window(light_blc), _points(mirror), SHARPNESS).mT.unflatten(-1, normal.shape[-2:])
-    gloss = ao_b1hw * (0.08 * SPECULAR * a + b) * lobe.clamp_min(0.0)
+    found = highlight(torch.full_like(ao_b1hw, SPECULAR).flatten(2).mT, _points(normal), _points(views), light_blc)
+    gloss = ao_b1hw * found.mT.unflatten(-1, normal.shape[-2:]).clamp_min(0.0)
     return Lighting(shade, (gloss - ao_b1hw * even_gloss(SPECULAR) * shade) * inside)
 
 

@@ -72,7 +72,7 @@ class IntrinsicsNetwork(nn.Module):
         first = dict(zip(SCALARS, means, strict=True)) | {"ao": ao_b1hw}
         seen = torch.cat([to_srgb(texture_b3hw), ao_b1hw], dim=1)
         return [
-            (first[name].clamp(_EDGE, 1.0 - _EDGE).logit() + generator(seen)).sigmoid()
+            (first[name].clamp(_EDGE, 1.0 - _EDGE).logit() + generator(seen).float()).sigmoid()
             for name, generator in self.generators.items()
         ]
 

@@ -8,13 +8,21 @@ from mosar.models.networks.unet import UNetConfig
 
 @dataclass(frozen=True)
 class Config:
-    """Size of the network and strength of its augmentation."""
+    """Size of the network and strength of its augmentation.
 
-    crop_size: int = 160  # pixels of the face crop
+    Attributes:
+        crop_size: side of the face crop, pixels.
+        network: size of the U-Net.
+        overlap_weight: of the loss on the overlap of each class, which counts rare classes as much as others.
+        swapped: share of the crops whose background is replaced.
+        strength: of the changes of brightness, colour, sharpness and noise.
+    """
+
+    crop_size: int = 160
     network: UNetConfig = field(default_factory=lambda: UNetConfig(width=24, levels=4, blocks=2))
-    overlap_weight: float = 0.5  # of the loss on the overlap of each class, which counts rare classes as much as others
-    swapped: float = 0.5  # share of the crops whose background is replaced
-    strength: float = 1.0  # of the changes of brightness, colour, sharpness and noise
+    overlap_weight: float = 0.5
+    swapped: float = 0.5
+    strength: float = 1.0
 
     def __post_init__(self) -> None:
         if self.crop_size < 32:
