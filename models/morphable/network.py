@@ -15,7 +15,7 @@ from mosar.models.precision import full_precision
 
 Code = tuple[Tensor, Tensor]
 """Mean and log-variance, (b, k) each."""
-_LOG_VARIANCE = -5.0  # initial log-variance of the codes
+_LOG_VARIANCE = -8.0  # initial log-variance of the codes: components tell them almost exactly
 
 
 class Encoder(nn.Module):
