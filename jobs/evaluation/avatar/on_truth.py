@@ -52,7 +52,12 @@ class Worker:
         rows = build_rows(ours, result.points_n2, bench.prior, other)
         values = {name: measure(row, capture, bench.references) for name, row in rows.items()}
         arrays = {name: set_arrays(row, capture, bench.average_v3) for name, row in rows.items()}
-        facts = {"yaw": capture.yaw, "pitch": capture.pitch, "tone": values[OURS].get("true_lightness", np.nan)}
+        facts = {
+            "yaw": capture.yaw,
+            "pitch": capture.pitch,
+            "detail_mm": capture.detail_mm,
+            "tone": values[OURS].get("true_lightness", np.nan),
+        }
         tiles = sheets.truth_tiles(ours, capture) if self.about.sheets else {}
         return Record(capture.key, capture.subject, "", result.seconds, facts, values, arrays, tiles)
 

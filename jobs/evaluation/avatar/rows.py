@@ -59,7 +59,12 @@ def build_rows(
         PASTED: replace(ours, maps=pasted_maps(ours), light_1lc=white(ours.light_1lc)),
     }
     if another is not None:
-        found[ANOTHER] = replace(_posed_like(ours, another.neutral_1v3), maps=another.maps)
+        found[ANOTHER] = replace(
+            _posed_like(ours, another.neutral_1v3),
+            maps=another.maps,
+            eyes_hw3=another.eyes_hw3,
+            mouth_hw3=another.mouth_hw3,
+        )
     return found
 
 

@@ -81,6 +81,9 @@ def truth_statistics(rows: Rows, row: str) -> dict[str, Statistic]:
         own = (yaw >= low) & (yaw < high)
         found[f"vertex_mm_yaw_{name}"] = _mean(np.where(own, rows(row, "vertex_mm"), np.nan))
         found[f"all_mm_yaw_{name}"] = _mean(np.where(own, rows(row, "all_mm"), np.nan))
+    detail = np.array([r.facts.get("detail_mm", np.nan) for r in rows.records])
+    for name, own in (("without_relief", detail == 0), ("with_relief", detail > 0)):
+        found[f"{SHAPE[0]}_{name}"] = _mean(np.where(own, rows(row, SHAPE[0]), np.nan))
     found |= {name: _mean(rows(row, name)) for name in APPEARANCE}
     found["normal_over_mean"] = _ratio(rows(row, "normal_deg"), rows(row, "mean_normal_deg"))
     true = rows(row, "true_lightness")

@@ -34,6 +34,7 @@ class Capture:
     Attributes:
         light: name of its light, empty if unknown.
         yaw, pitch: of the head, degrees.
+        detail_mm: relief that no combination of the head's archetypes and modes shows; NaN if unknown.
         truth: the true avatar; ``photograph_hw3`` is the capture's image.
         seen_13hw: the photograph on the chart, through the true mesh and camera, linear.
         shown_hw: texels that the photograph shows, bool.
@@ -44,6 +45,7 @@ class Capture:
     light: str
     yaw: float
     pitch: float
+    detail_mm: float
     truth: Avatar
     seen_13hw: Tensor
     shown_hw: Tensor
@@ -122,7 +124,8 @@ def capture_of(name: str, key: str, members: dict[str, bytes], head: Head) -> Ca
     )
     yaw, pitch = angles(_FACING @ np.asarray(of["rotation"]))
     light = str(about.get("light", ""))
-    return Capture(key, str(about["subject"]), light, yaw, pitch, truth, seen[:, :3], shown[0, 0])
+    detail = float(about.get("detail_mm", "nan"))
+    return Capture(key, str(about["subject"]), light, yaw, pitch, detail, truth, seen[:, :3], shown[0, 0])
 
 
 def _channels(array: NDArray[np.generic]) -> Tensor:
