@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ def run(config: Config) -> dict[str, Any]:
         data = toy.make_data(str(folder / "data"), ("labelled", "unlabelled"))
         asks = [*[_HOLDS * config.cpus] * config.runs, 2.0 * config.cpus]
         started = []
+        until = time.monotonic() + config.patience_s
         for number, cpus in enumerate(asks):
             train = {"steps": config.steps, "batch": 8, "cpus": cpus, "evaluate_every": config.steps}
             settings = {"run": str(folder / f"run{number}"), "data": data, "pause_s": 0.1, "train": train}
@@ -55,7 +57,7 @@ def run(config: Config) -> dict[str, Any]:
                 environment = {**os.environ, **cluster.environment}
                 started.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
         try:
-            codes = [process.wait(config.patience_s) for process in started]
+            codes = [_code(process, until) for process in started]
         finally:
             for process in started:
                 process.kill()
@@ -65,8 +67,17 @@ def run(config: Config) -> dict[str, Any]:
         "of": config.runs,
         "waited": sum("waits for room: asks for" in text for text in said[:-1]),
         "refused_code": codes[-1],
+        "unfinished": [text[-300:] for code, text in zip(codes, said, strict=True) if code is None],
         "refused": next((line for line in said[-1].splitlines() if "CPUs" in line), said[-1][-300:]),
     }
+
+
+def _code(process: subprocess.Popen[bytes], until: float) -> int | None:
+    """Exit code of a process; None if it still runs at the time ``until``."""
+    try:
+        return process.wait(max(0.0, until - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def short(metrics: dict[str, Any]) -> list[str]:
