@@ -12,7 +12,7 @@ from mosar.jobs.evaluation.avatar.appearance import appearance_metrics
 from mosar.jobs.evaluation.avatar.reconstruction import Bench
 from mosar.jobs.evaluation.avatar.truth import Capture, places, read_captures
 from mosar.models.camera import position, project
-from mosar.models.texture_space.captured_skin import shading
+from mosar.models.texture_space.lighting import shading
 from mosar.models.uv import chart, surface
 from mosar.platform import cluster
 from mosar.platform.data.actor_map import mapped_by_actors
