@@ -36,6 +36,7 @@ class Pipeline:
     cluster: cluster.LocalCluster
     storage: Path
     printed: dict[str, str]
+    small: tuple[str, ...] = SMALL
 
     @property
     def bundle(self) -> str:

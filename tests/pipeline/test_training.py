@@ -10,14 +10,15 @@ from mosar.models.reconstruct import steps
 from mosar.platform.storage import bundle
 
 
-@pytest.mark.parametrize("stage", steps.stages())
+@pytest.mark.parametrize("stage", [*steps.OPTIONAL, *steps.stages()])
 def test_held_out_loss_falls_below_the_baseline(pipeline: Any, stage: str) -> None:
     held_out = pipeline.summary(stage)["heldout"]
-    assert held_out["end"] < 0.8 * held_out["start"]
+    # Untrained, completion already mirrors the face and fills the rest with the average skin.
+    assert held_out["end"] < (0.92 if stage == "completion" else 0.8) * held_out["start"]
     assert held_out["end"] < held_out["baseline"]
 
 
-@pytest.mark.parametrize("stage", steps.stages())
+@pytest.mark.parametrize("stage", [*steps.OPTIONAL, *steps.stages()])
 def test_a_run_keeps_its_record(pipeline: Any, stage: str) -> None:
     folder = pipeline.storage / "runs" / f"{stage}-tiny"
     fingerprint, record = (json.loads((folder / f"{name}.json").read_text()) for name in ("fingerprint", "record"))
@@ -50,8 +51,10 @@ def test_a_finished_run_is_not_trained_again(pipeline: Any, checkout: Path) -> N
 
 def test_the_bundle_holds_every_stage_and_a_card(pipeline: Any) -> None:
     files, about = bundle.read_files(pipeline.bundle)
-    assert set(about["stages"]) == set(steps.stages())
-    assert {f"{stage}.safetensors" for stage in steps.stages()} | {"head.npz", "MODEL_CARD.md"} == set(files)
+    trained = {*steps.OPTIONAL, *steps.stages()}
+    assert set(about["stages"]) == trained
+    licences = {name for name in files if name.startswith("LICENSE")}
+    assert {f"{stage}.safetensors" for stage in trained} | {"head.npz", "MODEL_CARD.md"} | licences == set(files)
     card = files["MODEL_CARD.md"].decode()
     assert "synthetic captures" in card
-    assert all(f"| {stage} |" in card for stage in steps.stages())
+    assert all(f"| {stage} |" in card for stage in trained)
