@@ -229,9 +229,13 @@ def test_train_all_goes_on_without_a_stage_whose_data_is_damaged(house: House, r
     assert "broken: failed" in out
     again = house.run("train_all", "stages=[toy,child]", "train.slices=2")
     assert (again.returncode, again.stdout) == (0, "every stage is trained already\n")
-    missing = house.run("train_all", "stages=[child]")
+    parent_is_finished = house.run("train_all", "stages=[child]", "train.slices=2")
+    assert (parent_is_finished.returncode, parent_is_finished.stdout) == (0, "every stage is trained already\n")
+    (house.storage / "runs" / "toy-tiny").rename(house.storage / "toy-aside")
+    missing = house.run("train_all", "stages=[child]", "train.slices=2")
+    (house.storage / "toy-aside").rename(house.storage / "runs" / "toy-tiny")
     assert missing.returncode == 2
-    assert "'child' requires 'toy'" in missing.stderr
+    assert "stage 'toy' is not finished" in missing.stderr
 
 
 def test_a_run_records_what_it_did_and_refuses_another_configuration(
