@@ -194,7 +194,9 @@ def _detected(head: Head, model: Morphable, config: Config) -> dict[str, Any]:
     test = scanned_captures(head, _FIRST_SUBJECT + 10**6, config.captures, config.image_size)
     average_f3 = average_scanned(head, model)[head.region("face")]
 
-    def compare(captures: DetectedCaptures, of: Array, error: DetectorError, weight: float) -> tuple[float, ...]:
+    def compare(
+        captures: DetectedCaptures, of: npt.NDArray[Any], error: DetectorError, weight: float
+    ) -> tuple[float, ...]:
         """Error of the found people, of the average one, and the slope; means over the chosen captures."""
         rows = []
         for i in of:
