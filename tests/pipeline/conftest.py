@@ -36,7 +36,6 @@ class Pipeline:
     cluster: cluster.LocalCluster
     storage: Path
     printed: dict[str, str]
-    small: tuple[str, ...] = SMALL
 
     @property
     def bundle(self) -> str:
