@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mosar.models.precision import full_precision
 
-_NOISE = 1e-5  # deviation, relative to the first component's, below which a component is rounding noise
+_NOISE = 1e-4  # deviation, relative to the first component's, below which a component is rounding noise
 
 
 class Basis(nn.Module):
@@ -55,7 +55,8 @@ class Basis(nn.Module):
             _, singular, right = torch.svd_lowrank(flat, q=min(count + 16, *flat.shape), niter=4)
         deviation_k = singular[:count] / len(flat) ** 0.5
         # Components of rounding noise would be divided by a variance close to zero.
-        count = int((deviation_k > _NOISE * deviation_k[0]).sum())
+        largest = deviation_k[0] if start == 0 else self.variance_k[0].sqrt()
+        count = int((deviation_k > _NOISE * largest).sum())
         deviation_k = deviation_k[:count]
         self.rows_kv3[start : start + count] = (deviation_k * right[:, :count]).T.unflatten(1, (-1, 3)) / root_v1
         self.variance_k[start : start + count] = deviation_k.square()

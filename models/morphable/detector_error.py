@@ -38,14 +38,14 @@ def view_terms(yaw_n: Array, pitch_n: Array) -> Array:
     return np.stack([np.ones_like(yaw_n), yaw_n, yaw_n**2, pitch_n], 1)
 
 
-def fit_detector_error(error_nl2: Array, yaw_n: Array, pitch_n: Array, components: int = 30) -> DetectorError:
-    """Fit the model to errors (n l 2), detected minus true, mm."""
+def fit_detector_error(error_nl2: Array, yaw_n: Array, pitch_n: Array, components: int = 100) -> DetectorError:
+    """Fit the model to errors (n l 2), detected minus true, mm; few captures give fewer components."""
     error_nd = np.clip(error_nl2, -_CLIP_MM, _CLIP_MM).reshape(len(error_nl2), -1)
     terms_n4 = view_terms(yaw_n, pitch_n)
     penalty = np.diag([0.0, _RIDGE, _RIDGE, _RIDGE])
     field_4d: Array = np.asarray(np.linalg.solve(terms_n4.T @ terms_n4 + penalty, terms_n4.T @ error_nd), np.float64)
     rest_nd = error_nd - terms_n4 @ field_4d
-    count = min(components, len(rest_nd) - 5)
+    count = max(min(components, len(rest_nd) - 5), 0)
     _, singular, rows_kd = np.linalg.svd(rest_nd / np.sqrt(max(len(rest_nd) - 4, 1)), full_matrices=False)
     # A component's variance holds its share of the independent noise (Tipping and Bishop 1999).
     noise = (singular[count:] ** 2).sum() / max(rest_nd.shape[1] - count, 1)
