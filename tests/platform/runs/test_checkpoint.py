@@ -132,7 +132,7 @@ def test_a_run_that_continues_with_other_code_records_it_and_warns(
     edited = tmp_path / "checkout"
     (edited / "platform" / "runs").mkdir(parents=True)
     (edited / "platform" / "runs" / "run.py").write_text("edited = True\n")
-    monkeypatch.setattr(run, "__file__", str(edited / "platform" / "runs" / "run.py"))
+    monkeypatch.setattr(run, "_ROOT", edited)
     assert [begin(), begin()] == [2, 2]
     assert capsys.readouterr().err.count("continues with other code or packages") == 1
 
