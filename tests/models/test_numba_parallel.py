@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -44,14 +45,23 @@ def test_a_read_only_installation_without_a_home() -> None:
     assert process.returncode == 0, said
 
 
-def test_processes_that_start_at_once_share_a_cold_cache(tmp_path: Path) -> None:
+def test_processes_that_start_at_once_share_a_cold_cache_and_a_copy_of_the_code_uses_it(tmp_path: Path) -> None:
+    """As do the workers of a job, and those of the next job, whose code lies elsewhere."""
+
+    def run(folder: Path, count: int) -> dict[str, int]:
+        program = KERNEL.format(before="", folder=str(folder))
+        for process in [start(program, NUMBA_CACHE_DIR=str(tmp_path / "cache")) for _ in range(count)]:
+            _, said = process.communicate(timeout=300)
+            assert process.returncode == 0, said
+        return {str(path): path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.nb?")}
+
     module(tmp_path / "code")
-    program = KERNEL.format(before="", folder=str(tmp_path / "code"))
-    processes = [start(program, NUMBA_CACHE_DIR=str(tmp_path / "cache")) for _ in range(3)]
-    for process in processes:
-        _, said = process.communicate(timeout=300)
-        assert process.returncode == 0, said
-    assert list((tmp_path / "cache").rglob("*.nbi"))
+    found = run(tmp_path / "code", 3)
+    assert found
+    shutil.copytree(tmp_path / "code", tmp_path / "copy")
+    assert run(tmp_path / "copy", 1) == found
+    (tmp_path / "copy" / "kernel.py").write_text((tmp_path / "code" / "kernel.py").read_text() + "# edited\n")
+    assert run(tmp_path / "copy", 1).keys() > found.keys()
 
 
 def test_every_kernel_is_compiled_by_the_one_that_can_do_without_a_cache() -> None:

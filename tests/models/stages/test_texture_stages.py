@@ -209,8 +209,10 @@ def test_recipes_parse(name, preset, head):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_step_at_paper_size_moves_the_parameters(name, head, make_captures):
+def test_a_step_moves_the_parameters_of_the_networks_of_the_paper(name, head, make_captures):
+    """The networks at full width, on smaller maps."""
     module, config = recipe(name, "paper")
+    config = replace(config, map_size=96)
     stage = module.Stage(config, head)
     network = stage.build({})
     batch = {"lightstage": make_captures(1, config.map_size)}
