@@ -1,5 +1,6 @@
 """Training of toy stages on a real Ray cluster and real shards: killed, resumed, refused."""
 
+import contextlib
 import functools
 import io
 import json
@@ -24,6 +25,7 @@ from mosar.platform.runs import checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 600.0
+FROZEN = ("stage=toy", "run=frozen", "model.pause_s=0.1", "train.slices=2", "train.workers=2", "train.stall_s=25")
 SLOWLY = ("stage=toy", "model.pause_s=0.1", "run=submitted", "train.slices=2")
 
 
@@ -144,6 +146,12 @@ def disturb(log: Path, checkpoints: Path, stopper: subprocess.Popen[str]) -> Non
     stopper.communicate("\n", timeout=PATIENCE_S)
 
 
+def freeze(log: Path) -> None:
+    """Stop a worker's process during the run: it neither ends nor answers."""
+    wait_for(lambda: len(steps(log)) > 2 * 14)
+    os.kill(steps(log)[-1][0], signal.SIGSTOP)
+
+
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("house")
@@ -155,13 +163,16 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 @pytest.fixture(scope="module")
 def runs(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Started]]:
     """The runs that the tests below inspect, started together because starting takes longest."""
-    log = tmp_path_factory.mktemp("logs") / "submitted"
+    log, frozen = (tmp_path_factory.mktemp("logs") / name for name in ("submitted", "frozen"))
     submitted = house.submit(house.checkout, *SLOWLY, "train.workers=2", f"model.log={log}", name="first")
     checkpoints = house.path("submitted", "checkpoints")
     stopper = house.job(house.checkout, "stop", "first", wait=True)
     started = {
         "submitted": Started(submitted, log, functools.partial(disturb, log, checkpoints, stopper)),
         "all": Started(house.start("train_all", "train.slices=2", "data.damaged=damaged-tiny"), log),
+        "frozen": Started(
+            house.start("train_stage", *FROZEN, f"model.log={frozen}"), frozen, functools.partial(freeze, frozen)
+        ),
     }
     yield started
     for each in started.values():
@@ -216,6 +227,19 @@ def test_a_killed_worker_then_a_stopped_job_then_fewer_workers_change_nothing(
     assert [line["step"] for line in lines if "loss" in line] == [10, 20, 30, 40]
     (events,) = house.path("submitted", "tensorboard").iterdir()
     assert events.read_bytes().count(b"train/fit") == 4
+
+
+def test_a_frozen_worker_is_replaced_and_changes_nothing(
+    house: House, runs: dict[str, Started], undisturbed: dict[str, object]
+) -> None:
+    code, _, err = runs["frozen"].finish()
+    assert code == 0, err
+    workers = {pid for pid, _ in runs["frozen"].steps()}
+    assert len(workers) > 2
+    assert house.summary("frozen")["weights_sha256"] == undisturbed["weights_sha256"]
+    for pid in workers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_train_all_goes_on_without_a_stage_whose_data_is_damaged(house: House, runs: dict[str, Started]) -> None:

@@ -25,8 +25,8 @@ FILES = {
 }  # fmt: skip
 
 
-def reconstruct(pipeline: Any, photo: Path, out: Path) -> int:
-    return cli.main(["reconstruct", str(photo), "-o", str(out), "--storage", str(pipeline.storage)])
+def reconstruct(pipeline: Any, photo: Path, out: Path, size: str = "512") -> int:
+    return cli.main(["reconstruct", str(photo), "-o", str(out), "--storage", str(pipeline.storage), "--size", size])
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def avatar(pipeline: Any, photographs: dict[str, bytes], tmp_path_factory: pytes
     folder = tmp_path_factory.mktemp("avatar")
     photo = folder / "photo.png"
     photo.write_bytes(photographs["plain"])
-    assert reconstruct(pipeline, photo, folder / "out") == 0
+    assert reconstruct(pipeline, photo, folder / "out", "auto") == 0
     return folder / "out"
 
 
