@@ -13,14 +13,17 @@ from mosar.models.texture_space.captured_skin import (
 )
 from mosar.models.texture_space.fill import Filled, fill, fill_large, pull_push
 from mosar.models.texture_space.lighting import Lighting, even_gloss, lighting, rough_ao, shading
+from mosar.models.texture_space.relit_capture import CAPTURE_FIELDS, RelitCapture, relit_capture
 from mosar.models.texture_space.visibility_sampling import random_eyes, random_known
 
 __all__ = [
+    "CAPTURE_FIELDS",
     "AverageSkin",
     "CapturedMaps",
     "CapturedSkin",
     "Filled",
     "Lighting",
+    "RelitCapture",
     "degrade",
     "even_gloss",
     "fill",
@@ -33,6 +36,7 @@ __all__ = [
     "random_known",
     "read_maps",
     "read_skin",
+    "relit_capture",
     "rough_ao",
     "shading",
     "subsample",

@@ -10,23 +10,13 @@ from torch import Tensor, nn
 from mosar.models.colour import to_linear, to_srgb
 from mosar.models.head import Head
 from mosar.models.losses import gradient, l1, total
-from mosar.models.relight import perturb_light, random_lights
 from mosar.models.stages.completion.config import Config
 from mosar.models.stages.completion.network import Completion
 from mosar.models.stages.preview import rows
 from mosar.models.stages.spec import StreamSpec
-from mosar.models.texture_space import (
-    Lighting,
-    lighting,
-    radiance,
-    random_eyes,
-    random_known,
-    read_skin,
-    rough_ao,
-)
+from mosar.models.texture_space import CAPTURE_FIELDS, Lighting, read_skin, relit_capture
 
 Batch = Mapping[str, Mapping[str, Tensor]]
-_MAPS = ("diffuse", "specular", "ao", "translucency", "normal")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +45,7 @@ class Stage:
     def __init__(self, config: Config, head: Head) -> None:
         self.config = config
         self.head = head
-        self.streams = {"lightstage": StreamSpec(1.0, ("mesh", "light", *_MAPS), map_size=config.map_size)}
+        self.streams = {"lightstage": StreamSpec(1.0, CAPTURE_FIELDS, map_size=config.map_size)}
 
     def build(self, parents: Mapping[str, nn.Module]) -> Completion:
         return Completion(self.config)
@@ -91,19 +81,13 @@ class Stage:
         return rows(*(m.clamp(0.0, 1.0) * pair.inside_11hw for m in (*maps, pair.truth_b3hw)))
 
     def _problem(self, batch: Batch, generator: torch.Generator) -> TrainingPair:
-        sample = batch["lightstage"]
-        skin = read_skin(sample, self.head)
-        eye = random_eyes(len(sample["mesh"]), generator, sample["mesh"].device)
-        light = random_lights(sample["light"], generator)
-        lit = radiance(skin, light, eye)
-        known = random_known(skin.surface, skin.inside_11hw, eye, generator)
-        estimate = perturb_light(light, generator, self.config.light_noise)
+        capture = relit_capture(batch["lightstage"], self.head, generator, self.config.light_noise)
         return TrainingPair(
-            lit_b3hw=lit,
-            known_b1hw=known,
-            light=lighting(estimate, skin.surface, eye, rough_ao(skin.ao_b1hw, generator)),
-            truth_b3hw=_encoded(lit),
-            inside_11hw=skin.inside_11hw,
+            lit_b3hw=capture.lit_b3hw,
+            known_b1hw=capture.known_b1hw,
+            light=capture.light,
+            truth_b3hw=_encoded(capture.lit_b3hw),
+            inside_11hw=capture.skin.inside_11hw,
         )
 
     def _objective(self, prediction: Tensor, pair: TrainingPair) -> dict[str, Tensor]:

@@ -10,24 +10,20 @@ from torch import Tensor, nn
 from mosar.models.colour import to_linear, to_srgb
 from mosar.models.head import Head
 from mosar.models.losses import gradient, l1, psnr, ssim, total
-from mosar.models.relight import perturb_light, random_lights
 from mosar.models.stages.delight.config import Config
 from mosar.models.stages.delight.network import Delight
 from mosar.models.stages.preview import rows
 from mosar.models.stages.spec import StreamSpec
 from mosar.models.texture_space import (
+    CAPTURE_FIELDS,
     AverageSkin,
     CapturedSkin,
     Lighting,
     degrade,
     fill,
     light_normalized,
-    lighting,
-    radiance,
-    random_eyes,
-    random_known,
     read_skin,
-    rough_ao,
+    relit_capture,
 )
 
 Batch = Mapping[str, Mapping[str, Tensor]]
@@ -60,8 +56,7 @@ class Stage:
     def __init__(self, config: Config, head: Head) -> None:
         self.config = config
         self.head = head
-        fields = ("mesh", "light", "diffuse", "specular", "ao", "translucency", "normal")
-        self.streams = {"lightstage": StreamSpec(1.0, fields, map_size=config.map_size)}
+        self.streams = {"lightstage": StreamSpec(1.0, CAPTURE_FIELDS, map_size=config.map_size)}
 
     def build(self, parents: Mapping[str, nn.Module]) -> Delight:
         return Delight(self.config)
@@ -113,23 +108,15 @@ class Stage:
         return rows(*(m * pair.inside_11hw for m in maps))
 
     def _problem(self, average: AverageSkin, batch: Batch, generator: torch.Generator) -> TrainingPair:
-        sample, c = batch["lightstage"], self.config
-        count, device = len(sample["mesh"]), sample["mesh"].device
-        skin = read_skin(sample, self.head)
-        eye = random_eyes(count, generator, device)
-        light = random_lights(sample["light"], generator)
-        lit = radiance(skin, light, eye)
-        known = random_known(skin.surface, skin.inside_11hw, eye, generator)
-        estimate = perturb_light(light, generator, c.light_noise)
-        found = lighting(estimate, skin.surface, eye, rough_ao(skin.ao_b1hw, generator))
-        patched = torch.where(
-            _some(count, c.mirrored_share, generator, device), _filled(average, lit, known, found), lit
-        )
+        capture = relit_capture(batch["lightstage"], self.head, generator, self.config.light_noise)
+        lit, light = capture.lit_b3hw, capture.light
+        mirrored = _some(len(lit), self.config.mirrored_share, generator, lit.device)
+        patched = torch.where(mirrored, _filled(average, lit, capture.known_b1hw, light), lit)
         return TrainingPair(
-            lit_b3hw=degrade(patched, generator) * skin.inside_11hw,
-            light=found,
-            truth_b3hw=_truth(skin),
-            inside_11hw=skin.inside_11hw,
+            lit_b3hw=degrade(patched, generator) * capture.skin.inside_11hw,
+            light=light,
+            truth_b3hw=_truth(capture.skin),
+            inside_11hw=capture.skin.inside_11hw,
         )
 
     def _objective(self, prediction: Tensor, pair: TrainingPair) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from mosar.models.stages.intrinsics.network import SCALARS, Intrinsics, Intrinsi
 from mosar.models.stages.preview import rows
 from mosar.models.stages.spec import StreamSpec
 from mosar.models.texture_space import (
+    CAPTURE_FIELDS,
     CapturedSkin,
     light_normalized,
     radiance,
@@ -38,8 +39,7 @@ class Stage:
     def __init__(self, config: Config, head: Head) -> None:
         self.config = config
         self.head = head
-        fields = ("mesh", "light", "diffuse", "specular", "ao", "translucency", "normal")
-        self.streams = {"lightstage": StreamSpec(1.0, fields, map_size=config.map_size)}
+        self.streams = {"lightstage": StreamSpec(1.0, CAPTURE_FIELDS, map_size=config.map_size)}
 
     def build(self, parents: Mapping[str, nn.Module]) -> IntrinsicsNetwork:
         return IntrinsicsNetwork(self.config)
