@@ -1,7 +1,7 @@
 """Settings of every test: no network, one torch thread (several would contend with Ray's processes on few cores).
 
-Two processes run the suite. All tests that start Ray clusters run in one of them, one after another: on two cores, two
-clusters slow each other down several times. Tests of one file run in one process. The longest tests run first.
+Two processes run the suite. Tests of one file run in one process. Tests that start Ray clusters form two groups: one
+process runs the pipeline, while the other runs all tests without a cluster and then the rest.
 """
 
 import os
@@ -16,19 +16,25 @@ import torch
 
 torch.set_num_threads(1)
 
-_CLUSTERS = (
-    "tests/pipeline/",
+_FIRST = ("tests/pipeline/",)
+_LAST = (
     "tests/jobs/test_train_runs.py",
     "tests/jobs/test_drill.py",
     "tests/platform/monitoring/test_metrics.py",
     "tests/platform/runs/test_run_lock.py",
     "tests/platform/cluster/",
 )
-"""Tests that start Ray, in the order in which they run."""
+"""Tests that start Ray, in the order in which they run: one process begins with the first group, the other ends with
+the last."""
 
 
-def _rank(nodeid: str) -> int:
-    return next((i for i, name in enumerate(_CLUSTERS) if nodeid.startswith(name)), len(_CLUSTERS))
+def _group(nodeid: str, group: tuple[str, ...]) -> int | None:
+    return next((i for i, name in enumerate(group) if nodeid.startswith(name)), None)
+
+
+def _rank(nodeid: str) -> tuple[int, int]:
+    first, last = _group(nodeid, _FIRST), _group(nodeid, _LAST)
+    return (0, first) if first is not None else (2, last) if last is not None else (1, 0)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,7 +47,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "clusters" if _rank(nodeid) < len(_CLUSTERS) else nodeid.split("::", maxsplit=1)[0]
+            return {0: "first", 1: nodeid.split("::", maxsplit=1)[0], 2: "last"}[_rank(nodeid)[0]]
 
     return Scheduling(config, log)
 
