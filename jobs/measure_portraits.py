@@ -82,11 +82,12 @@ def main(config: MeasurePortraits) -> None:
 
 
 def _with_bar(things: Sequence[Any], what: str) -> Iterable[Any]:
-    """The things, with a bar on stderr that shows the time left."""
+    """The things, with a bar on stderr that shows the time left if that is a terminal."""
     from rich.console import Console
     from rich.progress import track
 
-    return track(things, what, console=Console(stderr=True))
+    console = Console(stderr=True)
+    return track(things, what, console=console, disable=not console.is_terminal)
 
 
 def _rendered(head: "Head", detector: "Detector", count: int) -> tuple[NDArray[np.float64], ...]:
