@@ -60,7 +60,7 @@ def main(config: Serve) -> None:
         raise ConfigError("device: cuda needs GPUs for the replicas; set serving.gpus=1")
     endpoint.check_port(config.serving)
     with connect():
-        endpoint.start(config.serving, *_endpoint(config))
+        endpoint.start(config.serving, *parts(config))
         print(f"serving on http://{config.serving.host}:{config.serving.port}/", flush=True)
         stop = threading.Event()
         for name in (signal.SIGINT, signal.SIGTERM):
@@ -72,7 +72,7 @@ def main(config: Serve) -> None:
 def application(arguments: Mapping[str, Any]) -> Any:
     """Build the same endpoint for Ray Serve's ``import_path``; ``arguments`` are the keys of this job."""
     config = parse(Serve, arguments, "serve")
-    return endpoint.application(config.serving, *_endpoint(config))
+    return endpoint.application(config.serving, *parts(config))
 
 
 class AvatarHandler:
@@ -97,7 +97,8 @@ class AvatarHandler:
         return {"bundle_digest": bundle.digest, "head_digest": bundle.head.digest}
 
 
-def _endpoint(config: Serve) -> tuple[Callable[[], endpoint.Handler], str, tuple[str, ...], str]:
+def parts(config: Serve) -> tuple[Callable[[], endpoint.Handler], str, tuple[str, ...], str]:
+    """What :func:`endpoint.start` needs beside its limits: the handler's maker, its route and media types, the page."""
     build = partial(AvatarHandler, locate(config.bundle, config.storage), config.device, config.refine_steps)
     return build, ROUTE, (GLB, ZIP, PNG), PAGE.read_text(encoding="utf-8")
 

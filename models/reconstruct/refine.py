@@ -15,6 +15,7 @@ from torch import Tensor
 from mosar.models.camera import Camera, project
 from mosar.models.head import Head
 from mosar.models.head.identity_sampling import scan_modes
+from mosar.models.head.lips import close_lips
 from mosar.models.head.morph import landmarks, morph_targets
 from mosar.models.morphable.network import Morphable
 from mosar.models.stages.geometry.network import Parameters, camera_of
@@ -102,10 +103,10 @@ def refine(
         mesh, points = morphable.decode(*codes), landmarks(head, morphable.decode(*codes))
         identity = torch.tensordot(corrections[:, : len(modes)], modes, dims=1)
         expression = torch.tensordot(corrections[:, len(modes) :], expressions, dims=1)
-        neutral = morphable.decode(codes[0], morphable.neutral_code())
+        neutral = close_lips(head, morphable.decode(codes[0], morphable.neutral_code()) + identity)
         found = Parameters(codes[0], codes[1], start.reflectance_bk, start.light_b81c, camera().rotation_b33, place)
         end_px = pixels(posterior(points)[1])
-    return Fit(found, mesh + identity + expression, neutral + identity, camera(), start_px, end_px)
+    return Fit(found, mesh + identity + expression, neutral, camera(), start_px, end_px)
 
 
 def _minimise(groups: list[tuple[list[Tensor], float]], objective: Callable[[], Tensor], steps: int) -> None:

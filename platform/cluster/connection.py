@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mosar.platform.cluster.temporary import ray_folder
+from mosar.platform.cluster.without_dashboard import without_dashboard
 
 LOGICAL_CPUS = 16
 """CPUs of a cluster on this machine, not tied to its cores: workers that held every CPU would starve readers."""
@@ -47,7 +48,8 @@ def connect(logical_cpus: int = LOGICAL_CPUS) -> Iterator[None]:
                 folder = stack.enter_context(ray_folder())
                 options |= {"num_cpus": logical_cpus, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
                 options |= {"_temp_dir": str(folder)}
-            ray.init(address=given or "local", configure_logging=True, logging_level="ERROR", **options)
+            with contextlib.nullcontext() if given else without_dashboard():
+                ray.init(address=given or "local", configure_logging=True, logging_level="ERROR", **options)
             stack.callback(ray.shutdown)
             yield
 

@@ -29,6 +29,7 @@ from mosar.platform.cluster.connection import (
 )
 from mosar.platform.cluster.processes import free_ports, living, processes_below
 from mosar.platform.cluster.temporary import ray_folder
+from mosar.platform.cluster.without_dashboard import NO_REPORT
 
 _START_S, _STOP_S = 180.0, 15.0
 
@@ -70,11 +71,12 @@ def _started(
 ) -> Iterator[LocalCluster]:
     secret = credentials() | unproxied()
     gcs, web, agent, client = free_ports(4)
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
+    ray = "ray.scripts.scripts" if dashboard else "mosar.platform.cluster.without_dashboard"
+    command = [sys.executable, "-m", ray, "start", "--head", "--block", "--disable-usage-stats"]
     command += ["--node-ip-address=127.0.0.1", f"--port={gcs}", f"--temp-dir={folder}"]
     command += [f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}"]
     command += [f"--include-dashboard={dashboard}", "--dashboard-host=127.0.0.1", f"--dashboard-port={web}"]
-    environment = {k: v for k, v in os.environ.items() if k != ADDRESS} | secret | LOOPBACK
+    environment = {k: v for k, v in os.environ.items() if k != ADDRESS} | secret | LOOPBACK | NO_REPORT
     environment["RAY_JOB_STOP_WAIT_TIME_S"] = "60"  # as in deploy/Dockerfile
     # As in an activated environment, because submitted jobs are started as `python`.
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"

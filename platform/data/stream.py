@@ -7,8 +7,10 @@ the samples nor their augmentation depend on the number of workers. So the step 
 
 import contextlib
 import ctypes
+import itertools
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -150,17 +152,29 @@ def batches(
             first += count
             count = max(1, count * _BLOCK_BYTES // size)
 
-    for first in range(steps.start, steps.stop, per_pipeline):
-        segment = range(first, min(first + per_pipeline, steps.stop))
+    def plan(segment: range) -> Iterator[Mapping[str, npt.NDArray[Any]]]:
         rows = [{"first": s, "stop": min(s + per_task, segment.stop)} for s in segment[::per_task]]
         with ray_data_settings.settings(readers * _AHEAD_BYTES):
-            plan = ray.data.from_items(rows, override_num_blocks=len(rows))
+            built = ray.data.from_items(rows, override_num_blocks=len(rows))
             pool = ray.data.TaskPoolStrategy(size=min(readers, len(rows)))  # Ray warns of more tasks than inputs
-            reading = plan.map_batches(read, batch_size=1, num_cpus=READER_CPUS, compute=pool)
-        blocks = reading.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=prefetch)
-        slices_read = (one for block in blocks for one in _tensors(block))
-        for step in segment:
-            yield step, [next(slices_read) for _ in mine]
+            reading = built.map_batches(read, batch_size=1, num_cpus=READER_CPUS, compute=pool)
+        return iter(reading.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=prefetch))
+
+    segments = [steps[first : first + per_pipeline] for first in range(0, len(steps), per_pipeline)]
+    with ThreadPoolExecutor(1) as aside:
+        begun = None
+        for segment, following in zip(segments, [*segments[1:], None], strict=True):
+            blocks, begun = begun.result() if begun else plan(segment), None
+            slices_read = (one for block in blocks for one in _tensors(block))
+            for step in segment:
+                yield step, [next(slices_read) for _ in mine]
+                if following and step == segment[::per_task][-1]:  # only the plan's last task is left
+                    begun = aside.submit(_begin, plan(following))
+
+
+def _begin(blocks: Iterator[Mapping[str, npt.NDArray[Any]]]) -> Iterator[Mapping[str, npt.NDArray[Any]]]:
+    """The same blocks, of which the first is there: a plan takes a while until it reads."""
+    return itertools.chain([next(blocks)], blocks)
 
 
 def _keep_memory() -> None:

@@ -41,7 +41,7 @@ class Learner:
     ) -> None:
         self.config, self.stage, self.device, self.world = config, stage, device, world
         self.module = module.to(device).train()
-        self.average = copy.deepcopy(self.module).eval() if config.ema else None
+        self.average = _averaged(self.module).eval() if config.ema else None
         self.optimizer = torch.optim.AdamW(self.module.parameters(), lr=0.0, weight_decay=config.weight_decay)
         self.mine = range(rank * config.cut // world, (rank + 1) * config.cut // world)
         self.generator = torch.Generator(device)
@@ -92,17 +92,13 @@ class Learner:
 
     def evaluated(self) -> nn.Module:
         """The module that is evaluated and exported: the average if there is one."""
-        if self.average is None:
-            return self.module.eval()
-        for mean, value in zip(self.average.buffers(), self.module.buffers(), strict=True):
-            mean.copy_(value)
-        return self.average
+        return self.module.eval() if self.average is None else self.average
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors that a checkpoint must hold, by name."""
         found = {f"model/{name}": value for name, value in self.module.state_dict().items()}
         if self.average is not None:
-            found |= {f"average/{name}": value for name, value in self.average.state_dict().items()}
+            found |= {f"average/{name}": value for name, value in self.average.named_parameters()}
         for name, parameter in self.module.named_parameters():
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 found[f"optimizer/{key}/{name}"] = value
@@ -112,7 +108,9 @@ class Learner:
         """Restore what :meth:`tensors` returned."""
         self.module.load_state_dict(_group(tensors, "model"))
         if self.average is not None:
-            self.average.load_state_dict(_group(tensors, "average"))
+            learnt = dict(self.module.named_parameters())
+            buffers = {name: value for name, value in self.module.state_dict().items() if name not in learnt}
+            self.average.load_state_dict(_group(tensors, "average") | buffers)
         for name, parameter in self.module.named_parameters():
             for key in _STATE:
                 value = tensors.get(f"optimizer/{key}/{name}")
@@ -145,6 +143,11 @@ class Learner:
                     self._model, broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
                 )
         return self._model
+
+
+def _averaged(module: nn.Module) -> nn.Module:
+    """A copy with weights of its own. It shares the buffers, which do not train and may be large (bases of patches)."""
+    return copy.deepcopy(module, {id(buffer): buffer for buffer in module.buffers()})
 
 
 def _group(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

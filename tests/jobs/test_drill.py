@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mosar.jobs.fault_injection import outcome
+from mosar.jobs.fault_injection.drills import cancelled
 from mosar.jobs.fault_injection.outcome import Result
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -54,6 +55,17 @@ def test_unmeasured_metrics_are_absent_and_an_unfinished_run_gives_none() -> Non
     assert {line.partition(":")[0] for line in outcome.short(found)} == {
         "order_identical", "samples_lost", "resize_weights_identical", "resize_loss_rel_difference",
     }  # fmt: skip
+
+
+def test_two_calls_at_once_lost_answers_and_work_that_goes_on_are_reported() -> None:
+    works = [cancelled.Work(began, ended, 1) for began, ended in ((0.0, 1.0), (1.0, 3.0), (3.5, 4.0))]
+    assert cancelled.at_once(works) == 1
+    assert cancelled.at_once([*works, cancelled.Work(2.0, 2.5, 1)]) == 2
+    good = {"ordinary": 20, "answered": 20, "as_alone": 20, "as_command_line": 20, "refused": {}, "at_once": 1}
+    good |= {"works_for_none": 3, "idle_s": 0.5}
+    assert cancelled.short(good) == []
+    bad = {"answered": 19, "as_alone": 18, "refused": {"503": 2}, "works_for_none": 0, "at_once": 2, "idle_s": 9.0}
+    assert [line.partition(":")[0] for line in cancelled.short({**good, **bad})] == list(bad)
 
 
 def drill(*words: str) -> tuple[int, dict[str, Any]]:

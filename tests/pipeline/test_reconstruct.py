@@ -12,6 +12,7 @@ import torch
 import trimesh
 
 import mosar
+from mosar.avatar.encode import map_arrays
 from mosar.bundle import open_bundle
 from mosar.errors import BundleError
 from mosar.jobs import cli
@@ -62,6 +63,18 @@ def test_the_python_api_opens_and_relights_it(avatar: Path, pipeline: Any, tmp_p
     assert np.abs(after - before)[before[..., 3] == 255].mean() > 5
     relit.save(tmp_path)
     assert torch.equal(mosar.open(tmp_path).light_1lc, relit.light_1lc)
+
+
+def test_two_threads_give_the_same_avatar(avatar: Path, pipeline: Any) -> None:
+    one = mosar.open(avatar)
+    with mosar.load(pipeline.bundle, threads=2) as reconstructor:
+        two = reconstructor(avatar.parent / "photo.png")
+    for name in ("vertices_1v3", "neutral_1v3"):
+        assert float((getattr(two, name) - getattr(one, name)).norm(dim=-1).max()) < 0.01
+    arrays = map_arrays(two.maps)
+    for name, level in map_arrays(one.maps).items():
+        step = 257 if level.dtype == np.uint16 else 1
+        assert np.abs(level.astype(int) - arrays[name]).max() <= step, name
 
 
 def test_camera_mesh_and_landmarks_agree(avatar: Path, pipeline: Any) -> None:

@@ -10,10 +10,13 @@ from torch import Tensor, nn
 from torch.nn.functional import fold, unfold
 
 _LEAST = 1e-3  # components weaker than this share of the first one's strength are rounding errors
+_AT_ONCE = 16  # places whose components are expanded to full precision at once: more leave the cache, and take longer
 
 
 class PatchBasis(nn.Module):
     """Mean map and principal components of the patches at every place; neighbours overlap by half.
+
+    The components are held in half precision: they are most of the memory (961 x 64 x 2048 in recipe ``paper``).
 
     Args:
         channels: of the map.
@@ -33,7 +36,7 @@ class PatchBasis(nn.Module):
         self.across = size // self.stride - 1
         places, values = self.across**2, channels * patch**2
         self.register_buffer("mean_1chw", torch.zeros(1, channels, size, size))
-        self.register_buffer("components_pkd", torch.zeros(places, components, values))
+        self.register_buffer("components_pkd", torch.zeros(places, components, values, dtype=torch.float16))
         ramp = torch.sin(math.pi * (torch.arange(patch) + 0.5) / patch).square()  # raised cosine: halves add up to one
         window = (ramp[:, None] * ramp).expand(channels, -1, -1).reshape(1, -1, 1)
         total = self._blend(window.expand(-1, -1, places))
@@ -56,13 +59,15 @@ class PatchBasis(nn.Module):
     def project(self, maps_bchw: Tensor) -> Tensor:
         """Coefficients (b, p, k) of maps in standard deviations; 0 for missing components."""
         patches_bpd = unfold(maps_bchw - self.mean_1chw, self.patch, stride=self.stride).mT
-        power_pk = self.components_pkd.square().sum(dim=-1)
-        dots = torch.einsum("bpd,pkd->bpk", patches_bpd, self.components_pkd)
+        components_pkd = self.components_pkd.to(maps_bchw.dtype)
+        power_pk = components_pkd.square().sum(dim=-1)
+        dots = torch.einsum("bpd,pkd->bpk", patches_bpd, components_pkd)
         return torch.where(power_pk > 1e-12, dots / power_pk.clamp_min(1e-12), 0.0)
 
     def compose(self, coefficients_bpk: Tensor) -> Tensor:
         """The map (b, c, h, w) of coefficients in standard deviations, blended with a raised cosine."""
-        patches_bpd = torch.einsum("bpk,pkd->bpd", coefficients_bpk, self.components_pkd)
+        parts = zip(coefficients_bpk.split(_AT_ONCE, dim=1), self.components_pkd.split(_AT_ONCE), strict=True)
+        patches_bpd = torch.cat([torch.einsum("bpk,pkd->bpd", own, part.to(own.dtype)) for own, part in parts], dim=1)
         return self.mean_1chw + self._blend(patches_bpd.mT * self.window_1d1) / self.total_1chw
 
     def _blend(self, patches_bdp: Tensor) -> Tensor:

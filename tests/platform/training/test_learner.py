@@ -71,6 +71,24 @@ def test_the_average_is_the_exponential_mean_of_all_weights_so_far() -> None:
         torch.testing.assert_close(mean.double(), wanted, rtol=1e-5, atol=1e-7)
 
 
+def test_buffers_are_held_once_and_saved_once() -> None:
+    made = learner(ema=0.8)
+    assert made.average is not None
+    buffers = dict(made.module.named_buffers())
+    assert buffers
+    assert all(mean is buffers[name] for name, mean in made.average.named_buffers())
+    assert not {f"average/{name}" for name in buffers} & made.tensors().keys()
+    other = learner(ema=0.8)
+    for value in buffers.values():
+        value.add_(1)
+    other.load(made.tensors())
+    for name, mean in other.evaluated().named_buffers():
+        torch.testing.assert_close(mean, buffers[name])
+    del (tensors := made.tensors())[next(name for name in tensors if name.startswith("average/"))]
+    with pytest.raises(RuntimeError, match="Missing key"):
+        other.load(tensors)
+
+
 @pytest.mark.parametrize("clip", [0.0, 0.1, 1e6])
 def test_the_gradient_is_the_mean_over_slices_and_is_clipped(clip: float) -> None:
     made = learner(clip=clip)
