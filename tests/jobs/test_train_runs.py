@@ -25,7 +25,7 @@ from mosar.platform.runs import checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 600.0
-FROZEN = ("stage=toy", "run=frozen", "model.pause_s=0.1", "train.slices=2", "train.workers=2", "train.stall_s=25")
+FROZEN = ("stage=toy", "run=frozen", "model.pause_s=0.1", "train.slices=2", "train.workers=2", "train.stall_s=60")
 SLOWLY = ("stage=toy", "model.pause_s=0.1", "run=submitted", "train.slices=2")
 
 
