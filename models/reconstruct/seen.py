@@ -21,6 +21,7 @@ SIZES = (512, 1024, 2048, 4096)
 
 _RIM = 0.005  # width that is left out inside the outline of the visible skin, as a share of the crop's side
 _CLIPPED, _BLACK = 250.0, 2.0  # a pixel with two channels above the first, or all below the second, shows no colour
+_BAND = 1 << 20  # pixels of the photograph at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +52,7 @@ def look(head: Head, portrait: Portrait, mesh_1v3: Tensor, crop_camera: Camera, 
     camera = transform_image(crop_camera, torch.linalg.inv(portrait.to_crop_133))
     size = size or auto_size(head, mesh_1v3, camera)
     left, top, right, bottom = _box(project(camera, mesh_1v3)[0], portrait.width, portrait.height)
-    pixels = portrait.photograph_hw3[top:bottom, left:right].permute(2, 0, 1)[None].to(mesh_1v3.dtype)
-    usable = _skin(portrait, left, top, (bottom - top, right - left)) * (1.0 - _unusable(pixels))
-    picture = torch.cat([to_linear(pixels / 255.0), usable], dim=1)
+    picture = _picture(portrait, left, top, (bottom - top, right - left)).to(mesh_1v3.dtype)
     move = torch.eye(3, device=mesh_1v3.device, dtype=mesh_1v3.dtype)
     move[:2, 2] = -move.new_tensor([left, top])
     texture, weight = unwrap(picture, head, mesh_1v3, transform_image(camera, move), size)
@@ -72,11 +71,25 @@ def _box(pixel_v2: Tensor, width: int, height: int) -> tuple[int, int, int, int]
     return left, top, max(right, left + 1), max(bottom, top + 1)
 
 
-def _skin(portrait: Portrait, left: int, top: int, size: tuple[int, int]) -> Tensor:
-    """Probability (1, 1, h, w) that pixels of a box show skin; its outline is left out."""
+def _picture(portrait: Portrait, left: int, top: int, size: tuple[int, int]) -> Tensor:
+    """Linear colour and usable skin (1, 4, h, w) of a box; in bands, because large photographs take gigabytes."""
     skin = share(portrait.classes_1khw, *SKIN)
     rim = 2 * max(1, round(_RIM * skin.shape[-1])) + 1
     skin = 1.0 - max_pool2d(1.0 - skin, rim, stride=1, padding=rim // 2)
+    picture = skin.new_empty(1, 4, *size)
+    rows = max(1, _BAND // size[1])
+    for first in range(0, size[0], rows):
+        band = portrait.photograph_hw3[top + first : top + min(first + rows, size[0]), left : left + size[1]]
+        pixels = band.permute(2, 0, 1)[None].to(picture.dtype)
+        here = slice(first, first + pixels.shape[2])
+        picture[:, :3, here] = to_linear(pixels / 255.0)
+        usable = _inside(portrait, skin, left, top + first, (pixels.shape[2], size[1]))
+        picture[:, 3:, here] = usable * (1.0 - _unusable(pixels))
+    return picture
+
+
+def _inside(portrait: Portrait, skin: Tensor, left: int, top: int, size: tuple[int, int]) -> Tensor:
+    """``skin`` of the crop at the pixels of a box of the photograph (1, 1, h, w)."""
     scale, shift = portrait.to_crop_133[0, 0, 0], portrait.to_crop_133[0, :2, 2]
     x = (torch.arange(size[1], device=skin.device) + left + 0.5) * scale + shift[0]
     y = (torch.arange(size[0], device=skin.device) + top + 0.5) * scale + shift[1]

@@ -1,4 +1,4 @@
-"""The drills: metrics of made-up outcomes, and two real drills."""
+"""The drills: metrics and report of made-up outcomes, and a real drill."""
 
 import json
 import subprocess
@@ -57,6 +57,13 @@ def test_unmeasured_metrics_are_absent_and_an_unfinished_run_gives_none() -> Non
     }  # fmt: skip
 
 
+def test_the_report_has_a_row_for_each_fault(tmp_path: Path) -> None:
+    outcome.report(tmp_path, [result(), result(lines=LINES[:1])])
+    table = (tmp_path / "faults.md").read_text()
+    assert table.count("| what | identical | identical | 0 | 0 | 1 |") == 1
+    assert table.count("| what | identical | identical | 8 | 0 | 1 |") == 1
+
+
 def test_two_calls_at_once_lost_answers_and_work_that_goes_on_are_reported() -> None:
     works = [cancelled.Work(began, ended, 1) for began, ended in ((0.0, 1.0), (1.0, 3.0), (3.5, 4.0))]
     assert cancelled.at_once(works) == 1
@@ -73,15 +80,6 @@ def drill(*words: str) -> tuple[int, dict[str, Any]]:
     command = [sys.executable, "jobs/drill.py", *words]
     done = subprocess.run(command, check=False, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, timeout=900)
     return done.returncode, json.loads(done.stdout.splitlines()[-1])["metrics"]
-
-
-def test_a_full_storage_changes_nothing(tmp_path: Path) -> None:
-    """One of two workers is killed in test_train_runs, another is frozen there."""
-    faults = ("storage_full",)
-    code, found = drill(f"only=[{','.join(faults)}]", f"report={tmp_path}")
-    assert code == 0
-    assert (found["faults"], found["weights_identical"], found["order_identical"]) == (len(faults), 1.0, 1.0)
-    assert (tmp_path / "faults.md").read_text().count("| identical | identical | 0 | 0 |") == len(faults)
 
 
 def test_a_submitted_job_makes_the_cluster_grow_and_idling_shrinks_it(tmp_path: Path) -> None:

@@ -1,16 +1,19 @@
-"""Training of toy stages on a real Ray cluster and real shards: killed, resumed, refused."""
+"""Training of toy stages on a real Ray cluster and real shards: killed, resumed, refused, and watched by Prometheus."""
 
 import contextlib
 import functools
 import io
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +30,7 @@ from mosar.platform.runs import checkpoint
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 600.0
 FROZEN = ("stage=toy", "run=frozen", "model.pause_s=0.1", "train.slices=2", "train.workers=2", "train.stall_s=60")
+FULL = ("stage=toy", "model.pause_s=0.1", "run=full", "train.slices=2", "train.workers=2")
 SLOWLY = ("stage=toy", "model.pause_s=0.1", "run=submitted", "train.slices=2")
 
 
@@ -71,11 +75,12 @@ def make_checkout(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class House:
-    """A checkout, a storage root and a cluster to train on."""
+    """A checkout, a storage root, a cluster to train on, and the address of the Prometheus that watches it, if any."""
 
     checkout: Path
     storage: Path
     cluster: cluster.LocalCluster
+    prometheus: str = ""
 
     def start(self, job: str, *arguments: str) -> subprocess.Popen[str]:
         environment = {**os.environ, **self.cluster.environment, "PYTHONPATH": str(self.checkout)}
@@ -147,6 +152,13 @@ def disturb(log: Path, checkpoints: Path, stopper: subprocess.Popen[str]) -> Non
     stopper.communicate("\n", timeout=PATIENCE_S)
 
 
+def fill(log: Path) -> None:
+    """Before the first checkpoint, prevent the workers from writing large files, as if the disk were full."""
+    wait_for(lambda: len({pid for pid, _ in steps(log)}) == 2)
+    for pid in {pid for pid, _ in steps(log)}:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+
+
 def freeze(log: Path, stopped: list[psutil.Process]) -> None:
     """Stop a worker's process during the run: it neither ends nor answers."""
     wait_for(lambda: len(steps(log)) > 2 * 14)
@@ -158,15 +170,38 @@ def freeze(log: Path, stopped: list[psutil.Process]) -> None:
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("house")
     make_data(folder / "storage")
-    with cluster.local_cluster(dashboard=True) as running:
-        yield House(make_checkout(folder / "checkout"), folder / "storage", running)
+    with cluster.local_cluster(dashboard=True) as running, prometheus(running, folder) as web:
+        yield House(make_checkout(folder / "checkout"), folder / "storage", running, web)
+
+
+@contextlib.contextmanager
+def prometheus(running: cluster.LocalCluster, folder: Path) -> Iterator[str]:
+    """Address of a Prometheus that scrapes the cluster's nodes every second; empty where it is not installed."""
+    program = shutil.which("prometheus")
+    if not program:
+        yield ""
+        return
+    with cluster.using(running):
+        import ray
+
+        targets = [f"127.0.0.1:{node['MetricsExportPort']}" for node in ray.nodes()]
+    web = f"127.0.0.1:{cluster.free_ports(1)[0]}"
+    jobs = [{"job_name": "ray", "scrape_interval": "1s", "static_configs": [{"targets": targets}]}]
+    (folder / "prometheus.yml").write_text(json.dumps({"scrape_configs": jobs}))
+    command = [program, f"--config.file={folder / 'prometheus.yml'}", f"--web.listen-address={web}"]
+    command.append(f"--storage.tsdb.path={folder / 'tsdb'}")
+    with (folder / "prometheus.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            yield web
+        finally:
+            process.terminate()
 
 
 @pytest.fixture(scope="module")
 def runs(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Started]]:
     """The runs that the tests below inspect, started together because starting takes longest."""
     stopped: list[psutil.Process] = []
-    log, frozen = (tmp_path_factory.mktemp("logs") / name for name in ("submitted", "frozen"))
+    log, frozen, full = (tmp_path_factory.mktemp("logs") / name for name in ("submitted", "frozen", "full"))
     submitted = house.submit(house.checkout, *SLOWLY, "train.workers=2", f"model.log={log}", name="first")
     checkpoints = house.path("submitted", "checkpoints")
     stopper = house.job(house.checkout, "stop", "first", wait=True)
@@ -178,6 +213,7 @@ def runs(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dic
             frozen,
             functools.partial(freeze, frozen, stopped),
         ),
+        "full": Started(house.start("train_stage", *FULL, f"model.log={full}"), full, functools.partial(fill, full)),
     }
     yield started
     for process in stopped:  # psutil never ends another process that has its number by now
@@ -246,6 +282,17 @@ def test_a_frozen_worker_is_replaced_and_changes_nothing(
     assert house.summary("frozen")["weights_sha256"] == undisturbed["weights_sha256"]
 
 
+def test_a_full_storage_stops_a_run_with_a_message_and_changes_nothing(
+    house: House, runs: dict[str, Started], undisturbed: dict[str, object]
+) -> None:
+    code, _, err = runs["full"].finish()
+    assert code == 1, err
+    assert "make room" in err
+    again = house.run("train_stage", *FULL, f"model.log={runs['full'].log}")
+    assert again.returncode == 0, again.stderr
+    assert house.summary("full")["weights_sha256"] == undisturbed["weights_sha256"]
+
+
 def test_train_all_goes_on_without_a_stage_whose_data_is_damaged(house: House, runs: dict[str, Started]) -> None:
     code, out, err = runs["all"].finish()
     assert code == 1, err
@@ -284,3 +331,36 @@ def test_a_run_records_what_it_did_and_refuses_another_configuration(
     assert "train.lr: 0.01 -> 0.5" in refused.stderr
     assert "readers" not in refused.stderr
     assert refused.stderr.count("\n") == 1
+
+
+def test_the_best_checkpoint_is_kept_beside_the_last(house: House, runs: dict[str, Started]) -> None:
+    """The recipe of ``child`` learns too fast, keeps one checkpoint, and saves only the last."""
+    wait_for(lambda: runs["all"].process.poll() is not None)
+    lines = [json.loads(line) for line in house.path("child-tiny", "metrics.jsonl").read_text().splitlines()]
+    losses = {line["step"]: line["heldout"]["loss"] for line in lines if "heldout" in line}
+    best = min(losses, key=lambda step: losses[step])
+    assert 0 < best < 40, losses
+    assert checkpoint.steps(str(house.storage / "runs" / "child-tiny")) == [best, 40]
+
+
+def test_prometheus_scrapes_what_the_runs_report(house: House, runs: dict[str, Started]) -> None:
+    if not house.prometheus:
+        pytest.skip("no Prometheus on this machine; apt-get install prometheus")
+    wait_for(lambda: runs["all"].process.poll() is not None)
+    names = ("step", "loss", "samples_per_second", "wait_share", "skipped_samples")
+    found = {name: scraped(house.prometheus, f"ray_mosar_train_{name}") for name in names}
+    assert all(values for values in found.values()), found
+    assert 0 < max(found["step"]) <= 40
+    assert max(found["samples_per_second"]) > 0
+    assert max(found["skipped_samples"]) == 0
+    assert 0 <= min(found["wait_share"]) <= max(found["wait_share"]) <= 1
+    assert max(scraped(house.prometheus, "ray_mosar_train_checkpoint_seconds_count")) >= 1
+
+
+def scraped(web: str, name: str) -> list[float]:
+    """All values of a metric over the last half hour."""
+    query = urllib.parse.urlencode({"query": f"{name}[30m]"})
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"http://{web}/api/v1/query?{query}", timeout=5) as answer:
+        result = json.load(answer)["data"]["result"]
+    return [float(value) for series in result for _, value in series["values"]]

@@ -32,7 +32,7 @@ class Toy(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(4, width), nn.Tanh(), nn.Dropout(0.1), nn.Linear(width, 1))
-        self.unused = nn.Parameter(torch.zeros(3))
+        self.unused = nn.Parameter(torch.zeros(1 << 19))  # gets no gradient; 2 MB, so that a full disk is noticed
         self.register_buffer("mean_c", torch.zeros(4))
 
     def forward(self, x_bc: Tensor) -> Tensor:
