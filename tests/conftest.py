@@ -1,7 +1,7 @@
 """Settings of every test: no network, one torch thread (several would contend with Ray's processes on few cores).
 
 Two processes run the suite. Tests of one file run in one process. Tests that start Ray clusters form two groups: one
-process runs the pipeline, disturbed runs and drills, while the other runs the tests without a cluster, then the rest.
+process runs the pipeline and drills, while the other runs the tests without a cluster, then the disturbed runs.
 """
 
 import os
@@ -16,10 +16,15 @@ import torch
 
 torch.set_num_threads(1)
 
-_FIRST = ("tests/pipeline/", "tests/jobs/test_train_runs.py", "tests/jobs/test_drill.py")
-_LAST = ("tests/platform/runs/test_run_lock.py", "tests/platform/cluster/", "tests/platform/monitoring/test_metrics.py")
+_FIRST = (
+    "tests/pipeline/",
+    "tests/platform/cluster/",
+    "tests/platform/runs/test_run_lock.py",
+    "tests/jobs/test_drill.py",
+)
+_LAST = ("tests/jobs/test_train_runs.py",)
 """Tests that start Ray, in the order in which they run: one process begins with the first group, the other ends with
-the last, which needs little memory: the pipeline's stages may still train beside it."""
+the last."""
 
 
 def _group(nodeid: str, group: tuple[str, ...]) -> int | None:
