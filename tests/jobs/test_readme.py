@@ -1,6 +1,8 @@
 """The README's commands; ``jobs/walkthrough.py`` runs all of them in full, in an empty home."""
 
 import importlib
+import os
+import subprocess
 import typing
 from pathlib import Path
 
@@ -18,6 +20,12 @@ def job_of(words: list[str]) -> tuple[str, list[str]] | None:
         return None
     at = words.index("python")
     return Path(words[at + 1]).stem, words[at + 2 :]
+
+
+def test_a_block_without_a_server_ends_with_the_code_of_its_commands(tmp_path: Path) -> None:
+    for command, code in (("true", 0), ("exit 3", 3)):
+        script = walkthrough.script(walkthrough.Block("", (command,)), tmp_path)
+        assert subprocess.run(["bash", "-c", script], check=False, env={"PATH": os.defpath}).returncode == code
 
 
 def test_the_environment_is_activated_before_it_is_used() -> None:
