@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from mosar.datasets.png import png
 from mosar.models.face_classes import CLASSES, SKIN
@@ -29,8 +30,11 @@ def tile(
         inside = np.isin(numbers, [CLASSES.index(c) for c in classes]).astype(np.uint8)
         outline = inside - cv2.erode(inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE)
         picture[outline > 0] = colour
-    for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(picture, words, (6, TILE - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, width, cv2.LINE_AA)
+    image = Image.fromarray(picture)
+    pen = ImageDraw.Draw(image)
+    pen.rectangle((0, TILE - 16, 8 * len(words) + 8, TILE), fill=(0, 0, 0))
+    pen.text((4, TILE - 14), words, fill=(255, 255, 255))
+    picture = np.array(image)
     if frame:
         cv2.rectangle(picture, (1, 1), (TILE - 2, TILE - 2), (255, 0, 0), 3)
     return picture
