@@ -1,4 +1,4 @@
-"""Prepare a photograph of a face for the networks: crop, skin mask, landmarks and assumed camera."""
+"""Prepare a photograph of a face for the networks: crop, landmarks and assumed camera."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosar.datasets import crop
-from mosar.datasets.skin_mask import skin_mask
 
 _FLAT = 8  # largest difference of 8-bit values within a border: the noise of JPEG
 _THINNEST = 2  # rows of a border
@@ -19,14 +18,14 @@ class PortraitCrop:
 
     Attributes:
         image_hw3: sRGB, uint8; beyond the photograph's scene its border pixels are repeated.
-        mask_hw: uint8, 255 on the facial skin that the landmarks outline, inside the photograph.
+        inside_hw: bool, which pixels show the photograph's scene.
         landmarks_n2: the detector's points, pixels of the crop.
         intrinsics_33: assumed intrinsics, in pixels of the crop.
         to_crop_33: affine map from pixels of the photograph to those of the crop.
     """
 
     image_hw3: NDArray[np.uint8]
-    mask_hw: NDArray[np.uint8]
+    inside_hw: NDArray[np.bool_]
     landmarks_n2: NDArray[np.float32]
     intrinsics_33: NDArray[np.float64]
     to_crop_33: NDArray[np.float64]
@@ -35,16 +34,14 @@ class PortraitCrop:
 def crop_portrait(image_hw3: NDArray[np.uint8], landmarks_n2: NDArray[np.floating], size: int) -> PortraitCrop:
     """The ``size`` x ``size`` crop around a face in a photograph; ``landmarks_n2``: pixels of the photograph."""
     to_crop = crop.face_crop(landmarks_n2, size)
-    landmarks = crop.transform_points(landmarks_n2, to_crop)
     left, top, right, bottom = scene_box(image_hw3)
     scene = image_hw3[top:bottom, left:right]
     move = np.array([[1.0, 0, left], [0, 1.0, top], [0, 0, 1.0]])
     whole = np.full(scene.shape[:2], 255, np.uint8)
-    inside = crop.warp(whole, to_crop @ move, size, cv2.BORDER_CONSTANT) > 127
     return PortraitCrop(
         image_hw3=crop.warp(scene, to_crop @ move, size),
-        mask_hw=skin_mask(landmarks, size, size) * inside.astype(np.uint8),
-        landmarks_n2=landmarks,
+        inside_hw=crop.warp(whole, to_crop @ move, size, cv2.BORDER_CONSTANT) > 127,
+        landmarks_n2=crop.transform_points(landmarks_n2, to_crop),
         intrinsics_33=to_crop @ move @ crop.assumed_intrinsics(landmarks_n2 - [left, top], *scene.shape[:2]),
         to_crop_33=to_crop,
     )

@@ -5,6 +5,7 @@
     python jobs/make_shards.py source=evaluation preset=v2
     python jobs/make_shards.py source=photographs preset=tiny folder=/data/portraits without=[blurred,small]
     python jobs/make_shards.py source=photographs preset=tiny folder=/data/portraits exclude=held_out.txt
+    python jobs/make_shards.py source=photographs preset=cpu folder=/data/portraits segmentation=segmentation-cpu
     python jobs/make_shards.py source=studio preset=paper folder=/data/studio name=spring
     python jobs/make_shards.py source=studio example=/data/example
 
@@ -24,8 +25,9 @@ from mosar.datasets.quality import FLAGS
 from mosar.errors import ConfigError, DataError
 from mosar.jobs import hydra_main
 from mosar.jobs.inspection import contact_sheet
-from mosar.jobs.sources import evaluation, held_out, image_files, photographs, studio, virtual
+from mosar.jobs.sources import evaluation, held_out, image_files, photographs, studio, trained_segmentation, virtual
 from mosar.jobs.sources.image_files import Picture
+from mosar.jobs.sources.trained_segmentation import TrainedSegmentation
 from mosar.platform import cluster, storage
 from mosar.platform.data import writer
 from mosar.platform.data.manifest import Manifest
@@ -104,6 +106,8 @@ class MakeShards:
     example: instead of importing, write an example of a studio's folder here: three people of the virtual light stage.
     without: leave out photographs with these flags (small, blurred, turned, occluded, grey); by default none.
     exclude: text file with names of photographs to leave out, one a line; jobs/list_held_out.py makes one.
+    segmentation: what makes the masks of photographs: released, none (the hull of the landmarks), or the name of a
+        finished run of stage segmentation. Default: none.
     licence: licence of the photographs, recorded in every sample.
     subjects: whether each file or each folder of photographs is one person. No person is in two splits.
     storage: root of the data; default: MOSAR_STORAGE, else ~/.mosar.
@@ -122,6 +126,7 @@ class MakeShards:
     example: str | None = None
     without: tuple[str, ...] = ()
     exclude: str | None = None
+    segmentation: str | None = None
     licence: str | None = None
     subjects: Literal["file", "folder"] = "file"
     storage: str | None = None
@@ -144,6 +149,8 @@ class MakeShards:
             raise ConfigError("folder: expected with source=photographs or source=studio, and only then")
         if self.exclude is not None and self.source != "photographs":
             raise ConfigError("exclude: expected with source=photographs only")
+        if self.segmentation is not None and self.source != "photographs":
+            raise ConfigError("segmentation: expected with source=photographs only")
         unknown = sorted(set(self.without) - set(FLAGS))
         if unknown:
             raise ConfigError(f"without: got {unknown[0]!r}, expected some of {', '.join(FLAGS)}")
@@ -186,9 +193,8 @@ def _plans(config: MakeShards, locations: Sequence[str], found: Sequence[Picture
     match config.source:
         case "photographs":
             limits = sizes.image_size, sizes.shard, config.without, config.licence, config.subjects
-            plans = [
-                (photographs.tasks(locations[0], found, *limits, concurrency, _excluded(config)), photographs.produce)
-            ]
+            masked = functools.partial(photographs.produce, _segmentation(config))
+            plans = [(photographs.tasks(locations[0], found, *limits, concurrency, _excluded(config)), masked)]
         case "studio":
             own = studio.tasks(str(config.folder), sizes.map_size, sizes.image_size, sizes.shard)
             plans = [(own, functools.partial(studio.produce, config.head))]
@@ -221,6 +227,8 @@ def _recipe(config: MakeShards, found: Sequence[Picture]) -> dict[str, Any]:
         if config.exclude is not None:
             names = sorted(_excluded(config))
             recipe["exclude"] = {"names": len(names), "sha256": digest.of_json(names)}
+        segmentation = _segmentation(config)
+        recipe["segmentation"] = segmentation.sha256 if segmentation else None
         return recipe | {"pictures": digest.of_json([p.label for p in found])}
     recipe |= {"head": virtual.head_digest(config.head)}
     if config.source == "studio":
@@ -239,6 +247,11 @@ def _inputs(config: MakeShards, found: Sequence[Picture]) -> dict[str, str]:
 
 def _excluded(config: MakeShards) -> frozenset[str]:
     return held_out.read_names(config.exclude) if config.exclude is not None else frozenset()
+
+
+def _segmentation(config: MakeShards) -> TrainedSegmentation | None:
+    name = config.segmentation or trained_segmentation.DEFAULT
+    return trained_segmentation.choose(name, storage.root(config.storage))
 
 
 def _write(todo: Sequence[Plan], recipe: Mapping[str, Any], concurrency: int) -> None:

@@ -7,10 +7,9 @@ Six in ten photographs count, all of the training split. The output holds means 
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from mosar.datasets import lights, portrait_statistics
 from mosar.datasets.portrait_statistics import SMALLEST
 from mosar.errors import ConfigError, DataError, PhotographError
 from mosar.jobs import hydra_main
+from mosar.jobs.progress_bar import with_bar
 from mosar.jobs.sources.image_files import find_image_files, read_image_file
 from mosar.jobs.sources.photographs import gives_statistics
 
@@ -62,7 +62,7 @@ def main(config: MeasurePortraits) -> None:
     pictures = [p for p in find_image_files(config.folder) if gives_statistics(p.name)]
     found = []
     with Detector() as detector:
-        for picture in _with_bar(pictures, "photographs"):
+        for picture in with_bar(pictures, "photographs"):
             try:
                 image = read_photograph(read_image_file(picture))
             except PhotographError:
@@ -81,15 +81,6 @@ def main(config: MeasurePortraits) -> None:
     print(f"{path}: {path.stat().st_size / 1000:.1f} kB from {len(found)} of {len(pictures)} photographs")
 
 
-def _with_bar(things: Sequence[Any], what: str) -> Iterable[Any]:
-    """The things, with a bar on stderr that shows the time left if that is a terminal."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return track(things, what, console=console, disable=not console.is_terminal)
-
-
 def _rendered(head: "Head", detector: "Detector", count: int) -> tuple[NDArray[np.float64], ...]:
     """Weights and scores (n, 52) in the order of the detector's names, and detected and true landmarks, of renders."""
     from mosar.datasets import detection, schema
@@ -101,7 +92,7 @@ def _rendered(head: "Head", detector: "Detector", count: int) -> tuple[NDArray[n
 
     stage = VirtualStage(head, 128, 192, lights.TRAIN_LIGHTS, portraits=0)
     weights, scores, seen, marks = [], [], [], []
-    for seed in _with_bar(range(_FIRST, _FIRST + count), "renders"):
+    for seed in with_bar(range(_FIRST, _FIRST + count), "renders"):
         person = sample_subject(head, seed)
         sample, _ = capture(stage, person, skin.paint(atlas(head, stage.map_size), person), 0)
         told = detection.observe(detector, schema.stored(sample["image"]))

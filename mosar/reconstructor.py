@@ -26,6 +26,7 @@ from mosar.models.reconstruct import pipeline
 from mosar.models.reconstruct.assumed_hues import with_assumed_hues
 from mosar.models.reconstruct.estimate import Portrait
 from mosar.models.reconstruct.seen import SIZES
+from mosar.models.stages.segmentation import released
 
 FaceChoice = Literal["only", "largest"] | int
 _BESIDE = 0.4
@@ -79,7 +80,10 @@ class Reconstructor:
         self._threads = threads
         self.bundle = open_bundle(location, device)
         self.device = device
-        self._settings = pipeline.settings(self.bundle.modules, refine_steps, size)
+        self._modules = dict(self.bundle.modules)
+        if "segmentation" not in self._modules and released.is_shipped():
+            self._modules["segmentation"] = released.load().to(device)
+        self._settings = pipeline.settings(self._modules, refine_steps, size)
         self._detector = Detector()
 
     def __enter__(self) -> Self:
@@ -119,7 +123,7 @@ class Reconstructor:
             upright = replace(upright, image_hw3=grey(upright.image_hw3))
             remarks += ("the photograph has no colours: the hues of skin and light are assumed",)
         portrait = self._portrait(upright.image_hw3, upright.landmarks_n2)
-        estimate = pipeline.reconstruct(self.bundle.head, self.bundle.modules, portrait, self._settings)
+        estimate = pipeline.reconstruct(self.bundle.head, self._modules, portrait, self._settings)
         if colourless:
             estimate = with_assumed_hues(estimate)
         avatar = Avatar.of(estimate, upright.image_hw3, self.bundle.digest)
@@ -133,19 +137,20 @@ class Reconstructor:
         )
 
     def _portrait(self, image_hw3: npt.NDArray[np.uint8], landmarks_n2: npt.NDArray[np.floating]) -> Portrait:
-        scene = scene_box(image_hw3)
         crop = crop_portrait(image_hw3, landmarks_n2, self._settings.crop_size)
-        return Portrait(
+        portrait = Portrait(
             photograph_hw3=torch.from_numpy(np.ascontiguousarray(image_hw3)).to(self.device),
-            scene=scene,
+            scene=scene_box(image_hw3),
             crop_13hw=self._tensor(crop.image_hw3 / 255.0).permute(0, 3, 1, 2),
-            classes_1khw=self._tensor(landmark_classes(crop.image_hw3, crop.landmarks_n2)),
             landmarks_1n2=self._tensor(crop.landmarks_n2),
             intrinsics_133=self._tensor(crop.intrinsics_33),
             to_crop_133=self._tensor(crop.to_crop_33),
             width=image_hw3.shape[1],
             height=image_hw3.shape[0],
         )
+        if "segmentation" in self._modules:
+            return portrait
+        return replace(portrait, classes_1khw=self._tensor(landmark_classes(crop.image_hw3, crop.landmarks_n2)))
 
     def _tensor(self, array: npt.NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, np.float32))[None].to(self.device)

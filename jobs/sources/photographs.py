@@ -16,6 +16,7 @@ from mosar.datasets.dedup import duplicates
 from mosar.errors import PhotographError
 from mosar.jobs.sources import image_files
 from mosar.jobs.sources.image_files import Picture
+from mosar.jobs.sources.trained_segmentation import TrainedSegmentation
 from mosar.platform import storage
 from mosar.platform.data.ordered_map import streamed
 from mosar.platform.data.shards import Record
@@ -109,18 +110,23 @@ def tasks(
     ]
 
 
-def produce(location: str, task: Task) -> Iterator[Record]:
-    """Yield the records of a shard; write the photographs left out, with reasons, to ``left_out/`` of the data set."""
+def produce(segmentation: TrainedSegmentation | None, location: str, task: Task) -> Iterator[Record]:
+    """Yield the records of a shard; write the photographs left out, with reasons, to ``left_out/`` of the data set.
+
+    ``segmentation`` makes the masks; without it they are the hull of the landmarks.
+    """
     from mosar.datasets import schema
     from mosar.datasets.in_the_wild import in_the_wild_sample
     from mosar.datasets.landmarks import Detector
     from mosar.datasets.quality import Quality
 
     left_out: dict[str, str] = {}
+    network = segmentation.load() if segmentation else None
     with Detector() as detector:
         for picture, subject in zip(task.pictures, task.subjects, strict=True):
             try:
-                sample = in_the_wild_sample(image_files.read_image_file(picture), detector, task.image_size)
+                data = image_files.read_image_file(picture)
+                sample = in_the_wild_sample(data, detector, task.image_size, network)
             except PhotographError as error:
                 left_out[picture.label] = str(error).partition(";")[0]
                 continue

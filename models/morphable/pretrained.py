@@ -1,14 +1,10 @@
-"""A trained morphable model in one file: half-precision weights with their configuration and the head's digest."""
+"""The shipped morphable model: half-precision weights with their configuration and the head's digest."""
 
-import json
 from pathlib import Path
-
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 
 from mosar.config import parse, to_mapping
 from mosar.errors import DataError
+from mosar.models import weights_file
 from mosar.models.head import Head
 from mosar.models.morphable.config import Config
 from mosar.models.morphable.network import Morphable
@@ -20,14 +16,9 @@ def load(head: Head, path: Path = DEFAULT_PATH) -> Morphable:
     """Load a model in evaluation mode.
 
     Raises:
-        DataError: the file is missing, was not written by :func:`save`, or belongs to another head.
+        DataError: the file is missing, was not written by jobs/export_weights.py, or belongs to another head.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {}).get("about", "{}"))
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"{path}: {error}; expected a file written by jobs/export_morphable.py") from error
+    about, tensors = weights_file.read(path)
     if about.get("head") != head.digest:
         raise DataError(
             f"{path} belongs to another head (sha256 {str(about.get('head'))[:12]}) than {head.name} "
@@ -39,11 +30,5 @@ def load(head: Head, path: Path = DEFAULT_PATH) -> Morphable:
 
 
 def to_file(module: Morphable, head: Head) -> bytes:
-    """Content of the file that :func:`load` reads; the same model gives the same bytes."""
-    # Means stay in single precision: half precision rounds values of the size of a head to a tenth of a millimetre.
-    tensors = {
-        name: value.detach().cpu().to(torch.float32 if "mean" in name else torch.float16).contiguous()
-        for name, value in module.state_dict().items()
-    }
-    about = json.dumps({"head": head.digest, "model": to_mapping(module.config)}, sort_keys=True)
-    return to_bytes(tensors, {"about": about})
+    """Content of the file that :func:`load` reads."""
+    return weights_file.to_bytes(module, {"head": head.digest, "model": to_mapping(module.config)})

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from mosar.models.reconstruct.tone import Tone
 
 
+_LATER: Any = None
+"""Default of a field that stays None until the step named in its description has run."""
+
+
 @dataclass(frozen=True)
 class Portrait:
     """What is known of a photograph before the reconstruction.
@@ -27,22 +31,23 @@ class Portrait:
         photograph_hw3: the whole photograph, uint8 sRGB.
         scene: left, top, right and bottom of its part that is no uniform border, pixels.
         crop_13hw: the face crop, sRGB-encoded in [0, 1], ``Settings.crop_size`` pixels a side.
-        classes_1khw: probability of each of :data:`~mosar.models.face_classes.CLASSES` in the crop.
         landmarks_1n2: the detector's points, pixels of the crop.
         intrinsics_133: of the crop, pixels.
         to_crop_133: affine map from pixels of the photograph to those of the crop.
         width, height: of the photograph, pixels.
+        classes_1khw: probability of each of :data:`~mosar.models.face_classes.CLASSES` in the crop; set by
+            ``segmentation``, and given if there is no such step.
     """
 
     photograph_hw3: Tensor
     scene: tuple[int, int, int, int]
     crop_13hw: Tensor
-    classes_1khw: Tensor
     landmarks_1n2: Tensor
     intrinsics_133: Tensor
     to_crop_133: Tensor
     width: int
     height: int
+    classes_1khw: Tensor = _LATER
 
 
 @dataclass(frozen=True)
@@ -82,10 +87,6 @@ class Settings:
     crop_size: int
     refine_steps: int
     size: int | None = None
-
-
-_LATER: Any = None
-"""Default of a field that stays None until the step named in its description has run."""
 
 
 @dataclass(frozen=True)

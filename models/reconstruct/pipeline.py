@@ -41,7 +41,7 @@ def reconstruct(head: Head, modules: Mapping[str, Any], portrait: Portrait, sett
     Args:
         head: the head that the modules were trained on.
         modules: stage name -> module, in evaluation mode, for each of :data:`steps.STEPS`, and for those of
-            :data:`steps.OPTIONAL` that a bundle has.
+            :data:`steps.OPTIONAL` that there are.
     """
     timings: dict[str, float] = {}
     estimate = Estimate(head, portrait, settings)

@@ -13,7 +13,7 @@ from mosar.models.reconstruct.estimate import Estimate
 STEPS = ("geometry", "completion", "delight", "intrinsics", "normals")
 
 OPTIONAL = ("segmentation",)
-"""Stages that run before the others if the bundle has them; ``datasets/skin_mask.py`` serves in their place."""
+"""Stages that run before the others. Of the segmentation, if a bundle lacks it, the shipped one serves."""
 
 Infer = Callable[[Any, Estimate], Estimate]
 

@@ -36,7 +36,7 @@ def test_a_frame_changes_nothing_but_the_place(scene):
     framed[30:150, 30:130] = scene
     found = crop_portrait(framed, points + 30, 64)
     np.testing.assert_array_equal(found.image_hw3, plain.image_hw3)
-    np.testing.assert_array_equal(found.mask_hw, plain.mask_hw)
+    np.testing.assert_array_equal(found.inside_hw, plain.inside_hw)
     np.testing.assert_allclose(found.intrinsics_33, plain.intrinsics_33, atol=1e-6)
 
 

@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 import os
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 from skimage.data import astronaut
 
@@ -21,7 +23,11 @@ from mosar.jobs.inspection import data_card, dataset_stats
 from mosar.jobs.make_shards import MakeShards, main
 from mosar.jobs.sources import held_out, photographs
 from mosar.jobs.verify_shards import verify
+from mosar.models.face_classes import CLASSES
 from mosar.models.head import load_head
+from mosar.models.networks.unet import UNetConfig
+from mosar.models.stages.segmentation import Config, released
+from mosar.models.stages.segmentation.network import Segmentation
 from mosar.platform.data import shards
 from mosar.platform.data.manifest import Manifest
 
@@ -151,6 +157,39 @@ def test_excluded_photographs_and_their_duplicates_are_left_out_and_recorded(sma
     assert run(*arguments) == 2  # another recipe
     assert run(*arguments[:3], f"exclude={tmp_path / 'none.txt'}", *small) == 2
     assert "none.txt" in capsys.readouterr().err
+
+
+def test_a_segmentation_makes_the_masks_and_another_one_is_refused(small, faces, tmp_path, capsys, monkeypatch):
+    network = Segmentation(Config(crop_size=64, network=UNetConfig(width=8, levels=2)))
+    for value in network.parameters():
+        torch.nn.init.zeros_(value)
+    network.frequency_1khw.zero_()
+    network.frequency_1khw[:, CLASSES.index("hand"), :, :32] = 1.0  # whatever it sees
+    network.frequency_1khw[:, CLASSES.index("skin"), :, 32:] = 0.4
+    network.frequency_1khw[:, CLASSES.index("facial_hair"), :, 32:] = 0.6
+    released_file = tmp_path / "released.safetensors"
+    monkeypatch.setattr(released, "PATH", released_file)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    as_files(folder, {name: faces[name] for name in ("A000018.png", "A000019.png")})
+    command = ["source=photographs", f"folder={folder}", f"storage={tmp_path}", *small]
+    assert run(*command, "segmentation=released") == 2
+    assert "none is shipped" in capsys.readouterr().err
+    assert run(*command, "segmentation=segmentation-cpu") == 2
+    assert "runs/segmentation-cpu is no finished run" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
+    released_file.write_bytes(released.to_file(network))
+    assert run(*command, "segmentation=released") == 0
+    masks = [schema.decode_member(m, "mask") for _, m in samples(tmp_path / "data" / "wild-tiny")]
+    assert len(masks) == 2
+    for mask in masks:
+        assert not mask[:, :31].any()
+        assert mask[16:, 33:48].all()  # the crop's top and sides may lie beyond the photograph
+    sha256 = hashlib.sha256(released_file.read_bytes()).hexdigest()
+    assert json.loads((tmp_path / "data" / "wild-tiny" / "recipe.json").read_text())["recipe"]["segmentation"] == sha256
+    assert run(*command, "segmentation=none") == 2
+    assert f"recipe.segmentation: '{sha256}' -> None" in capsys.readouterr().err
+    assert run("source=virtual", f"storage={tmp_path}", "segmentation=none", *small) == 2
 
 
 def test_the_validation_portraits_of_a_folder_are_listed(faces, tmp_path, capsys):

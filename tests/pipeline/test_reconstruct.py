@@ -17,7 +17,12 @@ from mosar.bundle import open_bundle
 from mosar.errors import BundleError
 from mosar.jobs import cli
 from mosar.models.camera import Camera, project
+from mosar.models.face_classes import CLASSES
 from mosar.models.head.morph import landmarks
+from mosar.models.networks.unet import UNetConfig
+from mosar.models.stages.segmentation import Config, released
+from mosar.models.stages.segmentation.network import Segmentation
+from mosar.platform.storage import bundle as bundle_files
 
 FILES = {
     "avatar.glb", "avatar.json", "avatar.npz", "mesh.obj", "mesh.mtl", "render.png", "mask.png", "sheet.png",
@@ -63,6 +68,27 @@ def test_the_python_api_opens_and_relights_it(avatar: Path, pipeline: Any, tmp_p
     assert np.abs(after - before)[before[..., 3] == 255].mean() > 5
     relit.save(tmp_path)
     assert torch.equal(mosar.open(tmp_path).light_1lc, relit.light_1lc)
+
+
+def test_a_bundle_without_a_segmentation_takes_the_shipped_one(
+    avatar: Path, pipeline: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, about = bundle_files.read_files(pipeline.bundle)
+    without = {name: values for name, values in about["stages"].items() if name != "segmentation"}
+    kept = {name: content for name, content in files.items() if name != "segmentation.safetensors"}
+    bundle_files.write_files(str(tmp_path / "bundle"), kept, {**about, "stages": without})
+    network = Segmentation(Config(crop_size=64, network=UNetConfig(width=8, levels=2)))
+    for value in network.parameters():
+        torch.nn.init.zeros_(value)
+    network.frequency_1khw.zero_()
+    network.frequency_1khw[:, CLASSES.index("skin"), :, :32] = 1.0  # whatever it sees
+    network.frequency_1khw[:, CLASSES.index("hand"), :, 32:] = 1.0
+    monkeypatch.setattr(released, "PATH", tmp_path / "released.safetensors")
+    released.PATH.write_bytes(released.to_file(network))
+    with mosar.load(str(tmp_path / "bundle")) as reconstructor:
+        found = reconstructor(avatar.parent / "photo.png")
+    left, right = found.maps.confidence.chunk(2, dim=-1)
+    assert float(left.mean()) > float(right.mean()) + 0.1
 
 
 def test_two_threads_give_the_same_avatar(avatar: Path, pipeline: Any) -> None:

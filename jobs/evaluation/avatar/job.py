@@ -16,7 +16,7 @@ from mosar.jobs.evaluation.avatar.on_truth import OnTruth
 from mosar.jobs.evaluation.avatar.prior import load_prior
 from mosar.jobs.evaluation.avatar.record import Record
 from mosar.jobs.evaluation.avatar.rows import OURS
-from mosar.jobs.evaluation.avatar.truth import places
+from mosar.jobs.evaluation.avatar.truth import locate_set, places
 from mosar.jobs.evaluation.judges.load import load as load_judges
 from mosar.platform import cluster, storage
 from mosar.platform.data.actor_map import mapped_by_actors
@@ -75,8 +75,7 @@ def _work(
         items: list[Any] = [Task(picture, number in again) for number, picture in enumerate(pictures)]
         starts: dict[str, Start] = {n: OnPortraits(where, root, config.sheets) for n, where in locations.items()}
         return items, portraits.chunks_of(items), starts
-    location = config.set if config.set.startswith("/") or storage.is_uri(config.set) else ""
-    location = location or storage.join(root, "data", config.set)
+    location = locate_set(config.set, root)
     items = list(places(open_manifest(location), config.split))
     items = items[: _most(config)]
     starts = {n: OnTruth(location, where, config.sheets) for n, where in locations.items()}

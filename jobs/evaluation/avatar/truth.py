@@ -18,6 +18,7 @@ from mosar.models.colour import to_linear
 from mosar.models.head import Head
 from mosar.models.reconstruct.estimate import Maps
 from mosar.models.uv import unwrap
+from mosar.platform import storage
 from mosar.platform.data import shards
 from mosar.platform.data.manifest import Manifest, open_manifest
 
@@ -54,6 +55,11 @@ class Capture:
     def photograph_hw3(self) -> NDArray[np.uint8]:
         assert self.truth.photograph_hw3 is not None
         return self.truth.photograph_hw3
+
+
+def locate_set(name: str, root: str) -> str:
+    """The location of a data set that is given as absolute folder, URI, or name below ``data/`` of the storage root."""
+    return name if name.startswith("/") or storage.is_uri(name) else storage.join(root, "data", name)
 
 
 def places(found: Manifest, split: str) -> list[Place]:

@@ -3,18 +3,24 @@
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 from torch.nn.functional import interpolate
 
 from mosar.models.reconstruct.estimate import Estimate
 from mosar.models.stages.segmentation.network import Segmentation
 
 
-@torch.no_grad()
 def infer(module: Segmentation, estimate: Estimate) -> Estimate:
-    """Replace the classes that landmarks and colours alone gave."""
+    """Tell the classes of the portrait's pixels."""
     portrait = estimate.portrait
-    size = portrait.crop_13hw.shape[-1]
-    image = interpolate(portrait.crop_13hw, size=(module.size, module.size), mode="area")
-    logits = module(image, portrait.landmarks_1n2 * (module.size / size))
-    fine = interpolate(logits, size=(size, size), mode="bilinear", align_corners=False).softmax(dim=1)
-    return replace(estimate, portrait=replace(portrait, classes_1khw=fine))
+    classes = classify(module, portrait.crop_13hw, portrait.landmarks_1n2)
+    return replace(estimate, portrait=replace(portrait, classes_1khw=classes))
+
+
+@torch.no_grad()
+def classify(module: Segmentation, crop_13hw: Tensor, landmarks_1n2: Tensor) -> Tensor:
+    """Probabilities (1, k, h, w) of the classes of a square crop, sRGB-encoded in [0, 1]; landmarks in its pixels."""
+    size = crop_13hw.shape[-1]
+    image = interpolate(crop_13hw, size=(module.size, module.size), mode="area")
+    logits: Tensor = module(image, landmarks_1n2 * (module.size / size))
+    return interpolate(logits, size=(size, size), mode="bilinear", align_corners=False).softmax(dim=1)

@@ -21,6 +21,7 @@ class Segmentation(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
+        self.config = config
         self.size = config.crop_size
         self.network = UNet(3 + len(OUTLINES), len(CLASSES), config.network)
         start = torch.full((1, len(CLASSES), self.size, self.size), 1.0 / len(CLASSES))

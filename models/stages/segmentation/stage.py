@@ -19,7 +19,8 @@ from mosar.models.stages.spec import StreamSpec
 Batch = Mapping[str, Mapping[str, Tensor]]
 UNKNOWN = 255
 """Number of pixels whose class is not known: they are left out."""
-_GROUPS = {"skin": SKIN, "hair": ("scalp_hair",), "glasses": ("glasses",), "background": ("background",)}
+GROUPS = {"skin": SKIN, "hair": ("scalp_hair",), "glasses": ("glasses",), "background": ("background",)}
+"""Classes whose overlap with the truth is measured together."""
 _COLOURS = (
     (0, 0, 0), (230, 180, 150), (200, 60, 80), (120, 0, 30), (255, 255, 255), (120, 80, 40), (90, 60, 20),
     (60, 40, 160), (0, 220, 220), (200, 0, 200), (240, 140, 0), (60, 120, 60),
@@ -92,7 +93,7 @@ class Stage:
         spread = one_hot(logits_bkhw.argmax(dim=1), len(CLASSES)), one_hot(labels, len(CLASSES))
         found, truth = (x.permute(0, 3, 1, 2) * known[:, None] for x in spread)
         overlaps = {}
-        for name, group in _GROUPS.items():
+        for name, group in GROUPS.items():
             a, b = share(found, *group) > 0, share(truth, *group) > 0
             overlaps[f"iou_{name}"] = ((a & b).sum() + 1) / ((a | b).sum() + 1)
         return overlaps

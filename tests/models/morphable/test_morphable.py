@@ -192,10 +192,10 @@ def test_a_released_model_is_read_again(tmp_path, module: Morphable, sample: Sam
     assert path.read_bytes() == pretrained.to_file(module, head)
     with pytest.raises(DataError, match="belongs to another head"):
         pretrained.load(dataclasses.replace(head, digest="0" * 64), path)
-    with pytest.raises(DataError, match="export_morphable"):
+    with pytest.raises(DataError, match="export_weights"):
         pretrained.load(head, tmp_path / "none.safetensors")
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(DataError, match="export_morphable"):
+    with pytest.raises(DataError, match="export_weights"):
         pretrained.load(head, path)
 
 
