@@ -50,7 +50,7 @@ def tasks(part: Part, people: int, sizes: Sizes, renderer: Renderer = "path") ->
     if part == "eval_views":
         captures = tuple((names[0], len(names), yaw) for yaw in YAWS)
     size = LARGE_PX if part == "eval_large" else sizes.image_size
-    each = max(1, sizes.shard // len(captures))
+    each = 1 if part == "eval_large" else max(1, sizes.shard // len(captures))  # large pictures take minutes
     numbers = [tuple(range(first, min(first + each, people))) for first in range(0, people, each)]
     return [Task(own, captures, sizes.map_size, size, renderer) for own in numbers]
 

@@ -170,7 +170,11 @@ def freeze(log: Path, stopped: list[psutil.Process]) -> None:
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("house")
     make_data(folder / "storage")
-    with cluster.local_cluster(dashboard=True) as running, prometheus(running, folder) as web:
+    with contextlib.ExitStack() as stack:
+        # Ray's limit for pipelines that stand still, which no run must have: a frozen worker waits for a minute.
+        stack.enter_context(pytest.MonkeyPatch.context()).setenv("RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S", "5")
+        running = stack.enter_context(cluster.local_cluster(dashboard=True))
+        web = stack.enter_context(prometheus(running, folder))
         yield House(make_checkout(folder / "checkout"), folder / "storage", running, web)
 
 
