@@ -1,7 +1,7 @@
 """Settings of every test: no network, one torch thread (several would contend with Ray's processes on few cores).
 
 Two processes run the suite. Tests of one file run in one process. Tests that start Ray clusters form two groups: one
-process runs the pipeline and drills, while the other runs the tests without a cluster, then the disturbed runs.
+process runs the pipeline, while the other runs the tests without a cluster, then disturbed runs and drills.
 """
 
 import os
@@ -11,18 +11,19 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import filelock
 import pytest
 import torch
 
 torch.set_num_threads(1)
 
-_FIRST = (
-    "tests/pipeline/",
-    "tests/platform/cluster/",
+_FIRST = ("tests/pipeline/",)
+_LAST = (
     "tests/platform/runs/test_run_lock.py",
+    "tests/platform/cluster/",
+    "tests/jobs/test_train_runs.py",
     "tests/jobs/test_drill.py",
 )
-_LAST = ("tests/jobs/test_train_runs.py",)
 """Tests that start Ray, in the order in which they run: one process begins with the first group, the other ends with
 the last."""
 
@@ -49,6 +50,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return {0: "first", 1: nodeid.split("::", maxsplit=1)[0], 2: "last"}[_rank(nodeid)[0]]
 
     return Scheduling(config, log)
+
+
+@pytest.fixture(scope="session")
+def many_runs(tmp_path_factory: pytest.TempPathFactory) -> filelock.FileLock:
+    """Held while many runs train at once: the memory of a small machine does not hold two times as many."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    return filelock.FileLock(shared / "many_runs.lock")
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from filelock import FileLock
 
 from mosar.platform import cluster
 from mosar.platform.data import writer
@@ -202,8 +203,13 @@ def prometheus(running: cluster.LocalCluster, folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def runs(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Started]]:
+def runs(house: House, many_runs: FileLock, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Started]]:
     """The runs that the tests below inspect, started together because starting takes longest."""
+    with many_runs:
+        yield from start_runs(house, tmp_path_factory)
+
+
+def start_runs(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Started]]:
     stopped: list[psutil.Process] = []
     log, frozen, full = (tmp_path_factory.mktemp("logs") / name for name in ("submitted", "frozen", "full"))
     submitted = house.submit(house.checkout, *SLOWLY, "train.workers=2", f"model.log={log}", name="first")
