@@ -1,4 +1,7 @@
-"""A note in the run's folder, by which a worker tells the driver that a retry does not help."""
+"""Failures: a note by which a worker tells the driver that a retry does not help, and a second start if one helps."""
+
+import sys
+from collections.abc import Callable
 
 from mosar import errors
 from mosar.platform import storage
@@ -33,3 +36,24 @@ def raise_failure(spec: RunSpec) -> None:
     if note is not None:
         storage.remove(storage.join(spec.location, _FAILURE))
         raise getattr(errors, note["kind"])(note["message"])
+
+
+def begun(train: Callable[[], None], location: str, retries: int) -> None:
+    """Run ``train()``; again, at most ``retries`` times, if Ray Train's controller died before it began.
+
+    Nothing has happened then. With Ray 2.60 the process of an actor sometimes crashes while it starts (a segmentation
+    fault), and Ray does not start a controller again.
+
+    Raises:
+        ActorDiedError: the controller died later, or too often.
+    """
+    from ray.exceptions import ActorDiedError
+
+    for left in reversed(range(retries + 1)):
+        try:
+            return train()
+        except ActorDiedError as error:
+            if not left or "never ran" not in str(error):
+                raise
+            print(f"{location}: Ray Train's controller died before it began; starting it again", file=sys.stderr)
+    return None

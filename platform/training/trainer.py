@@ -1,5 +1,6 @@
 """Training a stage: checks, then a Ray Train run whose workers execute :func:`mosar.platform.training.worker.work`."""
 
+import functools
 import logging
 import os
 import sys
@@ -90,6 +91,7 @@ def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
     if asked.is_set():
         raise StoppedError(f"{spec.location}: not started; the same command starts it")
     set_environment([spec.config])
+    from ray.exceptions import ActorDiedError
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
@@ -112,21 +114,21 @@ def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
         )
     gpus = resources.on_gpus(config, cluster.capacity("GPU"))
     resources.check_device(spec.location, gpus)
-    trainer = TorchTrainer(
-        work,
-        train_loop_config={"spec": spec},
-        scaling_config=ScalingConfig(
-            num_workers=most if fewest == most else (fewest, most),
-            use_gpu=gpus,
-            resources_per_worker={"CPU": config.cpus, **({"GPU": 1} if gpus else {})},
-            elastic_resize_monitor_interval_s=config.resize_s,
-        ),
-        run_config=RunConfig(
-            name=spec.submission,
-            storage_path=storage.join(spec.location, "ray"),
-            failure_config=FailureConfig(max_failures=config.retries),
-        ),
+    scaling = ScalingConfig(
+        num_workers=most if fewest == most else (fewest, most),
+        use_gpu=gpus,
+        resources_per_worker={"CPU": config.cpus, **({"GPU": 1} if gpus else {})},
+        elastic_resize_monitor_interval_s=config.resize_s,
     )
+    run_config = RunConfig(
+        name=spec.submission,
+        storage_path=storage.join(spec.location, "ray"),
+        failure_config=FailureConfig(max_failures=config.retries),
+    )
+
+    def train() -> None:
+        TorchTrainer(work, train_loop_config={"spec": spec}, scaling_config=scaling, run_config=run_config).fit()
+
     ended = threading.Event()
     watched = threading.Thread(target=resources.watch_room, args=(config, gpus, spec.location, ended), daemon=True)
     with run_lock.held(spec.location):
@@ -135,8 +137,9 @@ def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
         try:
             resources.wait_for_room(config, gpus, spec.location, asked)
             watched.start()
-            graceful_stop.call(trainer.fit, asked, spec.location, spec.submission)
-        except TrainingFailedError as error:
+            begun = functools.partial(failure.begun, train, spec.location, config.retries)
+            graceful_stop.call(begun, asked, spec.location, spec.submission)
+        except (TrainingFailedError, ActorDiedError) as error:
             failure.raise_failure(spec)
             where = failure.keep_traceback(spec, str(error))
             raise RunError(f"{spec.location}: training stopped: {_reason(error)} ({where})") from error
