@@ -59,6 +59,15 @@ class Config:
 def evaluate(config: Config) -> dict[str, Any]:
     """Return the metrics by name; lower is better, except for ``uv_face_share`` and ``landmarks_embedded``."""
     head = load_head(config.head)
+    scanned = scanned_people.Config(
+        scans=config.scans,
+        weights=config.weights,
+        head=config.head,
+        captures=config.captures,
+        storage=config.storage,
+    )
+    if config.model:
+        scanned_people.scans_of(scanned)  # what cannot be read is reported before the long work
     views = landmark_embedding.detect_views(head, config.people, config.seed, config.views)
     residual_bl2 = landmark_embedding.residuals(head, views)
     with warnings.catch_warnings():
@@ -81,12 +90,5 @@ def evaluate(config: Config) -> dict[str, Any]:
     if config.model:
         wanted = morphable_model.Config(weights=config.weights, head=config.head, storage=config.storage)
         metrics |= morphable_model.evaluate(wanted)
-        scanned = scanned_people.Config(
-            scans=config.scans,
-            weights=config.weights,
-            head=config.head,
-            captures=config.captures,
-            storage=config.storage,
-        )
         metrics |= scanned_people.evaluate(scanned)
     return metrics

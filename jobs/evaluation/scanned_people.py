@@ -86,17 +86,27 @@ class Config:
             )
 
 
+def scans_of(config: Config) -> Scans | None:
+    """The scans that the configuration or MOSAR_SCANS names, None if neither does.
+
+    Raises:
+        ConfigError, DataError: they cannot be read.
+    """
+    source = config.scans or os.environ.get("MOSAR_SCANS")
+    return read_scans(Path(source), config.unit_mm) if source else None
+
+
 @torch.no_grad()
 def evaluate(config: Config) -> dict[str, Any]:
     """Return the metrics by name; see the module docstring."""
+    scans = scans_of(config)
     head = load_head(config.head)
     if SCANNED not in head.archetype_names:
         _say(f"head {head.name} has no scanned people: their metrics are left out")
         return {}
     model = morphable_model.model_of(config.weights, config.storage, head)
     metrics: dict[str, Any] = {}
-    if source := config.scans or os.environ.get("MOSAR_SCANS"):
-        scans = read_scans(Path(source), config.unit_mm)
+    if scans is not None:
         metrics["registration_mm"] = registration_mm(head, scans)
         metrics["mean_gap_mm"] = surface_distance(head, average_scanned(head, model), scans.mean_v3, scans)
     else:
