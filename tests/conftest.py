@@ -5,6 +5,8 @@ process runs the pipeline, while the other runs the tests without a cluster, the
 """
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
@@ -58,6 +60,25 @@ def many_runs(tmp_path_factory: pytest.TempPathFactory) -> filelock.FileLock:
     folder = tmp_path_factory.getbasetemp()
     shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     return filelock.FileLock(shared / "many_runs.lock")
+
+
+@pytest.fixture
+def ship_segmentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[torch.Tensor], Path]:
+    """Ships a segmentation that answers with the given frequencies (k, 64, 64) of the classes, whatever it sees."""
+    from mosar.models.networks.unet import UNetConfig
+    from mosar.models.stages.segmentation import Config, released
+    from mosar.models.stages.segmentation.network import Segmentation
+
+    def ship(frequency_khw: torch.Tensor) -> Path:
+        network = Segmentation(Config(crop_size=64, network=UNetConfig(width=8, levels=2)))
+        for value in network.parameters():
+            torch.nn.init.zeros_(value)
+        network.frequency_1khw.copy_(frequency_khw[None])
+        released.PATH.write_bytes(released.to_file(network))
+        return released.PATH
+
+    monkeypatch.setattr(released, "PATH", tmp_path / "released.safetensors")
+    return ship
 
 
 @pytest.fixture(scope="session")

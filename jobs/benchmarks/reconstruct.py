@@ -1,8 +1,9 @@
 """Measure the time and memory of a reconstruction: one photograph to an avatar, with a loaded bundle.
 
 Times are medians over rounds after one call that is not counted, in this process; memory is the peak of a fresh process
-that reconstructs one avatar, libraries and bundle included. Without ``photo`` it is scikit-image's astronaut, enlarged
-where maps of 2048 and 4096 texels are asked for.
+that reconstructs one avatar and makes its files, libraries and bundle included. Without ``photo`` it is scikit-image's
+astronaut, enlarged where maps of 2048 and 4096 texels are asked for. ``memory_50_over_1_megapixels_gb`` is what an
+enlarged astronaut of 50 megapixels takes above one of a single megapixel, each with maps of the size that suits it.
 """
 
 import json
@@ -26,6 +27,7 @@ from mosar.errors import ConfigError, RunError
 
 LARGE, LARGEST = 2048, 4096
 _SIDE = {512: 512, LARGE: 2048, LARGEST: 4096}  # pixels of the photograph for maps of these texels
+_MEGAPIXEL, _MEGAPIXELS_50 = 1024, 7071  # sides of square photographs
 _MEASURED = """
 import json, resource, sys
 from mosar.jobs.benchmarks import reconstruct
@@ -57,7 +59,7 @@ class Config:
 
 
 def run(config: Config) -> dict[str, Any]:
-    """Return the metrics: seconds at 512 and 2048 texels, of steps at 512, and GiB at 4096."""
+    """Return the metrics: seconds at 512 and 2048 texels, of steps at 512, and GiB at 4096 and of large photographs."""
     before = torch.get_num_threads()
     torch.set_num_threads(config.threads or before)
     try:
@@ -67,19 +69,21 @@ def run(config: Config) -> dict[str, Any]:
         metrics[f"photo_to_avatar_{LARGE}_s"] = _timed(config, LARGE)[0]
     finally:
         torch.set_num_threads(before)
-    metrics[f"memory_{LARGEST}_gb"] = _memory(config, LARGEST)
+    metrics[f"memory_{LARGEST}_gb"] = _memory(config, config.photo, _SIDE[LARGEST], LARGEST)
+    one, fifty = (_memory(config, None, side, None) for side in (_MEGAPIXEL, _MEGAPIXELS_50))
+    metrics |= {"memory_1_megapixel_gb": one, "memory_50_over_1_megapixels_gb": round(fifty - one, 3)}
     return metrics
 
 
-def once(bundle: str, storage: str | None, photo: str | None, size: int) -> None:
-    """Reconstruct and encode one avatar."""
+def once(bundle: str, storage: str | None, photo: str | None, side: int, size: int | None) -> None:
+    """Reconstruct and encode one avatar; ``side``: pixels of the enlarged portrait, ``size``: texels of the maps."""
     with mosar.load(bundle, storage=storage, size=size) as reconstructor:
-        reconstructor(_photograph(photo, size)).files()
+        reconstructor(_photograph(photo, side)).files()
 
 
 def _timed(config: Config, size: int) -> tuple[float, dict[str, float]]:
     """Median seconds of a call, and of its steps."""
-    image = _photograph(config.photo, size)
+    image = _photograph(config.photo, _SIDE[size])
     times, steps = [], []
     with mosar.load(config.bundle, storage=config.storage, size=size) as reconstructor:
         for _ in range(config.rounds + 1):
@@ -91,18 +95,17 @@ def _timed(config: Config, size: int) -> tuple[float, dict[str, float]]:
     return statistics.median(times[1:]), {n: round(statistics.median(s[n] for s in steps[1:]), 4) for n in names}
 
 
-def _memory(config: Config, size: int) -> float:
-    arguments = {"bundle": config.bundle, "storage": config.storage, "photo": config.photo, "size": size}
+def _memory(config: Config, photo: str | None, side: int, size: int | None) -> float:
+    arguments = {"bundle": config.bundle, "storage": config.storage, "photo": photo, "side": side, "size": size}
     command = [sys.executable, "-c", _MEASURED, json.dumps(arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RunError(f"a reconstruction at {size} texels failed: {done.stderr.strip().splitlines()[-1:]}")
+        raise RunError(f"a reconstruction of {side} x {side} pixels failed: {done.stderr.strip().splitlines()[-1:]}")
     return round(float(done.stdout.split()[-1]), 3)
 
 
-def _photograph(photo: str | None, size: int) -> npt.NDArray[np.uint8]:
+def _photograph(photo: str | None, side: int) -> npt.NDArray[np.uint8]:
     if photo is not None:
         return read_photograph(Path(photo).read_bytes())
     image = np.asarray(astronaut(), np.uint8)
-    side = _SIDE[size]
     return np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC), np.uint8)

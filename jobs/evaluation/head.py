@@ -66,8 +66,7 @@ def evaluate(config: Config) -> dict[str, Any]:
         captures=config.captures,
         storage=config.storage,
     )
-    if config.model:
-        scanned_people.scans_of(scanned)  # what cannot be read is reported before the long work
+    scans = scanned_people.scans_of(scanned) if config.model else None  # what cannot be read is reported at once
     views = landmark_embedding.detect_views(head, config.people, config.seed, config.views)
     residual_bl2 = landmark_embedding.residuals(head, views)
     with warnings.catch_warnings():
@@ -90,5 +89,5 @@ def evaluate(config: Config) -> dict[str, Any]:
     if config.model:
         wanted = morphable_model.Config(weights=config.weights, head=config.head, storage=config.storage)
         metrics |= morphable_model.evaluate(wanted)
-        metrics |= scanned_people.evaluate(scanned)
+        metrics |= scanned_people.measure(scanned, scans)
     return metrics

@@ -96,10 +96,14 @@ def scans_of(config: Config) -> Scans | None:
     return read_scans(Path(source), config.unit_mm) if source else None
 
 
-@torch.no_grad()
 def evaluate(config: Config) -> dict[str, Any]:
     """Return the metrics by name; see the module docstring."""
-    scans = scans_of(config)
+    return measure(config, scans_of(config))
+
+
+@torch.no_grad()
+def measure(config: Config, scans: Scans | None) -> dict[str, Any]:
+    """The same with scans that were read before."""
     head = load_head(config.head)
     if SCANNED not in head.archetype_names:
         _say(f"head {head.name} has no scanned people: their metrics are left out")

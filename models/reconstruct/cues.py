@@ -72,12 +72,12 @@ def _brighter(colour_3n: Tensor, share_of: float) -> Tensor | None:
 def _white(portrait: Portrait) -> float:
     """Luminance of the brightest fiftieth of the scene, in a thumbnail: single lamps and reflections do not count."""
     left, top, right, bottom = portrait.scene
-    small = _thumbnail(portrait.photograph_hw3[top:bottom, left:right], 64).to(portrait.crop_13hw.dtype)
+    small = thumbnail(portrait.photograph_hw3[top:bottom, left:right], 64).to(portrait.crop_13hw.dtype)
     luminance = to_linear(small)[0].flatten(1).T @ small.new_tensor(LUMINANCE)
     return float(luminance.quantile(0.98))
 
 
-def _thumbnail(picture_hw3: Tensor, side: int) -> Tensor:
+def thumbnail(picture_hw3: Tensor, side: int) -> Tensor:
     """Mean colours (1, 3, side, side) in [0, 1]; row by row, because floats of a whole photograph take gigabytes."""
     height = len(picture_hw3)
     rows = [picture_hw3[i * height // side : -(-(i + 1) * height // side)] for i in range(side)]

@@ -13,7 +13,7 @@ from mosar.models.reconstruct.estimate import Estimate
 STEPS = ("geometry", "completion", "delight", "intrinsics", "normals")
 
 OPTIONAL = ("segmentation",)
-"""Stages that run before the others. Of the segmentation, if a bundle lacks it, the shipped one serves."""
+"""Stages that run before the others if a bundle has them; ``mosar/reconstructor.py`` says what serves for others."""
 
 Infer = Callable[[Any, Estimate], Estimate]
 

@@ -75,8 +75,8 @@ def _started(
     command = [sys.executable, "-m", ray, "start", "--head", "--block", "--disable-usage-stats"]
     command += ["--node-ip-address=127.0.0.1", f"--port={gcs}", f"--temp-dir={folder}"]
     command += [f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}"]
-    # Without these two, workers of all clusters on the machine take ports from 10002 on, and one that loses the race
-    # for a port dies before it starts.
+    # Any free ports: by default the workers of every cluster take theirs from 10002 on, and several clusters on one
+    # machine would compete for the same ones.
     command += ["--min-worker-port=0", "--max-worker-port=0"]
     command += [f"--include-dashboard={dashboard}", "--dashboard-host=127.0.0.1", f"--dashboard-port={web}"]
     environment = {k: v for k, v in os.environ.items() if k != ADDRESS} | secret | LOOPBACK | NO_REPORT

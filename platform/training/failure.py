@@ -38,22 +38,22 @@ def raise_failure(spec: RunSpec) -> None:
         raise getattr(errors, note["kind"])(note["message"])
 
 
-def begun(train: Callable[[], None], location: str, retries: int) -> None:
+def begin(train: Callable[[], None], location: str, retries: int) -> None:
     """Run ``train()``; again, at most ``retries`` times, if Ray Train's controller died before it began.
 
-    Nothing has happened then. With Ray 2.60 the process of an actor sometimes crashes while it starts (a segmentation
-    fault), and Ray does not start a controller again.
+    Nothing has happened then. With Ray 2.60 an actor's process sometimes crashes while it starts (the kernel's log
+    shows a segmentation fault in Ray's core), and Ray does not start a controller again.
 
     Raises:
         ActorDiedError: the controller died later, or too often.
     """
     from ray.exceptions import ActorDiedError
 
-    for left in reversed(range(retries + 1)):
+    for _ in range(retries):
         try:
             return train()
         except ActorDiedError as error:
-            if not left or "never ran" not in str(error):
+            if "never ran" not in str(error):
                 raise
             print(f"{location}: Ray Train's controller died before it began; starting it again", file=sys.stderr)
-    return None
+    return train()

@@ -137,8 +137,8 @@ def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
         try:
             resources.wait_for_room(config, gpus, spec.location, asked)
             watched.start()
-            begun = functools.partial(failure.begun, train, spec.location, config.retries)
-            graceful_stop.call(begun, asked, spec.location, spec.submission)
+            begin = functools.partial(failure.begin, train, spec.location, config.retries)
+            graceful_stop.call(begin, asked, spec.location, spec.submission)
         except (TrainingFailedError, ActorDiedError) as error:
             failure.raise_failure(spec)
             where = failure.keep_traceback(spec, str(error))

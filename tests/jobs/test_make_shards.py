@@ -25,9 +25,6 @@ from mosar.jobs.sources import held_out, photographs
 from mosar.jobs.verify_shards import verify
 from mosar.models.face_classes import CLASSES
 from mosar.models.head import load_head
-from mosar.models.networks.unet import UNetConfig
-from mosar.models.stages.segmentation import Config, released
-from mosar.models.stages.segmentation.network import Segmentation
 from mosar.platform.data import shards
 from mosar.platform.data.manifest import Manifest
 
@@ -159,16 +156,11 @@ def test_excluded_photographs_and_their_duplicates_are_left_out_and_recorded(sma
     assert "none.txt" in capsys.readouterr().err
 
 
-def test_a_segmentation_makes_the_masks_and_another_one_is_refused(small, faces, tmp_path, capsys, monkeypatch):
-    network = Segmentation(Config(crop_size=64, network=UNetConfig(width=8, levels=2)))
-    for value in network.parameters():
-        torch.nn.init.zeros_(value)
-    network.frequency_1khw.zero_()
-    network.frequency_1khw[:, CLASSES.index("hand"), :, :32] = 1.0  # whatever it sees
-    network.frequency_1khw[:, CLASSES.index("skin"), :, 32:] = 0.4
-    network.frequency_1khw[:, CLASSES.index("facial_hair"), :, 32:] = 0.6
-    released_file = tmp_path / "released.safetensors"
-    monkeypatch.setattr(released, "PATH", released_file)
+def test_a_segmentation_makes_the_masks_and_another_one_is_refused(small, faces, tmp_path, capsys, ship_segmentation):
+    frequency = torch.zeros(len(CLASSES), 64, 64)
+    frequency[CLASSES.index("hand"), :, :32] = 1.0
+    frequency[CLASSES.index("skin"), :, 32:] = 0.4
+    frequency[CLASSES.index("facial_hair"), :, 32:] = 0.6
     folder = tmp_path / "in"
     folder.mkdir()
     as_files(folder, {name: faces[name] for name in ("A000018.png", "A000019.png")})
@@ -178,14 +170,14 @@ def test_a_segmentation_makes_the_masks_and_another_one_is_refused(small, faces,
     assert run(*command, "segmentation=segmentation-cpu") == 2
     assert "runs/segmentation-cpu is no finished run" in capsys.readouterr().err
     assert not (tmp_path / "data").exists()
-    released_file.write_bytes(released.to_file(network))
+    shipped = ship_segmentation(frequency)
     assert run(*command, "segmentation=released") == 0
     masks = [schema.decode_member(m, "mask") for _, m in samples(tmp_path / "data" / "wild-tiny")]
     assert len(masks) == 2
     for mask in masks:
         assert not mask[:, :31].any()
         assert mask[16:, 33:48].all()  # the crop's top and sides may lie beyond the photograph
-    sha256 = hashlib.sha256(released_file.read_bytes()).hexdigest()
+    sha256 = hashlib.sha256(shipped.read_bytes()).hexdigest()
     assert json.loads((tmp_path / "data" / "wild-tiny" / "recipe.json").read_text())["recipe"]["segmentation"] == sha256
     assert run(*command, "segmentation=none") == 2
     assert f"recipe.segmentation: '{sha256}' -> None" in capsys.readouterr().err

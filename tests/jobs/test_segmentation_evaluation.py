@@ -18,9 +18,6 @@ from mosar.jobs.evaluation.segmentation import glasses
 from mosar.jobs.evaluation.segmentation.overlaps import Overlaps
 from mosar.models import face_outlines
 from mosar.models.face_classes import CLASSES
-from mosar.models.networks.unet import UNetConfig
-from mosar.models.stages.segmentation import Config, released
-from mosar.models.stages.segmentation.network import Segmentation
 from mosar.platform.data import writer
 from mosar.platform.data.shards import Record
 
@@ -47,7 +44,7 @@ def samples():
 
 
 @pytest.fixture
-def root(samples, tmp_path, monkeypatch):
+def root(samples, tmp_path, ship_segmentation):
     """A storage root with the captures, and a shipped network that takes everything for skin of some kind."""
 
     def produce(number):
@@ -57,13 +54,9 @@ def root(samples, tmp_path, monkeypatch):
     for name, numbers in (("small", (0, 1)), ("wild", (2,))):
         where = str(tmp_path / "data" / name)
         writer.write_dataset(where, numbers, produce, recipe={}, schema_version=schema.VERSION, concurrency=0)
-    network = Segmentation(Config(crop_size=64, network=UNetConfig(width=8, levels=2)))
-    for value in network.parameters():
-        torch.nn.init.zeros_(value)
-    network.frequency_1khw.zero_()
-    network.frequency_1khw[:, NUMBER["facial_hair"]] = 1.0
-    monkeypatch.setattr(released, "PATH", tmp_path / "released.safetensors")
-    released.PATH.write_bytes(released.to_file(network))
+    frequency = torch.zeros(len(CLASSES), 64, 64)
+    frequency[NUMBER["facial_hair"]] = 1.0
+    ship_segmentation(frequency)
     return tmp_path
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,6 @@ from mosar.jobs import cli
 from mosar.models.camera import Camera, project
 from mosar.models.face_classes import CLASSES
 from mosar.models.head.morph import landmarks
-from mosar.models.networks.unet import UNetConfig
-from mosar.models.stages.segmentation import Config, released
-from mosar.models.stages.segmentation.network import Segmentation
 from mosar.platform.storage import bundle as bundle_files
 
 FILES = {
@@ -71,20 +69,16 @@ def test_the_python_api_opens_and_relights_it(avatar: Path, pipeline: Any, tmp_p
 
 
 def test_a_bundle_without_a_segmentation_takes_the_shipped_one(
-    avatar: Path, pipeline: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    avatar: Path, pipeline: Any, tmp_path: Path, ship_segmentation: Callable[[torch.Tensor], Path]
 ) -> None:
     files, about = bundle_files.read_files(pipeline.bundle)
     without = {name: values for name, values in about["stages"].items() if name != "segmentation"}
     kept = {name: content for name, content in files.items() if name != "segmentation.safetensors"}
     bundle_files.write_files(str(tmp_path / "bundle"), kept, {**about, "stages": without})
-    network = Segmentation(Config(crop_size=64, network=UNetConfig(width=8, levels=2)))
-    for value in network.parameters():
-        torch.nn.init.zeros_(value)
-    network.frequency_1khw.zero_()
-    network.frequency_1khw[:, CLASSES.index("skin"), :, :32] = 1.0  # whatever it sees
-    network.frequency_1khw[:, CLASSES.index("hand"), :, 32:] = 1.0
-    monkeypatch.setattr(released, "PATH", tmp_path / "released.safetensors")
-    released.PATH.write_bytes(released.to_file(network))
+    frequency = torch.zeros(len(CLASSES), 64, 64)
+    frequency[CLASSES.index("skin"), :, :32] = 1.0
+    frequency[CLASSES.index("hand"), :, 32:] = 1.0
+    ship_segmentation(frequency)
     with mosar.load(str(tmp_path / "bundle")) as reconstructor:
         found = reconstructor(avatar.parent / "photo.png")
     left, right = found.maps.confidence.chunk(2, dim=-1)

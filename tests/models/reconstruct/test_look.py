@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import interpolate
 
 from mosar.avatar import Avatar, encode
 from mosar.avatar.render import render
@@ -15,7 +16,8 @@ from mosar.models.face_classes import CLASSES
 from mosar.models.head.morph import landmarks
 from mosar.models.morphable import pretrained
 from mosar.models.preview import frontal_camera
-from mosar.models.reconstruct.cues import sclera_colour
+from mosar.models.reconstruct import seen as look_module
+from mosar.models.reconstruct.cues import sclera_colour, thumbnail
 from mosar.models.reconstruct.estimate import Estimate, Maps, Portrait, Settings
 from mosar.models.reconstruct.eyes import eyes_map
 from mosar.models.reconstruct.light import see
@@ -108,6 +110,22 @@ def test_clipped_pixels_are_not_seen(avatar):
     )
     assert float((plain - clipped).max()) > 0.99
     assert bool((clipped <= plain + 0.2).all())
+
+
+def test_bands_make_no_difference(avatar, monkeypatch):
+    portrait = portrait_of(avatar)
+    whole = look(avatar.head, portrait, avatar.vertices_1v3, avatar.camera, 512)
+    monkeypatch.setattr(look_module, "_BAND", 7 * CROP)
+    banded = look(avatar.head, portrait, avatar.vertices_1v3, avatar.camera, 512)
+    for name in ("colour_13hw", "weight_11hw"):
+        torch.testing.assert_close(getattr(banded, name), getattr(whole, name), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(97, 130), (64, 64), (40, 333)])
+def test_a_thumbnail_is_the_mean_over_areas(size):
+    picture = torch.randint(0, 256, (*size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    expected = interpolate(picture.permute(2, 0, 1)[None] / 255.0, size=(64, 64), mode="area")
+    torch.testing.assert_close(thumbnail(picture, 64), expected)
 
 
 def test_the_size_follows_the_photograph(avatar):

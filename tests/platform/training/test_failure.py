@@ -20,8 +20,8 @@ def test_only_what_never_ran_is_started_again(
 
     if starts <= deaths:
         with pytest.raises(ActorDiedError):
-            failure.begun(train, "run", retries=3)
+            failure.begin(train, "run", retries=3)
     else:
-        failure.begun(train, "run", retries=3)
+        failure.begin(train, "run", retries=3)
     assert len(seen) == starts
     assert capsys.readouterr().err.count("starting it again") == starts - 1
