@@ -1,7 +1,5 @@
 """From a photograph in any form to an avatar: the entry point that CLI, endpoint and library share."""
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +25,7 @@ from mosar.models.reconstruct.assumed_hues import with_assumed_hues
 from mosar.models.reconstruct.estimate import Portrait
 from mosar.models.reconstruct.seen import SIZES
 from mosar.models.stages.segmentation import released
+from mosar.torch_threads import torch_threads
 
 FaceChoice = Literal["only", "largest"] | int
 _BESIDE = 0.4
@@ -110,7 +109,7 @@ class Reconstructor:
             PhotographError: not an image, too large or small, no face, or several faces.
             ConfigError: ``face`` is none of the above.
         """
-        with _torch_threads(self._threads):
+        with torch_threads(self._threads):
             return self._reconstruct(photograph, face)
 
     def _reconstruct(self, photograph: Photograph, face: FaceChoice) -> Avatar:
@@ -154,18 +153,6 @@ class Reconstructor:
 
     def _tensor(self, array: npt.NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, np.float32))[None].to(self.device)
-
-
-@contextlib.contextmanager
-def _torch_threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    if count is not None and count != before:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        if torch.get_num_threads() != before:
-            torch.set_num_threads(before)
 
 
 def _check_device(device: str) -> None:

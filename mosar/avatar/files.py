@@ -22,6 +22,7 @@ from mosar.errors import DataError
 from mosar.models.camera import Camera
 from mosar.models.head import load_head
 from mosar.models.uv import chart
+from mosar.torch_threads import torch_threads
 
 FORMAT = 3
 """Version of the file format; :func:`open_avatar` refuses others."""
@@ -34,7 +35,7 @@ _CAMERA = ("intrinsics_b33", "rotation_b33", "translation_b3")
 def encode_files(
     avatar: Avatar, names: Collection[str] | None = None, targets: TargetSet = "arkit"
 ) -> dict[str, bytes]:
-    """Files by their relative paths; only those of ``names`` are made, all if None.
+    """Files by their relative paths; only those of ``names`` are made, all if None. Equal avatars give equal bytes.
 
     Raises:
         ValueError: there is no file of such a name.
@@ -43,7 +44,9 @@ def encode_files(
     makers = _makers(avatar, targets)
     if unknown := set(names or ()) - set(makers):
         raise ValueError(f"files: got {', '.join(sorted(unknown))}, expected some of {', '.join(makers)}")
-    return {name: make() for name, make in makers.items() if names is None or name in names}
+    # One thread, as in a reconstruction: with several torch adds in another order, which changes the last bits.
+    with torch_threads(1):
+        return {name: make() for name, make in makers.items() if names is None or name in names}
 
 
 def _makers(avatar: Avatar, targets: TargetSet) -> dict[str, Callable[[], bytes]]:

@@ -21,6 +21,7 @@ from mosar.models.camera import Camera, project
 from mosar.models.face_classes import CLASSES
 from mosar.models.head.morph import landmarks
 from mosar.platform.storage import bundle as bundle_files
+from mosar.torch_threads import torch_threads
 
 FILES = {
     "avatar.glb", "avatar.json", "avatar.npz", "mesh.obj", "mesh.mtl", "render.png", "mask.png", "sheet.png",
@@ -83,6 +84,13 @@ def test_a_bundle_without_a_segmentation_takes_the_shipped_one(
         found = reconstructor(avatar.parent / "photo.png")
     left, right = found.maps.confidence.chunk(2, dim=-1)
     assert float(left.mean()) > float(right.mean()) + 0.1
+
+
+def test_files_do_not_depend_on_the_number_of_threads(avatar: Path) -> None:
+    opened = mosar.open(avatar)
+    with torch_threads(2):
+        content = opened.files({"avatar.glb"})["avatar.glb"]
+    assert content == (avatar / "avatar.glb").read_bytes()
 
 
 def test_two_threads_give_the_same_avatar(avatar: Path, pipeline: Any) -> None:
