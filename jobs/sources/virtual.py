@@ -12,7 +12,7 @@ from mosar.datasets.virtual_stage.renderers import Choice, Renderer, check
 from mosar.errors import DataError
 from mosar.platform.data.shards import Record
 
-GENERATOR = 10
+GENERATOR = 11
 """Version, raised when a seed gives other people or images; data sets of another version are not continued."""
 
 _SPLIT_STEP, _KIND_STEP, SEED_STEP = 10**7, 10**8, 10**9

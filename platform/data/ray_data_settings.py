@@ -14,6 +14,8 @@ def settings(ahead_bytes: int | None = None) -> Iterator[None]:
     """
     from ray.data import DataContext, ExecutionResources
 
+    from mosar.platform.data.scheduling_pause import SchedulingPause
+
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     before = DataContext.get_current()
     context = before.copy()
@@ -22,6 +24,7 @@ def settings(ahead_bytes: int | None = None) -> Iterator[None]:
     if ahead_bytes is not None:
         context.execution_options.resource_limits = ExecutionResources(object_store_memory=ahead_bytes)
     context.enable_progress_bars = False
+    context.custom_execution_callback_classes = [SchedulingPause]
     # By default Ray ends a pipeline of which nothing came or was taken for half an hour. A shard may take longer to
     # make, and a worker may pause longer between batches. A frozen worker has a watchdog of its own (`train.stall_s`).
     context.execution_no_progress_timeout_s = -1
