@@ -106,8 +106,8 @@ class MakeShards:
     example: instead of importing, write an example of a studio's folder here: three people of the virtual light stage.
     without: leave out photographs with these flags (small, blurred, turned, occluded, grey); by default none.
     exclude: text file with names of photographs to leave out, one a line; jobs/list_held_out.py makes one.
-    segmentation: what makes the masks of photographs: released, none (the hull of the landmarks), or the name of a
-        finished run of stage segmentation. Default: none.
+    segmentation: what makes the masks of photographs: released (the shipped segmentation, the default), none (the hull
+        of the landmarks), or the name of a finished run of stage segmentation.
     licence: licence of the photographs, recorded in every sample.
     subjects: whether each file or each folder of photographs is one person. No person is in two splits.
     storage: root of the data; default: MOSAR_STORAGE, else ~/.mosar.
@@ -234,7 +234,7 @@ def _recipe(config: MakeShards, found: Sequence[Picture]) -> dict[str, Any]:
     if config.source == "studio":
         return recipe | {"studio": studio.settings(str(config.folder))}
     if config.source == "evaluation":
-        return recipe | {"generator": virtual.GENERATOR}
+        return recipe | {"generator": evaluation.GENERATOR}
     return recipe | {"generator": virtual.GENERATOR, "renderer": config.renderer, "share": config.share}
 
 

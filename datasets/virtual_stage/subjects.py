@@ -27,6 +27,9 @@ SURFACE = 0.035
 DARKNESS = (-0.58, 1.38)
 """Range from which the first coordinate is uniformly drawn: with the variation on a face, the measured 1-99 %."""
 
+THICK_RIMS, THIN_RIMS, HALF_RIMS, NO_RIMS = 1.0, 0.7, 0.4, 0.0
+"""Values of the trait ``rims`` of glasses: half rims are the upper half; all but the first are of metal."""
+
 _WEIGHT_BITS = 12
 _CANDIDATES = 3  # shapes from which one that fits the tone is preferred
 _TONE_WIDTH = 1.2  # weak preference, in units of ``TONE_AXES``: any tone occurs with any shape
@@ -37,7 +40,7 @@ class Subject:
     """A subject: weights for :func:`mosar.models.head.shape`; the rest decides the maps, hair and accessories.
 
     ``tone``: coordinates of the skin in ``TONE_AXES``. ``age`` in years, ``male`` in [0, 1]. ``hair``, ``iris``: linear
-    albedo. ``style``: name of a hair style. ``traits``: strengths in [0, 1] of features of the skin, by name.
+    albedo. ``style``: name of a hair style. ``traits``: strengths in [0, 1] of features, by name.
     """
 
     seed: int
@@ -83,7 +86,7 @@ def sample_subject(head: Head, seed: int, scanned: float = SCANNED_SHARE) -> Sub
         hair=_hair_colour(rng, darkness, grey),
         style=_style(rng, male, age),
         iris=_iris_colour(rng, darkness),
-        traits=_traits(rng, darkness, age, male),
+        traits={**_traits(rng, darkness, age, male), "rims": _rims(seed)},
     )
 
 
@@ -126,6 +129,11 @@ def _iris_colour(rng: np.random.Generator, darkness: float) -> Floats:
         return brown
     light = np.array([[0.10, 0.16, 0.24], [0.14, 0.16, 0.17], [0.10, 0.13, 0.07], [0.16, 0.11, 0.05]])
     return light[rng.integers(4)] * np.exp(rng.normal(0, 0.2))
+
+
+def _rims(seed: int) -> float:
+    rims = (THICK_RIMS, THIN_RIMS, HALF_RIMS, NO_RIMS)
+    return float(np.random.default_rng(seed + 91).choice(rims, p=(0.4, 0.25, 0.15, 0.2)))
 
 
 def _traits(rng: np.random.Generator, darkness: float, age: float, male: float) -> dict[str, float]:

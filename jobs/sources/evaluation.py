@@ -1,7 +1,7 @@
 """Records of the evaluation set: path traced captures of people who are in no other set, under held-out lights."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from mosar.datasets.virtual_stage.renderers import Renderer, check
 from mosar.jobs.sources.virtual import SEED_STEP, Sizes
 from mosar.platform.data.shards import Record
 
+GENERATOR = 10
+"""Version of the people and pictures; it differs from that of ``source=virtual``, so that the set stays as it is."""
 FIRST = 1001 * SEED_STEP
 """First seed of the people: above every seed that a training data set can have."""
 TONE_GROUPS = 5
@@ -81,7 +83,7 @@ def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record
     from mosar.datasets.landmarks import Detector
     from mosar.datasets.virtual_stage import detail, skin
     from mosar.datasets.virtual_stage.capture import VirtualStage, capture
-    from mosar.datasets.virtual_stage.subjects import sample_subject
+    from mosar.datasets.virtual_stage.subjects import THICK_RIMS, sample_subject
     from mosar.datasets.virtual_stage.uv_regions import atlas
     from mosar.models.head import load_head
 
@@ -90,6 +92,7 @@ def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record
     with Detector() as detector:
         for number in task.people:
             person = sample_subject(head, seed_of(head_path, number), SCANNED)
+            person = replace(person, traits={**person.traits, "rims": THICK_RIMS})
             offset, size = detail.outside_span(head, person.seed) if has_detail(number) else (None, 0.0)
             painted = skin.paint(atlas(head, task.map_size), person)
             for index, (light, take, yaw) in enumerate(task.captures):
