@@ -21,7 +21,7 @@ DISTANCE_MM = (700.0, 2000.0)
 """Range of camera distances that a photograph is assumed to have."""
 
 
-def assumed_intrinsics(landmarks_px: NDArray[np.floating], height: int, width: int) -> NDArray[np.float64]:
+def assumed_intrinsics(landmarks_px: NDArray[np.floating], height: float, width: float) -> NDArray[np.float64]:
     """Intrinsics (3 x 3) to assume for a photograph (``height`` x ``width`` px) of an unknown camera.
 
     An uncropped photograph has a focal length of about 1.2 times its longer side. If this puts the face outside
@@ -43,6 +43,13 @@ def face_crop(landmarks_px: NDArray[np.floating], size: int) -> NDArray[np.float
     centre, extent = box(landmarks_px)
     side = extent * MARGIN
     return crop_affine(centre - np.array([0.0, RAISE * side]), side, size)
+
+
+def shift(offset_2: NDArray[np.number]) -> NDArray[np.float64]:
+    """Affine map (3 x 3) that moves points by ``offset``, right and down."""
+    moved = np.eye(3)
+    moved[:2, 2] = offset_2
+    return moved
 
 
 def crop_affine(centre_px: NDArray[np.floating], side_px: float, size: int) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mosar.datasets import detection, schema
 from mosar.datasets.photographs import read_photograph
-from mosar.datasets.portrait import PortraitCrop, crop_portrait
+from mosar.datasets.portrait import PortraitCrop, crop_portrait, without_borders
 from mosar.datasets.quality import measure
 from mosar.datasets.skin_mask import skin_mask
 from mosar.errors import PhotographError
@@ -43,7 +43,8 @@ def in_the_wild_sample(
     points = faces[0].landmarks[:, :2]
     if np.ptp(points[:, 1]) < SMALLEST_PX:
         raise PhotographError(f"the face is too small; expected at least {SMALLEST_PX} pixels")
-    portrait = crop_portrait(image, points, size)
+    scene, corner = without_borders(image)
+    portrait = crop_portrait(scene, points - corner, size)
     in_crop = detection.observe(detector, schema.stored(portrait.image_hw3))
     if not detection.found(in_crop):
         raise PhotographError("the face was not found again in its crop")

@@ -1,15 +1,19 @@
-"""Prepare a photograph of a face for the networks: crop, landmarks and assumed camera."""
+"""Prepare a photograph of a face for the networks: scene without borders, crop, landmarks and assumed camera."""
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mosar.datasets import crop
+from mosar.datasets.skin_mask import fill
 
 _FLAT = 8  # largest difference of 8-bit values within a border: the noise of JPEG
 _THINNEST = 2  # rows of a border
+_STRAIGHT = 0.9  # share of the scene's width that its first rows have
+_FILLED = 0.5  # share of these rows that differs from the border
+_ROWS = 256  # of the scene, at most, in which its width is looked for
+_WIDEST = 0.8  # share of the image that two opposite borders may take
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,8 +21,8 @@ class PortraitCrop:
     """A face in the square crop that training streams and inference share.
 
     Attributes:
-        image_hw3: sRGB, uint8; beyond the photograph's scene its border pixels are repeated.
-        inside_hw: bool, which pixels show the photograph's scene.
+        image_hw3: sRGB, uint8; beyond the photograph its outermost pixels are repeated.
+        inside_hw: bool, which pixels show the photograph.
         landmarks_n2: the detector's points, pixels of the crop.
         intrinsics_33: assumed intrinsics, in pixels of the crop.
         to_crop_33: affine map from pixels of the photograph to those of the crop.
@@ -31,42 +35,71 @@ class PortraitCrop:
     to_crop_33: NDArray[np.float64]
 
 
-def crop_portrait(image_hw3: NDArray[np.uint8], landmarks_n2: NDArray[np.floating], size: int) -> PortraitCrop:
-    """The ``size`` x ``size`` crop around a face in a photograph; ``landmarks_n2``: pixels of the photograph."""
+def crop_portrait(
+    image_hw3: NDArray[np.uint8],
+    landmarks_n2: NDArray[np.floating],
+    size: int,
+    corners_42: NDArray[np.floating] | None = None,
+) -> PortraitCrop:
+    """The ``size`` x ``size`` crop around a face in a photograph.
+
+    Args:
+        image_hw3: the photograph without borders (:func:`without_borders`).
+        landmarks_n2: pixels of the photograph.
+        corners_42: its corners, clockwise from the top left, in pixels, if it was turned within its image.
+    """
     to_crop = crop.face_crop(landmarks_n2, size)
-    left, top, right, bottom = scene_box(image_hw3)
-    scene = image_hw3[top:bottom, left:right]
-    move = np.array([[1.0, 0, left], [0, 1.0, top], [0, 0, 1.0]])
-    whole = np.full(scene.shape[:2], 255, np.uint8)
+    height, width = image_hw3.shape[:2]
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
+    corners = corners if corners_42 is None else np.asarray(corners_42, np.float64)
+    sides = np.linalg.norm(corners[1] - corners[0]), np.linalg.norm(corners[3] - corners[0])
+    intrinsics = crop.assumed_intrinsics(landmarks_n2, float(sides[1]), float(sides[0]))
+    intrinsics[:2, 2] = corners.mean(axis=0)
+    inside = np.zeros((size, size), np.uint8)
+    fill(inside, crop.transform_points(corners, to_crop), 255)
     return PortraitCrop(
-        image_hw3=crop.warp(scene, to_crop @ move, size),
-        inside_hw=crop.warp(whole, to_crop @ move, size, cv2.BORDER_CONSTANT) > 127,
+        image_hw3=crop.warp(image_hw3, to_crop, size),
+        inside_hw=inside > 0,
         landmarks_n2=crop.transform_points(landmarks_n2, to_crop),
-        intrinsics_33=to_crop @ move @ crop.assumed_intrinsics(landmarks_n2 - [left, top], *scene.shape[:2]),
+        intrinsics_33=to_crop @ intrinsics,
         to_crop_33=to_crop,
     )
 
 
-def scene_box(image_hw3: NDArray[np.uint8]) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of the part of a photograph that is no uniform border (frames, bars, paper).
+def without_borders(image_hw3: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The part of a photograph that is no uniform border (frames, bars, paper), and its left and top (2).
 
-    A border tells nothing of the scene's light. A side with a plain background is none: a border has one colour, up to
-    the noise of JPEG, over whole rows or columns.
+    A border tells nothing of the scene's light. It has one colour, up to the noise of JPEG, over whole rows or columns,
+    and the scene begins along a straight edge: a plain background is no border.
     """
     height, width = image_hw3.shape[:2]
     top, bottom = _borders(image_hw3)
     left, right = _borders(image_hw3[top : height - bottom].transpose(1, 0, 2))
-    return left, top, width - right, height - bottom
+    return image_hw3[top : height - bottom, left : width - right], np.array([left, top])
 
 
 def _borders(image_hw3: NDArray[np.uint8]) -> tuple[int, int]:
-    """Number of uniform rows at the top and at the bottom; none if they would take more than half of the image."""
+    """Number of uniform rows at the top and at the bottom; none if they would take most of the image."""
     flat = np.ptp(image_hw3.reshape(len(image_hw3), -1, 3).astype(np.int16), axis=1).max(axis=1) <= _FLAT
     means = image_hw3.reshape(len(image_hw3), -1, 3).mean(axis=1)
     found = []
     for order in (slice(None), slice(None, None, -1)):
         same = flat[order] & (np.abs(means[order] - means[order][0]).max(axis=1) <= _FLAT)
-        found.append(int(np.argmin(same)) if not same.all() else 0)
-    # One plain row is no border, and a border ends at an edge.
-    found = [n if n >= _THINNEST else 0 for n in found]
-    return (found[0], found[1]) if sum(found) < len(image_hw3) // 2 else (0, 0)
+        count = int(np.argmin(same)) if not same.all() else 0
+        found.append(count if count >= _THINNEST and _has_edge(image_hw3[order][count:], means[order][0]) else 0)
+    return (found[0], found[1]) if sum(found) < _WIDEST * len(image_hw3) else (0, 0)
+
+
+def _has_edge(scene_hw3: NDArray[np.uint8], colour_3: NDArray[np.floating]) -> bool:
+    """Whether rows that follow a border of this colour begin along a straight edge, unlike a head before a wall."""
+
+    def differing(rows_hw3: NDArray[np.uint8]) -> NDArray[np.int64]:
+        off = np.abs(rows_hw3.astype(np.int16) - colour_3).max(axis=2) > _FLAT
+        return np.flatnonzero(off.any(axis=0))
+
+    whole = differing(scene_hw3[:: max(1, len(scene_hw3) // _ROWS)])
+    first = differing(scene_hw3[:2])  # the first row may be a blend of both
+    if not len(first):
+        return False
+    width = np.ptp(first) + 1
+    return bool(width >= _STRAIGHT * (np.ptp(whole) + 1) and len(first) >= _FILLED * width)

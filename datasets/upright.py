@@ -21,11 +21,13 @@ class Upright:
         image_hw3: the whole photograph, sRGB; corners beyond it repeat its border pixels.
         landmarks_n2: of the face, pixels of ``image_hw3``.
         turn_33: affine map (a turn and a shift) from pixels of the photograph to those of ``image_hw3``.
+        corners_42: corners of the photograph, clockwise from its top left, pixels of ``image_hw3``.
     """
 
     image_hw3: NDArray[np.uint8]
     landmarks_n2: NDArray[np.float32]
     turn_33: NDArray[np.float64]
+    corners_42: NDArray[np.float32]
 
 
 def turn_upright(image_hw3: NDArray[np.uint8], landmarks_n2: NDArray[np.floating]) -> Upright:
@@ -50,7 +52,9 @@ def turn_upright(image_hw3: NDArray[np.uint8], landmarks_n2: NDArray[np.floating
             np.uint8,
         )
         turn_33 = rest_33 @ turn_33
-    return Upright(turned, crop.transform_points(landmarks_n2, turn_33), turn_33)
+    height, width = image_hw3.shape[:2]
+    corners = crop.transform_points(np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32), turn_33)
+    return Upright(turned, crop.transform_points(landmarks_n2, turn_33), turn_33, corners)
 
 
 def _centred(angle: float, old: tuple[int, ...], new: tuple[int, ...]) -> NDArray[np.float64]:

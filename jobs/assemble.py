@@ -61,7 +61,8 @@ class Assemble:
     preset: preset of the runs, which are named ``<stage>-<preset>``.
     bundle: name below ``bundles/`` of the storage root, absolute folder, or URI.
     storage: root of runs and bundles; default: MOSAR_STORAGE, else ~/.mosar.
-    runs: stage -> name of its run, if it is not ``<stage>-<preset>``.
+    runs: stage -> name of its run, if it is not ``<stage>-<preset>``; of segmentation, if the bundle shall have its own
+        instead of the shipped one.
     """
 
     preset: str
@@ -76,15 +77,13 @@ def main(config: Assemble) -> None:
     from mosar.models.head.head import DEFAULT_PATH, ICT_LICENCE_PATH
     from mosar.models.reconstruct import steps
 
-    stages = (*steps.stages(), *steps.OPTIONAL)
-    unknown = sorted(set(config.runs) - set(stages))
+    stages = (*steps.stages(), *(name for name in steps.SHIPPED if name in config.runs))
+    unknown = sorted(set(config.runs) - {*steps.stages(), *steps.SHIPPED})
     if unknown:
-        raise ConfigError(f"runs: unknown stage {unknown[0]!r}; expected some of {', '.join(stages)}")
+        known = ", ".join((*steps.stages(), *steps.SHIPPED))
+        raise ConfigError(f"runs: unknown stage {unknown[0]!r}; expected some of {known}")
     root = storage.root(config.storage)
     runs = {n: storage.join(root, "runs", config.runs.get(n, f"{n}-{config.preset}")) for n in stages}
-    for name in steps.OPTIONAL:
-        if name not in config.runs and run.summary(runs[name]) is None:
-            del runs[name]
     unfinished = [name for name, where in runs.items() if run.summary(where) is None]
     if unfinished:
         raise ConfigError(f"runs: {', '.join(runs[n] for n in unfinished)} not finished; train them first")

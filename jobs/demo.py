@@ -1,4 +1,4 @@
-"""Run the whole pipeline on this machine at small size: shards, training of all stages, bundle, endpoint, an avatar.
+"""Run the whole pipeline on this machine at small size: shards, training of the stages, bundle, endpoint, an avatar.
 
     make demo                     # ends with out/demo/avatar/sheet.png
 
@@ -52,7 +52,7 @@ def main(config: Demo) -> None:
     with local_cluster() as cluster:
         environment = {**os.environ, **cluster.environment}
         step("Capturing people on the virtual light stage", "make_shards", ["source=virtual", *common], environment)
-        step("Training all stages side by side", "train_all", common, environment)
+        step("Training the stages side by side", "train_all", common, environment)
         step("Assembling the bundle", "assemble", [*common, "bundle=demo"], environment)
         (port,) = free_ports(1)
         serve = ["bundle=demo", f"storage={out / 'storage'}", f"serving.port={port}"]

@@ -35,6 +35,8 @@ class Serve:
         storage: storage root; default: MOSAR_STORAGE, else ~/.mosar.
         device: cpu or cuda.
         refine_steps: landmark refinement steps, 0 for none.
+        size: texels a side of albedo and normals (512, 1024, 2048 or 4096); by default as many as each photograph
+            needs. Memory grows with it: 4096 take about 5 GB.
         serving: address and limits of the endpoint.
     """
 
@@ -42,6 +44,7 @@ class Serve:
     storage: str | None = None
     device: str = "cpu"
     refine_steps: int = 80
+    size: int | None = None
     serving: ServingConfig = field(default_factory=ServingConfig)
 
     def __post_init__(self) -> None:
@@ -49,6 +52,10 @@ class Serve:
             raise ConfigError(f"device: got {self.device!r}, expected cpu or cuda")
         if self.refine_steps < 0:
             raise ConfigError(f"refine_steps: got {self.refine_steps}, expected 0 or more")
+        from mosar.models.reconstruct.seen import SIZES
+
+        if self.size is not None and self.size not in SIZES:
+            raise ConfigError(f"size: got {self.size}, expected one of {', '.join(map(str, SIZES))}, or null")
 
 
 def main(config: Serve) -> None:
@@ -78,10 +85,10 @@ def application(arguments: Mapping[str, Any]) -> Any:
 class AvatarHandler:
     """Reconstructs avatars from photographs in a replica."""
 
-    def __init__(self, location: str, device: str, refine_steps: int) -> None:
+    def __init__(self, location: str, device: str, refine_steps: int, size: int | None) -> None:
         from mosar.reconstructor import Reconstructor
 
-        self._reconstructor = Reconstructor(location, device, refine_steps)
+        self._reconstructor = Reconstructor(location, device, refine_steps, size=size)
 
     def respond(self, body: bytes, media_type: str) -> bytes:
         """Return the avatar as GLB, as a zip of every file, or its sheet as PNG."""
@@ -99,7 +106,8 @@ class AvatarHandler:
 
 def parts(config: Serve) -> tuple[Callable[[], endpoint.Handler], str, tuple[str, ...], str]:
     """What :func:`endpoint.start` needs beside its limits: the handler's maker, its route and media types, the page."""
-    build = partial(AvatarHandler, locate(config.bundle, config.storage), config.device, config.refine_steps)
+    location = locate(config.bundle, config.storage)
+    build = partial(AvatarHandler, location, config.device, config.refine_steps, config.size)
     return build, ROUTE, (GLB, ZIP, PNG), PAGE.read_text(encoding="utf-8")
 
 

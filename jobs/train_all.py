@@ -24,8 +24,8 @@ class TrainAll:
     """Attributes:
 
     preset: preset of every stage.
-    stages: stages to train; by default all that have a recipe for the preset. Runs of stages that they require may be
-        finished already.
+    stages: stages to train; by default all that have a recipe for the preset, without segmentation, whose shipped
+        weights serve. Runs of stages that they require may be finished already.
     storage: root of data and runs; default: MOSAR_STORAGE, else ~/.mosar.
     head: head file to use instead of the default.
     data: stream -> name of its data set, if it is not the preset's.
@@ -104,7 +104,10 @@ def _job(name: str, config: TrainAll) -> TrainStage:
 
 
 def _with_recipe(preset: str) -> list[str]:
-    found = [name for name in hydra_main.stage_names() if preset in hydra_main.presets(name)]
+    from mosar.models.reconstruct.steps import SHIPPED
+
+    names = [name for name in hydra_main.stage_names() if name not in SHIPPED]
+    found = [name for name in names if preset in hydra_main.presets(name)]
     if not found:
         raise ConfigError(f"preset: no stage has a recipe {preset!r} in jobs/config/recipe/")
     return found

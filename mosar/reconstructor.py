@@ -12,16 +12,17 @@ import torch
 from mosar.avatar import Avatar
 from mosar.bundle import locate, open_bundle
 from mosar.datasets.colour_check import grey, is_colourless
+from mosar.datasets.crop import shift
 from mosar.datasets.face_search import LEAST_PX, find_faces, size_px
 from mosar.datasets.landmarks import Detector, Face
 from mosar.datasets.photographs import read_photograph
-from mosar.datasets.portrait import crop_portrait, scene_box
-from mosar.datasets.skin_mask import landmark_classes
-from mosar.datasets.upright import turn_upright
+from mosar.datasets.portrait import crop_portrait, without_borders
+from mosar.datasets.upright import Upright, turn_upright
 from mosar.errors import ConfigError, PhotographError
 from mosar.models.camera import turn_image
 from mosar.models.reconstruct import pipeline
 from mosar.models.reconstruct.assumed_hues import with_assumed_hues
+from mosar.models.reconstruct.cues import THUMBNAIL, thumbnail
 from mosar.models.reconstruct.estimate import Portrait
 from mosar.models.reconstruct.seen import SIZES
 from mosar.models.stages.segmentation import released
@@ -80,7 +81,7 @@ class Reconstructor:
         self.bundle = open_bundle(location, device)
         self.device = device
         self._modules = dict(self.bundle.modules)
-        if "segmentation" not in self._modules and released.is_shipped():
+        if "segmentation" not in self._modules:
             self._modules["segmentation"] = released.load().to(device)
         self._settings = pipeline.settings(self._modules, refine_steps, size)
         self._detector = Detector()
@@ -116,30 +117,34 @@ class Reconstructor:
         image = _pixels(photograph)
         name = f"{photograph}: " if isinstance(photograph, str | Path) else ""
         chosen, remarks = _chosen(find_faces(self._detector, image), face, name)
-        upright = turn_upright(image, chosen.landmarks[:, :2])
+        scene, corner = without_borders(image)
+        upright = turn_upright(scene, chosen.landmarks[:, :2] - corner)
         colourless = is_colourless(crop_portrait(upright.image_hw3, upright.landmarks_n2, 128).image_hw3)
         if colourless:
             upright = replace(upright, image_hw3=grey(upright.image_hw3))
             remarks += ("the photograph has no colours: the hues of skin and light are assumed",)
-        portrait = self._portrait(upright.image_hw3, upright.landmarks_n2)
+        portrait = self._portrait(upright, scene, colourless)
         estimate = pipeline.reconstruct(self.bundle.head, self._modules, portrait, self._settings)
         if colourless:
             estimate = with_assumed_hues(estimate)
         avatar = Avatar.of(estimate, upright.image_hw3, self.bundle.digest)
         return replace(
             avatar,
-            camera=turn_image(avatar.camera, self._tensor(np.linalg.inv(upright.turn_33))[0]),
+            camera=turn_image(avatar.camera, self._tensor(shift(corner) @ np.linalg.inv(upright.turn_33))[0]),
             width=image.shape[1],
             height=image.shape[0],
             photograph_hw3=image,
             remarks=remarks,
         )
 
-    def _portrait(self, image_hw3: npt.NDArray[np.uint8], landmarks_n2: npt.NDArray[np.floating]) -> Portrait:
-        crop = crop_portrait(image_hw3, landmarks_n2, self._settings.crop_size)
-        portrait = Portrait(
+    def _portrait(self, upright: Upright, scene_hw3: npt.NDArray[np.uint8], colourless: bool) -> Portrait:
+        image_hw3 = upright.image_hw3
+        crop = crop_portrait(image_hw3, upright.landmarks_n2, self._settings.crop_size, upright.corners_42)
+        return Portrait(
             photograph_hw3=torch.from_numpy(np.ascontiguousarray(image_hw3)).to(self.device),
-            scene=scene_box(image_hw3),
+            thumbnail_13tt=thumbnail(torch.from_numpy(scene_hw3), THUMBNAIL).to(self.device),
+            inside_11hw=self._tensor(crop.inside_hw)[None],
+            colourless=colourless,
             crop_13hw=self._tensor(crop.image_hw3 / 255.0).permute(0, 3, 1, 2),
             landmarks_1n2=self._tensor(crop.landmarks_n2),
             intrinsics_133=self._tensor(crop.intrinsics_33),
@@ -147,9 +152,6 @@ class Reconstructor:
             width=image_hw3.shape[1],
             height=image_hw3.shape[0],
         )
-        if "segmentation" in self._modules:
-            return portrait
-        return replace(portrait, classes_1khw=self._tensor(landmark_classes(crop.image_hw3, crop.landmarks_n2)))
 
     def _tensor(self, array: npt.NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, np.float32))[None].to(self.device)

@@ -7,7 +7,7 @@ process runs the pipeline, while the other runs the tests without a cluster, the
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -16,6 +16,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import filelock
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from mosar.models.stages.segmentation.network import Segmentation
 
 torch.set_num_threads(1)
 
@@ -63,18 +66,31 @@ def many_runs(tmp_path_factory: pytest.TempPathFactory) -> filelock.FileLock:
 
 
 @pytest.fixture
-def ship_segmentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[torch.Tensor], Path]:
-    """Ships a segmentation that answers with the given frequencies (k, 64, 64) of the classes, whatever it sees."""
+def fixed_segmentation() -> "Callable[[torch.Tensor], Segmentation]":
+    """Makes a segmentation that answers with the given frequencies (k, 64, 64) of the classes, whatever it sees."""
     from mosar.models.networks.unet import UNetConfig
-    from mosar.models.stages.segmentation import Config, released
+    from mosar.models.stages.segmentation import Config
     from mosar.models.stages.segmentation.network import Segmentation
 
-    def ship(frequency_khw: torch.Tensor) -> Path:
+    def make(frequency_khw: torch.Tensor) -> Segmentation:
         network = Segmentation(Config(crop_size=64, network=UNetConfig(width=8, levels=2)))
         for value in network.parameters():
             torch.nn.init.zeros_(value)
         network.frequency_1khw.copy_(frequency_khw[None])
-        released.PATH.write_bytes(released.to_file(network))
+        return network
+
+    return make
+
+
+@pytest.fixture
+def ship_segmentation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fixed_segmentation: "Callable[[torch.Tensor], Segmentation]"
+) -> Callable[[torch.Tensor], Path]:
+    """Ships such a segmentation in place of the trained one; returns its file."""
+    from mosar.models.stages.segmentation import released
+
+    def ship(frequency_khw: torch.Tensor) -> Path:
+        released.PATH.write_bytes(released.to_file(fixed_segmentation(frequency_khw)))
         return released.PATH
 
     monkeypatch.setattr(released, "PATH", tmp_path / "released.safetensors")

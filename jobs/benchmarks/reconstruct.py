@@ -18,7 +18,6 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 from skimage.data import astronaut
 
 import mosar
@@ -44,31 +43,26 @@ class Config:
     storage: root of the bundles; default: MOSAR_STORAGE, else ~/.mosar.
     photo: an image file with one face; by default an enlarged portrait of scikit-image.
     rounds: reconstructions of which the median is taken.
-    threads: threads of torch; 0 keeps torch's default.
+    threads: threads of torch during a reconstruction.
     """
 
     bundle: str = "default"
     storage: str | None = None
     photo: str | None = None
     rounds: int = 3
-    threads: int = 0
+    threads: int = 1
 
     def __post_init__(self) -> None:
-        if self.rounds < 1 or self.threads < 0:
-            raise ConfigError(f"got rounds={self.rounds}, threads={self.threads}; expected at least 1 and at least 0")
+        if min(self.rounds, self.threads) < 1:
+            raise ConfigError(f"got rounds={self.rounds}, threads={self.threads}; expected at least 1")
 
 
 def run(config: Config) -> dict[str, Any]:
     """Return the metrics: seconds at 512 and 2048 texels, of steps at 512, and GiB at 4096 and of large photographs."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(config.threads or before)
-    try:
-        metrics: dict[str, Any] = {"threads": torch.get_num_threads()}
-        seconds, steps = _timed(config, 512)
-        metrics |= {"photo_to_avatar_s": seconds} | {f"{name}_s": value for name, value in steps.items()}
-        metrics[f"photo_to_avatar_{LARGE}_s"] = _timed(config, LARGE)[0]
-    finally:
-        torch.set_num_threads(before)
+    seconds, steps = _timed(config, 512)
+    metrics: dict[str, Any] = {"threads": config.threads, "photo_to_avatar_s": seconds}
+    metrics |= {f"{name}_s": value for name, value in steps.items()}
+    metrics[f"photo_to_avatar_{LARGE}_s"] = _timed(config, LARGE)[0]
     metrics[f"memory_{LARGEST}_gb"] = _memory(config, config.photo, _SIDE[LARGEST], LARGEST)
     one, fifty = (_memory(config, None, side, None) for side in (_MEGAPIXEL, _MEGAPIXELS_50))
     metrics |= {"memory_1_megapixel_gb": one, "memory_50_over_1_megapixels_gb": round(fifty - one, 3)}
@@ -85,7 +79,7 @@ def _timed(config: Config, size: int) -> tuple[float, dict[str, float]]:
     """Median seconds of a call, and of its steps."""
     image = _photograph(config.photo, _SIDE[size])
     times, steps = [], []
-    with mosar.load(config.bundle, storage=config.storage, size=size) as reconstructor:
+    with mosar.load(config.bundle, storage=config.storage, size=size, threads=config.threads) as reconstructor:
         for _ in range(config.rounds + 1):
             start = time.perf_counter()
             avatar = reconstructor(image)

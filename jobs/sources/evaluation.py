@@ -11,7 +11,8 @@ from mosar.jobs.sources.virtual import SEED_STEP, Sizes
 from mosar.platform.data.shards import Record
 
 GENERATOR = 10
-"""Version of the people and pictures; it differs from that of ``source=virtual``, so that the set stays as it is."""
+"""Version of the people and pictures, apart from that of ``source=virtual``. Whoever changes what this source draws
+raises it and gives the set another name, because its figures are not comparable any more."""
 FIRST = 1001 * SEED_STEP
 """First seed of the people: above every seed that a training data set can have."""
 TONE_GROUPS = 5

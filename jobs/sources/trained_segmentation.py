@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 RELEASED = "released"
 NONE = "none"
-DEFAULT = NONE
+DEFAULT = RELEASED
 
 
 @dataclass(frozen=True)
@@ -44,18 +44,13 @@ def choose(name: str, root: str) -> TrainedSegmentation | None:
         root: storage root of the runs.
 
     Raises:
-        ConfigError: no segmentation is shipped, or there is no such finished run of that stage.
+        ConfigError: there is no such finished run of that stage.
     """
     from mosar.models.stages.segmentation import released
 
     if name == NONE:
         return None
     if name == RELEASED:
-        if not released.is_shipped():
-            raise ConfigError(
-                f"segmentation: none is shipped ({released.PATH} does not exist); name a finished run of stage "
-                "segmentation"
-            )
         return TrainedSegmentation(None, digest.of_file(str(released.PATH)))
     location = storage.join(root, "runs", name)
     summary = run.summary(location)

@@ -23,12 +23,14 @@ _SCLERA, _SCLERA_DEVIATION = 0.42, 0.35  # albedo times the shade of lids and la
 _TEETH, _TEETH_DEVIATION = 0.42, 0.40
 _WHITE, _WHITE_DEVIATION = 0.80, 0.60  # albedo of the brightest things around
 _LEAST_PIXELS = 12
+THUMBNAIL = 64
+"""Pixels a side of ``Portrait.thumbnail_13tt``."""
 
 
 def light_cues(portrait: Portrait) -> list[Cue]:
     """All cues that this photograph has; the usual exposure is always among them."""
     found = [USUAL]
-    for name, colour, albedo, deviation in (
+    for name, (colour, _), albedo, deviation in (
         ("sclera", sclera_colour(portrait), _SCLERA, _SCLERA_DEVIATION),
         ("teeth", teeth_colour(portrait), _TEETH, _TEETH_DEVIATION),
     ):
@@ -37,8 +39,11 @@ def light_cues(portrait: Portrait) -> list[Cue]:
     return [*found, Cue("surroundings", math.log(max(_white(portrait), 1e-3) / _WHITE), _WHITE_DEVIATION)]
 
 
-def sclera_colour(portrait: Portrait) -> Tensor | None:
-    """Mean colour (3) of the brighter half of the visible whites of both eyes; None if too little is visible."""
+def sclera_colour(portrait: Portrait) -> tuple[Tensor | None, float]:
+    """Mean colour (3) of the brighter half of the visible whites of both eyes; None if too little is visible.
+
+    And from how many pixels of the photograph.
+    """
     eyes = share(portrait.classes_1khw, "eyes")[0, 0] > 0.5
     y, x = _grid(eyes)
     white = _eroded(eyes, 2)
@@ -46,33 +51,40 @@ def sclera_colour(portrait: Portrait) -> Tensor | None:
         middle = portrait.landmarks_1n2[0, centre]
         radius = (portrait.landmarks_1n2[0, list(ring)] - middle).norm(dim=1).mean()
         white &= (x - middle[0]) ** 2 + (y - middle[1]) ** 2 > (1.2 * radius) ** 2
-    return _brighter(to_linear(portrait.crop_13hw)[0][:, white], 0.5)
+    return _brighter(to_linear(portrait.crop_13hw)[0][:, white], portrait)
 
 
-def teeth_colour(portrait: Portrait) -> Tensor | None:
-    """Mean colour (3) of the teeth; None if the mouth shows too few pixels that are bright and not red."""
+def teeth_colour(portrait: Portrait) -> tuple[Tensor | None, float]:
+    """Mean colour (3) of the teeth, and from how many pixels of the photograph.
+
+    None if the mouth shows too few pixels that are bright and not red. Without colours, teeth cannot be told from gums
+    and tongue.
+    """
+    if portrait.colourless:
+        return None, 0.0
     inside = _eroded(share(portrait.classes_1khw, "mouth")[0, 0] > 0.5, 2)
     colour = to_linear(portrait.crop_13hw)[0][:, inside]
     if colour.shape[1] < _LEAST_PIXELS:
-        return None
+        return None, 0.0
     # Teeth are white among red: gums, tongue and lips reflect more than twice as much red as blue.
     pale = colour[0] < 1.7 * colour[2].clamp_min(1e-4)
-    return _brighter(colour[:, pale], 0.5) if float(pale.double().mean()) > 0.25 else None
+    return _brighter(colour[:, pale], portrait) if float(pale.double().mean()) > 0.25 else (None, 0.0)
 
 
-def _brighter(colour_3n: Tensor, share_of: float) -> Tensor | None:
+def _brighter(colour_3n: Tensor, portrait: Portrait) -> tuple[Tensor | None, float]:
+    """Mean of the brighter half of these pixels of the crop."""
     colour_3n = colour_3n[:, colour_3n.amin(dim=0) < 0.95]  # clipped pixels are reflections of lamps
     if colour_3n.shape[1] < _LEAST_PIXELS:
-        return None
+        return None, 0.0
     luminance = colour_3n.new_tensor(LUMINANCE) @ colour_3n
-    low, high = luminance.quantile(1 - share_of), luminance.quantile(0.95)
-    return colour_3n[:, (luminance >= low) & (luminance <= high)].mean(dim=1)
+    low, high = luminance.quantile(0.5), luminance.quantile(0.95)
+    kept = colour_3n[:, (luminance >= low) & (luminance <= high)]
+    return kept.mean(dim=1), kept.shape[1] / float(portrait.to_crop_133[0, 0, 0]) ** 2
 
 
 def _white(portrait: Portrait) -> float:
     """Luminance of the brightest fiftieth of the scene, in a thumbnail: single lamps and reflections do not count."""
-    left, top, right, bottom = portrait.scene
-    small = thumbnail(portrait.photograph_hw3[top:bottom, left:right], 64).to(portrait.crop_13hw.dtype)
+    small = portrait.thumbnail_13tt
     luminance = to_linear(small)[0].flatten(1).T @ small.new_tensor(LUMINANCE)
     return float(luminance.quantile(0.98))
 

@@ -28,25 +28,29 @@ class Portrait:
     """What is known of a photograph before the reconstruction.
 
     Attributes:
-        photograph_hw3: the whole photograph, uint8 sRGB.
-        scene: left, top, right and bottom of its part that is no uniform border, pixels.
+        photograph_hw3: the whole photograph, upright and without borders, uint8 sRGB.
+        thumbnail_13tt: mean colours of the whole photograph on a coarse grid, sRGB-encoded in [0, 1].
         crop_13hw: the face crop, sRGB-encoded in [0, 1], ``Settings.crop_size`` pixels a side.
+        inside_11hw: 1 where the crop shows the photograph, 0 beyond it.
         landmarks_1n2: the detector's points, pixels of the crop.
         intrinsics_133: of the crop, pixels.
         to_crop_133: affine map from pixels of the photograph to those of the crop.
         width, height: of the photograph, pixels.
-        classes_1khw: probability of each of :data:`~mosar.models.face_classes.CLASSES` in the crop; set by
-            ``segmentation``, and given if there is no such step.
+        colourless: whether it is black and white.
+        classes_1khw: probability of each of :data:`~mosar.models.face_classes.CLASSES` in the crop, 0 beyond the
+            photograph; set by ``segmentation``.
     """
 
     photograph_hw3: Tensor
-    scene: tuple[int, int, int, int]
+    thumbnail_13tt: Tensor
     crop_13hw: Tensor
+    inside_11hw: Tensor
     landmarks_1n2: Tensor
     intrinsics_133: Tensor
     to_crop_133: Tensor
     width: int
     height: int
+    colourless: bool = False
     classes_1khw: Tensor = _LATER
 
 

@@ -1,7 +1,8 @@
 """Albedo of eyes and teeth as the photograph shows them: the head's own maps, recoloured.
 
-What is measured is albedo times the shade of lids, lashes and lips, which the avatar's rendering does not have either.
-Colours are linear RGB. Shapes: h w pixels of the crop, s texels a side of the map.
+What is measured is albedo times the shade of lids, lashes and lips. The avatar's rendering does not shade eyes and
+teeth by them, so their maps contain this shade. Colours are linear RGB. Shapes: h w pixels of the crop, s texels a side
+of the map.
 """
 
 import numpy as np
@@ -20,6 +21,7 @@ Bytes = npt.NDArray[np.uint8]
 _SCLERA = (0.42, 0.38, 0.36)  # usual albedos, with their shade
 _IRIS = (0.050, 0.033, 0.024)
 _TEETH = (0.40, 0.35, 0.27)
+_GUMS = 0.7  # shade of lips and teeth on gums and tongue
 _CORNEA = 0.02  # share of the light that the cornea reflects: it lies over the iris in the photograph
 _PIXELS = 14.0  # of the photograph: with as many pixels the measurement counts as much as the usual albedo
 _IRIS_MM = 5.9
@@ -33,7 +35,8 @@ def eyes_map(estimate: Estimate) -> Bytes:
     light = _light(estimate)
     base = _linear(estimate.head.eyes_albedo_hw3).to(light)
     white = _white(base)
-    sclera = _blended(sclera_colour(portrait), light, _SCLERA, _pixels(portrait, 30.0))
+    white_seen, white_count = sclera_colour(portrait)
+    sclera = _blended(white_seen, light, _SCLERA, white_count)
     iris_seen, count = iris_colour(portrait)
     if iris_seen is not None:
         iris_seen = torch.maximum(iris_seen - _CORNEA * light, 0.25 * iris_seen)
@@ -51,8 +54,9 @@ def mouth_map(estimate: Estimate) -> Bytes:
     light = _light(estimate)
     base = _linear(estimate.head.mouth_albedo_hw3).to(light)
     pale = ((base[:, 2:] / base[:, :1] - 0.45) / 0.15).clamp(0, 1)
-    teeth = _blended(teeth_colour(estimate.portrait), light, _TEETH, _pixels(estimate.portrait, 40.0))
-    return _bytes(base * (_ratio(teeth, base, pale) * pale + 0.7 * (1 - pale)))
+    seen, count = teeth_colour(estimate.portrait)
+    teeth = _blended(seen, light, _TEETH, count)
+    return _bytes(base * (_ratio(teeth, base, pale) * pale + _GUMS * (1 - pale)))
 
 
 def iris_colour(portrait: Portrait) -> tuple[Tensor | None, float]:
@@ -74,10 +78,6 @@ def iris_colour(portrait: Portrait) -> tuple[Tensor | None, float]:
     luminance = seen.mean(dim=0)
     kept = seen[:, luminance <= luminance.quantile(0.75)]
     return kept.median(dim=1).values, kept.shape[1] / float(portrait.to_crop_133[0, 0, 0]) ** 2
-
-
-def _pixels(portrait: Portrait, crop_pixels: float) -> float:
-    return crop_pixels / max(float(portrait.to_crop_133[0, 0, 0]), 1e-3)
 
 
 def _iris_scale(estimate: Estimate) -> float:

@@ -18,8 +18,9 @@ from mosar.models.reconstruct.seen import BASE
 from mosar.models.shading import Material
 from mosar.models.texture_space.fill import pull_push
 from mosar.models.uv import chart, surface, to_world
+from mosar.models.vectors import unit
 
-_RIM = 0.006  # width of the dark rim of eye sockets and mouth on lids and lips, as a share of the chart's side
+_RIM = 0.002  # width of the dark rim of eye sockets and mouth on lids and lips, as a share of the chart's side
 _TEXELS = 96  # a side of the chart on which the light is found
 _LEAST = 60  # seen texels
 
@@ -33,9 +34,9 @@ def finish(estimate: Estimate) -> Estimate:
     known = estimate.filled.known_b1hw
     plain = _not_plain(estimate.head).to(known)
     encoded = to_srgb(maps.diffuse)
-    small = interpolate(encoded, size=(BASE, BASE), mode="area")
-    strengths = grain(small, estimate.seen.small_weight_11hw, plain)
-    whole = to_linear(add_grain(encoded, known, strengths, generator).clamp_(0.0, 1.0))
+    bands = grain(encoded, known, plain)
+    given = (known + estimate.filled.mirrored_b1hw).clamp_max(1.0)
+    whole = to_linear(add_grain(encoded, given, bands, generator).clamp_(0.0, 1.0))
     whole = crop_hair(estimate.head, whole, known, hair, generator)
     maps = replace(maps, diffuse=whole)
     return replace(estimate, maps=maps, light_1lc=_light(estimate, maps))
@@ -57,7 +58,8 @@ def _continued(estimate: Estimate) -> Maps:
         smooth = resized(pull_push(small * inside, inside), values)
         return torch.lerp(values, smooth, resized(hidden, values))
 
-    return replace(estimate.maps, **{name: continued(getattr(estimate.maps, name)) for name in names})
+    maps = replace(estimate.maps, **{name: continued(getattr(estimate.maps, name)) for name in names})
+    return replace(maps, normal=unit(maps.normal))
 
 
 def _not_plain(head: Head) -> Tensor:

@@ -44,11 +44,11 @@ def find_hair(estimate: Estimate) -> Hair:
     portrait, fit = estimate.portrait, estimate.fit
     colour = to_linear(portrait.crop_13hw)[0]
     scalp = _visible_scalp(estimate.head, fit.mesh_1v3, fit.camera, (colour.shape[1], colour.shape[2]))
-    scalp &= _inside(estimate)
+    scalp &= portrait.inside_11hw[0, 0] > 0.5
     classes = portrait.classes_1khw
     other = share(classes, "headwear", "hand", "glasses", "cloth")[0, 0] > 0.5
     shading = estimate.lighting.shading_b3hw
-    at = chart(estimate.head, shading.shape[-1]).triangle_hw >= 0
+    at = (chart(estimate.head, shading.shape[-1]).triangle_hw >= 0).to(shading.device)
     upper = torch.zeros_like(at)
     upper[: shading.shape[-1] // 4] = True
     light = shading[0][:, at & upper].mean(dim=1)
@@ -71,11 +71,12 @@ def crop_hair(head: Head, diffuse_13tt: Tensor, known_11tt: Tensor, hair: Hair, 
     """The albedo with hair on the scalp, where the photograph does not show skin."""
     size = diffuse_13tt.shape[-1]
     base = min(size, 512)
-    line = resized(_density(head, base, generator), diffuse_13tt)
+    line = resized(_density(head, base, generator), diffuse_13tt).to(diffuse_13tt)
     strands = noise(size, size / 400, generator) * 0.5 + noise(size, size / 160, generator) * 0.3
-    cover = (line * (1.0 - known_11tt) * hair.amount * (_OPAQUE + 0.10 * strands.to(line))).clamp(0.0, 1.0)
-    shade = (1.0 + 0.22 * strands.to(line)).clamp_min(0.2)
-    return torch.lerp(diffuse_13tt, (hair.albedo_3[None, :, None, None] * shade).to(diffuse_13tt), cover)
+    strands = strands.to(diffuse_13tt)
+    cover = (line * (1.0 - known_11tt) * hair.amount * (_OPAQUE + 0.10 * strands)).clamp(0.0, 1.0)
+    shade = (1.0 + 0.22 * strands).clamp_min(0.2)
+    return torch.lerp(diffuse_13tt, hair.albedo_3.to(diffuse_13tt)[None, :, None, None] * shade, cover)
 
 
 def _alike(colour_3hw: Tensor, skin_3: Tensor) -> Tensor:
@@ -102,14 +103,3 @@ def _visible_scalp(head: Head, mesh_1v3: Tensor, camera: Camera, size: tuple[int
     scalp_v = torch.tensor(head.region("scalp")).to(mesh_1v3)
     values = gather(visible, triangles, scalp_v[None, :, None])
     return scatter(visible, values, (1, *size))[0, 0] > 0.9
-
-
-def _inside(estimate: Estimate) -> Tensor:
-    """Pixels (h, w) of the crop, bool, that lie in the photograph's scene."""
-    portrait = estimate.portrait
-    left, top, right, bottom = portrait.scene
-    corners = portrait.to_crop_133.new_tensor([[left, top, 1.0], [right, bottom, 1.0]])
-    (x0, y0, _), (x1, y1, _) = (corners @ portrait.to_crop_133[0].T).tolist()
-    height, width = portrait.crop_13hw.shape[-2:]
-    y, x = (torch.arange(n, device=corners.device) + 0.5 for n in (height, width))
-    return ((y > y0) & (y < y1))[:, None] & ((x > x0) & (x < x1))[None]

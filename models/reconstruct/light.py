@@ -27,7 +27,8 @@ _ROUNDS = 3
 _NOISE = 0.06  # deviation of sRGB-encoded colours from the low-rank albedo
 _INDEPENDENT = 150.0  # effective number of independent texels: errors are correlated over large patches
 _LEAST = 60  # seen texels below which the usual light is kept
-_SPOTS = ("cheek", "forehead", "nose")
+BARE_SKIN = ("cheek", "forehead", "nose")
+"""Regions whose mean albedo is a person's tone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +76,7 @@ def _explain(estimate: Estimate, morphable: Morphable, texels: _Texels) -> tuple
     cues = light_cues(estimate.portrait)
     prior = light = estimate.fit.parameters.light_b81c
     if len(texels.index) < _LEAST:
-        return light, estimate_tone(torch.tensor([0.3, 0.2, 0.15]), cues)
+        return light, estimate_tone(torch.tensor([0.3, 0.2, 0.15]), cues, estimate.portrait.colourless)
     code = torch.zeros_like(estimate.fit.parameters.reflectance_bk)
     tone = None
     for _ in range(_ROUNDS):
@@ -85,7 +86,7 @@ def _explain(estimate: Estimate, morphable: Morphable, texels: _Texels) -> tuple
         own, shading = _divided(texels, light)
         # The light takes what the tone says belongs to it.
         level = _mean(own, texels)
-        tone = estimate_tone(level * _mean(shading, texels), cues)
+        tone = estimate_tone(level * _mean(shading, texels), cues, estimate.portrait.colourless)
         gain = own.new_tensor(tone.albedo_3) / level
         light, own = light / gain, own * gain
         code = _code(morphable, texels, own)
@@ -101,7 +102,7 @@ def _texels(estimate: Estimate, size: int, colour: Tensor, weight: Tensor, ao: T
     share_of = interpolate(weight, size=(size, size), mode="area")
     mean = interpolate(colour * weight, size=(size, size), mode="area") / share_of.clamp_min(1e-6)
     at = (share_of[0, 0] > 0.5) & (texels.triangle_hw >= 0)
-    spot_v = torch.from_numpy(head.region(_SPOTS[0]) | head.region(_SPOTS[1]) | head.region(_SPOTS[2]))
+    spot_v = torch.from_numpy(head.region(BARE_SKIN[0]) | head.region(BARE_SKIN[1]) | head.region(BARE_SKIN[2]))
     spot = spot_v.to(at.device)[_triangles(head, at.device)[texels.triangle_hw[at]]].all(dim=1)
     where = skin.position_b3hw[:, :, at].mT
     return _Texels(
@@ -134,8 +135,12 @@ def _divided(texels: _Texels, light_1lc: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _mean(values_n3: Tensor, texels: _Texels) -> Tensor:
-    """Geometric mean (3) over bare facial skin, without its darkest and brightest fifth."""
-    chosen = values_n3[texels.spot_n].log()
+    return trimmed_mean(values_n3[texels.spot_n])
+
+
+def trimmed_mean(values_n3: Tensor) -> Tensor:
+    """Geometric mean (3) of positive values without the darkest and brightest fifth."""
+    chosen = values_n3.log()
     low, high = (chosen.mean(dim=1).quantile(q) for q in (0.2, 0.8))
     inner = (chosen.mean(dim=1) >= low) & (chosen.mean(dim=1) <= high)
     return chosen[inner].mean(dim=0).exp()

@@ -31,7 +31,7 @@ def settings(modules: Mapping[str, Any], refine_steps: int = 80, size: int | Non
         ValueError: a step has no module.
     """
     if missing := steps.missing(modules):
-        raise ValueError(f"modules lack {', '.join(missing)}; expected {', '.join(steps.STEPS)}")
+        raise ValueError(f"modules lack {', '.join(missing)}; expected {', '.join((*steps.SHIPPED, *steps.STEPS))}")
     return Settings(int(modules["intrinsics"].mean_diffuse_13hw.shape[-1]), CROP, refine_steps, size)
 
 
@@ -40,12 +40,11 @@ def reconstruct(head: Head, modules: Mapping[str, Any], portrait: Portrait, sett
 
     Args:
         head: the head that the modules were trained on.
-        modules: stage name -> module, in evaluation mode, for each of :data:`steps.STEPS`, and for those of
-            :data:`steps.OPTIONAL` that there are.
+        modules: stage name -> module, in evaluation mode, for each of :data:`steps.SHIPPED` and :data:`steps.STEPS`.
     """
     timings: dict[str, float] = {}
     estimate = Estimate(head, portrait, settings)
-    for name in (*(name for name in steps.OPTIONAL if name in modules), *steps.STEPS):
+    for name in (*steps.SHIPPED, *steps.STEPS):
         with timed(timings, name):
             estimate = steps.infer_of(name)(modules[name], estimate)
         if name == "geometry":

@@ -19,8 +19,8 @@ BASE = 512
 SIZES = (512, 1024, 2048, 4096)
 """Texels a side that the avatar's maps may have."""
 
-_RIM = 0.005  # width that is left out inside the outline of the visible skin, as a share of the crop's side
-_CLIPPED, _BLACK = 250.0, 2.0  # a pixel with two channels above the first, or all below the second, shows no colour
+_RIM, _CLOTH_RIM = 0.004, 0.012  # left out inside the outline of the skin, and beside cloth; shares of the crop's side
+_CLIPPED, _BLACK = 253.0, 2.0  # a pixel with a channel above the first, or all below the second, shows no colour
 _BAND = 1 << 20  # pixels of the photograph at a time
 
 
@@ -73,9 +73,9 @@ def _box(pixel_v2: Tensor, width: int, height: int) -> tuple[int, int, int, int]
 
 def _picture(portrait: Portrait, left: int, top: int, size: tuple[int, int]) -> Tensor:
     """Linear colour and usable skin (1, 4, h, w) of a box; in bands, because large photographs take gigabytes."""
-    skin = share(portrait.classes_1khw, *SKIN)
-    rim = 2 * max(1, round(_RIM * skin.shape[-1])) + 1
-    skin = 1.0 - max_pool2d(1.0 - skin, rim, stride=1, padding=rim // 2)
+    cloth = share(portrait.classes_1khw, "cloth")
+    skin = 1.0 - _grown(1.0 - share(portrait.classes_1khw, *SKIN), _RIM)
+    skin = skin * (1.0 - _grown(cloth, _CLOTH_RIM))
     picture = skin.new_empty(1, 4, *size)
     rows = max(1, _BAND // size[1])
     for first in range(0, size[0], rows):
@@ -86,6 +86,12 @@ def _picture(portrait: Portrait, left: int, top: int, size: tuple[int, int]) -> 
         usable = _inside(portrait, skin, left, top + first, (pixels.shape[2], size[1]))
         picture[:, 3:, here] = usable * (1.0 - _unusable(pixels))
     return picture
+
+
+def _grown(mask_11hw: Tensor, width: float) -> Tensor:
+    """The mask, wider on all sides by a share of the picture's side."""
+    side = 2 * max(1, round(width * mask_11hw.shape[-1])) + 1
+    return max_pool2d(mask_11hw, side, stride=1, padding=side // 2)
 
 
 def _inside(portrait: Portrait, skin: Tensor, left: int, top: int, size: tuple[int, int]) -> Tensor:
@@ -100,4 +106,4 @@ def _inside(portrait: Portrait, skin: Tensor, left: int, top: int, size: tuple[i
 def _unusable(pixels_13hw: Tensor) -> Tensor:
     """1 where a pixel (0 to 255) is clipped or black."""
     ordered = pixels_13hw.sort(dim=1).values
-    return ((ordered[:, 1:2] >= _CLIPPED) | (ordered[:, 2:] <= _BLACK)).to(pixels_13hw.dtype)
+    return ((ordered[:, 2:] >= _CLIPPED) | (ordered[:, 2:] <= _BLACK)).to(pixels_13hw.dtype)

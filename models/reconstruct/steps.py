@@ -12,8 +12,8 @@ from mosar.models.reconstruct.estimate import Estimate
 
 STEPS = ("geometry", "completion", "delight", "intrinsics", "normals")
 
-OPTIONAL = ("segmentation",)
-"""Stages that run before the others if a bundle has them; ``mosar/reconstructor.py`` says what serves for others."""
+SHIPPED = ("segmentation",)
+"""Stages that the program ships trained. They run first; a bundle may bring its own."""
 
 Infer = Callable[[Any, Estimate], Estimate]
 
@@ -38,5 +38,5 @@ def stages() -> tuple[str, ...]:
 
 
 def missing(modules: Mapping[str, Any]) -> list[str]:
-    """Steps without a module in ``modules``."""
-    return [name for name in STEPS if name not in modules]
+    """Stages without a module in ``modules``."""
+    return [name for name in (*SHIPPED, *STEPS) if name not in modules]

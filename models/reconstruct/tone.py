@@ -26,8 +26,10 @@ _STEPS = 241
 
 @dataclass(frozen=True)
 class Cue:
-    """An independent estimate of the logarithm of the light's brightness on the face (white reflects 1 where it is 0),
-    and its standard deviation."""
+    """An independent estimate of the logarithm of the light's brightness on the face, and its standard deviation.
+
+    A brightness of 0 shows a white surface, albedo 1, as linear 1.
+    """
 
     name: str
     brightness: float
@@ -39,7 +41,7 @@ class Tone:
     """The posterior of the mean albedo of a person's facial skin, linear.
 
     Attributes:
-        albedo_3: its most likely value, RGB.
+        albedo_3: geometric mean of the posterior, RGB.
         low, high: luminance of the albedo at the ends of the central interval that holds 80 % of the probability.
         cues: what was known of the light.
     """
@@ -54,14 +56,16 @@ class Tone:
         return sum(a * b for a, b in zip(self.albedo_3, LUMINANCE, strict=True))
 
 
-def estimate_tone(observed_3: Tensor, cues: Sequence[Cue]) -> Tone:
+def estimate_tone(observed_3: Tensor, cues: Sequence[Cue], colourless: bool = False) -> Tone:
     """The posterior, given the colour of the skin in the photograph: linear RGB, without highlights and shadows.
 
-    A grid over melanin; for each of its values the light is Gaussian.
+    A grid over melanin; for each of its values the light is Gaussian. Of a ``colourless`` photograph only the luminance
+    counts.
     """
     seen = observed_3.double().cpu().clamp_min(1e-4).log()
     melanin = torch.linspace(_RANGE[0] - 0.6, _RANGE[1] + 0.6, _STEPS, dtype=torch.float64)
     skin_m3 = _skin(melanin)
+    y_m = skin_m3.exp() @ torch.tensor(LUMINANCE, dtype=torch.float64)
     precision = sum(c.deviation**-2 for c in cues)
     bright = sum(c.brightness * c.deviation**-2 for c in cues) / precision
     axes = torch.tensor(_OTHERS, dtype=torch.float64)
@@ -69,18 +73,28 @@ def estimate_tone(observed_3: Tensor, cues: Sequence[Cue]) -> Tone:
     light = torch.full((3, 3), 1.0 / precision, dtype=torch.float64) + _BALANCE**2 * torch.eye(3, dtype=torch.float64)
     off_m3 = seen - skin_m3 - bright
     inverse = torch.linalg.inv(people + light)
+    if colourless:
+        off_m3 = (seen.mean() - y_m.log() - bright)[:, None].expand(-1, 3)
+        inverse = torch.eye(3, dtype=torch.float64) * precision / 3
     outside = (_RANGE[0] - melanin).clamp_min(0) + (melanin - _RANGE[1]).clamp_min(0)
     log_p = -0.5 * ((off_m3 @ inverse) * off_m3).sum(1) - 0.5 * (outside / _SHOULDER) ** 2
     p = torch.softmax(log_p, 0)
     at = (p[:, None] * skin_m3).sum(0)
     # Given the tone, the part of the remaining difference that belongs to the person rather than to the light.
-    own = people @ inverse @ (seen - at - bright)
+    own = 0 * at if colourless else people @ inverse @ (seen - at - bright)
     albedo = (at + own).exp()
-    y_m = skin_m3.exp() @ torch.tensor(LUMINANCE, dtype=torch.float64)
     total = p.cumsum(0)
     # Melanin darkens: the luminance falls along the grid.
     low, high = (float(y_m[int(torch.searchsorted(total, q).clamp_max(_STEPS - 1))]) for q in (0.9, 0.1))
     return Tone((float(albedo[0]), float(albedo[1]), float(albedo[2])), low, high, tuple(cues))
+
+
+def hue(luminance: float) -> Tensor:
+    """Albedo (3) of average skin of about this luminance, divided by its luminance."""
+    albedo_m3 = _skin(torch.linspace(_RANGE[0] - 0.6, _RANGE[1] + 0.6, _STEPS, dtype=torch.float64)).exp()
+    y_m = albedo_m3 @ torch.tensor(LUMINANCE, dtype=torch.float64)
+    nearest = int((y_m - luminance).abs().argmin())
+    return albedo_m3[nearest] / y_m[nearest]
 
 
 def _skin(melanin_m: Tensor) -> Tensor:

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
-from mosar.datasets.portrait import crop_portrait, scene_box
-from mosar.datasets.skin_mask import OVAL, landmark_classes
+from mosar.datasets.portrait import crop_portrait, without_borders
+from mosar.datasets.skin_mask import OVAL
+from mosar.datasets.upright import turn_upright
+from mosar.jobs.evaluation.segmentation.outline import landmark_classes
 from mosar.models.face_classes import CLASSES
 
 
@@ -21,23 +23,44 @@ def points_around(x, y, radius):
 
 
 def test_a_frame_is_no_scene(scene):
-    assert scene_box(scene) == (0, 0, 100, 120)
+    np.testing.assert_array_equal(without_borders(scene)[0], scene)
     framed = np.full((150, 140, 3), 255, np.uint8)
     framed[20:140, 10:110] = scene
     framed[:20] -= np.random.default_rng(2).integers(0, 3, (20, 140, 3), dtype=np.uint8)  # noise of JPEG
-    assert scene_box(framed) == (10, 20, 110, 140)
-    assert scene_box(np.zeros((50, 60, 3), np.uint8)) == (0, 0, 60, 50)
+    found, corner = without_borders(framed)
+    np.testing.assert_array_equal(found, scene)
+    assert corner.tolist() == [10, 20]
+    assert without_borders(np.zeros((50, 60, 3), np.uint8))[0].shape == (50, 60, 3)
 
 
-def test_a_frame_changes_nothing_but_the_place(scene):
-    points = points_around(50, 60, 30)
-    plain = crop_portrait(scene, points, 64)
-    framed = np.full((180, 160, 3), 255, np.uint8)
-    framed[30:150, 30:130] = scene
-    found = crop_portrait(framed, points + 30, 64)
-    np.testing.assert_array_equal(found.image_hw3, plain.image_hw3)
-    np.testing.assert_array_equal(found.inside_hw, plain.inside_hw)
-    np.testing.assert_allclose(found.intrinsics_33, plain.intrinsics_33, atol=1e-6)
+def test_a_small_picture_on_a_page_is_found(scene):
+    page = np.full((400, 350, 3), 255, np.uint8)
+    page[250:370, 20:120] = scene
+    found, corner = without_borders(page)
+    np.testing.assert_array_equal(found, scene)
+    assert corner.tolist() == [20, 250]
+
+
+def test_a_plain_background_is_no_border():
+    passport = np.full((400, 300, 3), 255, np.uint8)
+    y, x = np.mgrid[0:400, 0:300]
+    passport[((x - 150) / 80) ** 2 + ((y - 220) / 100) ** 2 < 1] = (180, 130, 110)
+    passport[(y > 320) & (np.abs(x - 150) < 120)] = (40, 40, 60)
+    np.testing.assert_array_equal(without_borders(passport)[0], passport)
+
+
+def test_corners_of_a_turned_photograph_are_outside(scene):
+    points = points_around(50, 60, 40)
+    turned = (points - [50, 60]) @ np.array([[0.8, 0.6], [-0.6, 0.8]]) + [50, 60]
+    upright = turn_upright(scene, turned)
+    found = crop_portrait(upright.image_hw3, upright.landmarks_n2, 96, upright.corners_42)
+    centres = np.stack(np.meshgrid(np.arange(96) + 0.5, np.arange(96) + 0.5), -1).reshape(-1, 2)
+    to_photograph = np.linalg.inv(found.to_crop_33 @ upright.turn_33)
+    at = centres @ to_photograph[:2, :2].T + to_photograph[:2, 2]
+    depth = np.minimum(np.minimum(at[:, 0], 100 - at[:, 0]), np.minimum(at[:, 1], 120 - at[:, 1]))
+    assert found.inside_hw.ravel()[depth > 2].all()
+    assert not found.inside_hw.ravel()[depth < -2].any()
+    assert (depth < -2).mean() > 0.05
 
 
 def test_hair_over_the_forehead_is_not_skin():

@@ -11,15 +11,18 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from safetensors.torch import save
 
 import mosar
 from mosar.avatar.encode import map_arrays
 from mosar.bundle import open_bundle
+from mosar.config import to_mapping
 from mosar.errors import BundleError
 from mosar.jobs import cli
 from mosar.models.camera import Camera, project
 from mosar.models.face_classes import CLASSES
 from mosar.models.head.morph import landmarks
+from mosar.models.stages.segmentation.network import Segmentation
 from mosar.platform.storage import bundle as bundle_files
 from mosar.torch_threads import torch_threads
 
@@ -69,21 +72,23 @@ def test_the_python_api_opens_and_relights_it(avatar: Path, pipeline: Any, tmp_p
     assert torch.equal(mosar.open(tmp_path).light_1lc, relit.light_1lc)
 
 
-def test_a_bundle_without_a_segmentation_takes_the_shipped_one(
-    avatar: Path, pipeline: Any, tmp_path: Path, ship_segmentation: Callable[[torch.Tensor], Path]
+def test_a_bundles_own_segmentation_goes_before_the_shipped_one(
+    avatar: Path, pipeline: Any, tmp_path: Path, fixed_segmentation: Callable[[torch.Tensor], Segmentation]
 ) -> None:
-    files, about = bundle_files.read_files(pipeline.bundle)
-    without = {name: values for name, values in about["stages"].items() if name != "segmentation"}
-    kept = {name: content for name, content in files.items() if name != "segmentation.safetensors"}
-    bundle_files.write_files(str(tmp_path / "bundle"), kept, {**about, "stages": without})
     frequency = torch.zeros(len(CLASSES), 64, 64)
     frequency[CLASSES.index("skin"), :, :32] = 1.0
     frequency[CLASSES.index("hand"), :, 32:] = 1.0
-    ship_segmentation(frequency)
+    network = fixed_segmentation(frequency)
+    files, about = bundle_files.read_files(pipeline.bundle)
+    files = {**files, "segmentation.safetensors": save(network.state_dict())}
+    stages = {**about["stages"], "segmentation": to_mapping(network.config)}
+    bundle_files.write_files(str(tmp_path / "bundle"), files, {**about, "stages": stages})
     with mosar.load(str(tmp_path / "bundle")) as reconstructor:
         found = reconstructor(avatar.parent / "photo.png")
     left, right = found.maps.confidence.chunk(2, dim=-1)
     assert float(left.mean()) > float(right.mean()) + 0.1
+    left, right = mosar.open(avatar).maps.confidence.chunk(2, dim=-1)
+    assert abs(float(left.mean() - right.mean())) < 0.1
 
 
 def test_files_do_not_depend_on_the_number_of_threads(avatar: Path) -> None:

@@ -10,7 +10,7 @@ from mosar.models.reconstruct import steps
 from mosar.platform.storage import bundle
 
 
-@pytest.mark.parametrize("stage", [*steps.OPTIONAL, *steps.stages()])
+@pytest.mark.parametrize("stage", steps.stages())
 def test_held_out_loss_falls_below_the_baseline(pipeline: Any, stage: str) -> None:
     held_out = pipeline.summary(stage)["heldout"]
     # Untrained, completion already mirrors the face and fills the rest with the average skin.
@@ -18,7 +18,7 @@ def test_held_out_loss_falls_below_the_baseline(pipeline: Any, stage: str) -> No
     assert held_out["end"] < held_out["baseline"]
 
 
-@pytest.mark.parametrize("stage", [*steps.OPTIONAL, *steps.stages()])
+@pytest.mark.parametrize("stage", steps.stages())
 def test_a_run_keeps_its_record(pipeline: Any, stage: str) -> None:
     folder = pipeline.storage / "runs" / f"{stage}-tiny"
     fingerprint, record = (json.loads((folder / f"{name}.json").read_text()) for name in ("fingerprint", "record"))
@@ -51,7 +51,7 @@ def test_a_finished_run_is_not_trained_again(pipeline: Any, checkout: Path) -> N
 
 def test_the_bundle_holds_every_stage_and_a_card(pipeline: Any) -> None:
     files, about = bundle.read_files(pipeline.bundle)
-    trained = {*steps.OPTIONAL, *steps.stages()}
+    trained = set(steps.stages())
     assert set(about["stages"]) == trained
     licences = {name for name in files if name.startswith("LICENSE")}
     assert {f"{stage}.safetensors" for stage in trained} | {"head.npz", "MODEL_CARD.md"} | licences == set(files)

@@ -15,9 +15,10 @@ from mosar.datasets.lights import HELD_OUT_LIGHTS
 from mosar.jobs.evaluation.avatar import shape, texels
 from mosar.jobs.evaluation.avatar.truth import Capture
 from mosar.models.camera import position
-from mosar.models.colour import to_srgb
+from mosar.models.colour import LUMINANCE, to_srgb
 from mosar.models.head import Head
 from mosar.models.reconstruct.estimate import Maps
+from mosar.models.reconstruct.light import trimmed_mean
 from mosar.models.texture_space.captured_skin import CapturedSkin, radiance, subsample
 from mosar.models.texture_space.lighting import shading
 from mosar.models.uv import chart, surface, to_world
@@ -99,6 +100,20 @@ def appearance_metrics(found: Avatar, capture: Capture, references: References) 
     for name in ("specular", "ao", "translucency"):
         measured[f"{name}_psnr_db"] = texels.psnr_db(*_at(shown, getattr(ours, name), getattr(true, name)))
     return measured | _relit(found, ours, capture) | _shading_left(ours, truth)
+
+
+def tone_inside(found: Avatar, capture: Capture) -> float:
+    """1 if the true tone lies within the avatar's 80 % interval, else 0; NaN if too little of the skin is shown.
+
+    The true tone is the luminance of the mean albedo of the bare skin that the photograph shows, as the avatar has it.
+    """
+    truth = true_skin(capture)
+    bare = truth.shown_hw & texels.bare_skin(capture.truth.head)
+    if int(bare.sum()) < _FEW:
+        return float("nan")
+    tone = trimmed_mean(_at(bare, truth.maps.diffuse)[0].clamp_min(1e-4))
+    luminance = float(tone @ tone.new_tensor(LUMINANCE))
+    return float(found.tone["low"] <= luminance <= found.tone["high"])
 
 
 def spread_maps(found: Maps, capture: Capture) -> dict[str, NDArray[np.float32]]:

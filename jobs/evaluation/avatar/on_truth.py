@@ -51,6 +51,7 @@ class Worker:
         bench, ours = self.bench, result.avatar
         rows = build_rows(ours, result.points_n2, bench.prior, other)
         values = {name: measure(row, capture, bench.references) for name, row in rows.items()}
+        values[OURS]["tone_inside"] = appearance.tone_inside(ours, capture)
         arrays = {name: set_arrays(row, capture, bench.average_v3) for name, row in rows.items()}
         facts = {
             "yaw": capture.yaw,

@@ -93,6 +93,7 @@ def truth_statistics(rows: Rows, row: str) -> dict[str, Statistic]:
         abs(found["tone_bias_worst"](index)) / max(abs(average(index)), 1e-6)
     )
     found["light_spread"] = _light_spread(rows, row)
+    found["tone_interval_coverage"] = _mean(rows(row, "tone_inside"))
     return found
 
 

@@ -12,6 +12,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 from mosar.models.colour import LUMINANCE, to_srgb
 from mosar.models.head import Head
 from mosar.models.reconstruct.estimate import Maps
+from mosar.models.reconstruct.light import BARE_SKIN
 from mosar.models.uv import chart
 from mosar.models.vectors import unit
 
@@ -28,6 +29,14 @@ def facial(head: Head) -> Tensor:
     triangle_hw = chart(head, SIZE).triangle_hw
     face_f = torch.from_numpy((head.region("face") & ~head.region("interior"))[head.triangles_f3].all(axis=1))
     return (triangle_hw >= 0) & face_f[triangle_hw.clamp_min(0)]
+
+
+@lru_cache(maxsize=4)
+def bare_skin(head: Head) -> Tensor:
+    """Texels (s, s), bool, of the exposed skin whose mean albedo is a person's tone."""
+    triangle_hw = chart(head, SIZE).triangle_hw
+    bare_v = np.any([head.region(name) for name in BARE_SKIN], axis=0)
+    return facial(head) & torch.from_numpy(bare_v[head.triangles_f3].all(axis=1))[triangle_hw.clamp_min(0)]
 
 
 def at_size(map_1chw: Tensor, size: int = SIZE) -> Tensor:

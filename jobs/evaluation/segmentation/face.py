@@ -10,9 +10,9 @@ from mosar.datasets import crop, schema
 from mosar.datasets.colour_check import grey, is_colourless
 from mosar.datasets.face_search import find_faces, size_px
 from mosar.datasets.landmarks import Detector
-from mosar.datasets.portrait import crop_portrait
-from mosar.datasets.skin_mask import landmark_classes
+from mosar.datasets.portrait import crop_portrait, without_borders
 from mosar.datasets.upright import turn_upright
+from mosar.jobs.evaluation.segmentation.outline import landmark_classes
 from mosar.models.reconstruct.pipeline import CROP
 from mosar.models.stages.segmentation.inference import classify
 from mosar.models.stages.segmentation.network import Segmentation
@@ -40,10 +40,11 @@ def find(detector: Detector, image_hw3: NDArray[np.uint8]) -> Face | None:
     faces = find_faces(detector, image_hw3)
     if not faces:
         return None
-    upright = turn_upright(image_hw3, max(faces, key=size_px).landmarks[:, :2])
-    found = crop_portrait(upright.image_hw3, upright.landmarks_n2, CROP)
+    scene, corner = without_borders(image_hw3)
+    upright = turn_upright(scene, max(faces, key=size_px).landmarks[:, :2] - corner)
+    found = crop_portrait(upright.image_hw3, upright.landmarks_n2, CROP, upright.corners_42)
     image = grey(found.image_hw3) if is_colourless(found.image_hw3) else found.image_hw3
-    return Face(image, found.landmarks_n2, found.inside_hw, found.to_crop_33 @ upright.turn_33)
+    return Face(image, found.landmarks_n2, found.inside_hw, found.to_crop_33 @ upright.turn_33 @ crop.shift(-corner))
 
 
 def segmented(network: Segmentation, face: Face) -> NDArray[np.int64]:

@@ -6,23 +6,32 @@ import torch
 
 from mosar.models.losses import resized
 from mosar.models.reconstruct.estimate import Estimate, Maps
-from mosar.models.stages.intrinsics.network import IntrinsicsNetwork
+from mosar.models.stages.intrinsics.network import OPEN, IntrinsicsNetwork
+
+SMALLEST = 256
+"""Texels a side of the scalar maps, at least."""
 
 
 @torch.no_grad()
 def infer(module: IntrinsicsNetwork, estimate: Estimate) -> Estimate:
-    """Add the maps: albedo and confidence at the avatar's size, the others at the network's; the normal map is flat."""
+    """Add the maps: albedo and confidence at the avatar's size, the others at the network's, but at least 256 texels.
+
+    The normal map is flat. The albedo was divided by an occlusion of at least ``OPEN``, so the map has no less: where
+    the photograph is dark for another reason, it would be darkened twice.
+    """
     texture, filled = estimate.light_normalized_13hw, estimate.filled
     small = resized(texture, texture.new_empty(1, 1, estimate.settings.map_size, estimate.settings.map_size))
     ao = resized(estimate.ao_11hw, small)
-    specular, own_ao, translucency = module.scalars(small, ao)
+    size = max(SMALLEST, estimate.settings.map_size)
+    fine = resized(estimate.ao_11hw, ao.new_empty(1, 1, size, size))
+    specular, own_ao, translucency = module.scalars(small, ao, fine)
     diffuse = module.albedo(module.grid(small, ao), texture, resized(estimate.ao_11hw, texture))
     flat = torch.zeros_like(texture)
     flat[:, 2] = 1.0
     maps = Maps(
         diffuse=diffuse.clamp_(0.0, 1.0),
         specular=specular,
-        ao=own_ao,
+        ao=own_ao.clamp_min(OPEN),
         translucency=translucency,
         normal=flat,
         confidence=filled.known_b1hw + 0.5 * filled.mirrored_b1hw,

@@ -17,7 +17,8 @@ from mosar.models.texture_space.lighting import SPECULAR
 
 SCALARS = ("specular", "ao", "translucency")
 _EDGE = 0.01  # keeps logits finite
-_OPEN = 0.4  # least ambient occlusion by which the texture is divided
+OPEN = 0.4
+"""Least ambient occlusion by which the texture is divided."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +67,17 @@ class IntrinsicsNetwork(nn.Module):
         diffuse = self.albedo(self.grid(texture, ao_b1hw), texture, ao_b1hw).clamp(0.0, 1.0)
         return Intrinsics(diffuse, *scalars)
 
-    def scalars(self, texture_b3hw: Tensor, ao_b1hw: Tensor) -> list[Tensor]:
-        """Specular, occlusion and translucency (b, 1, h, w)."""
-        means = resized(self.mean_scalars_13hw, texture_b3hw).expand_as(texture_b3hw).split(1, dim=1)
-        first = dict(zip(SCALARS, means, strict=True)) | {"ao": ao_b1hw}
+    def scalars(self, texture_b3hw: Tensor, ao_b1hw: Tensor, fine_b1tt: Tensor | None = None) -> list[Tensor]:
+        """Specular, occlusion and translucency (b, 1, h, w), or (b, 1, t, t) with ``fine``, the occlusion at this size.
+
+        With ``fine`` the corrections are enlarged, and the occlusion keeps the detail of the geometry.
+        """
+        ao = ao_b1hw if fine_b1tt is None else fine_b1tt
+        means = resized(self.mean_scalars_13hw, ao).expand(len(ao), -1, -1, -1).split(1, dim=1)
+        first = dict(zip(SCALARS, means, strict=True)) | {"ao": ao}
         seen = torch.cat([to_srgb(texture_b3hw), ao_b1hw], dim=1)
         return [
-            (first[name].clamp(_EDGE, 1.0 - _EDGE).logit() + generator(seen).float()).sigmoid()
+            (first[name].clamp(_EDGE, 1.0 - _EDGE).logit() + resized(generator(seen).float(), ao)).sigmoid()
             for name, generator in self.generators.items()
         ]
 
@@ -84,6 +89,6 @@ class IntrinsicsNetwork(nn.Module):
     @staticmethod
     def albedo(grid_bgdhw: Tensor, texture_b3hw: Tensor, ao_b1hw: Tensor) -> Tensor:
         """The albedo of an even texture of any size, with its occlusion at that size; not clipped."""
-        first = texture_b3hw / ao_b1hw.clamp_min(_OPEN) - even_gloss(SPECULAR).to(texture_b3hw)
+        first = texture_b3hw / ao_b1hw.clamp_min(OPEN) - even_gloss(SPECULAR).to(texture_b3hw)
         guide = to_srgb(texture_b3hw.clamp(0.0, 1.0)).mean(dim=1, keepdim=True)
         return bilateral_grid.apply(grid_bgdhw, first.clamp_min(0.0), guide)

@@ -14,20 +14,22 @@ class Config:
         crop_size: side of the face crop, pixels.
         network: size of the U-Net.
         overlap_weight: of the loss on the overlap of each class, which counts rare classes as much as others.
+        rare_weight: pixels weigh the inverse of their class's frequency to this power; with 1 all classes weigh alike.
         swapped: share of the crops whose background is replaced.
         strength: of the changes of brightness, colour, sharpness and noise.
     """
 
     crop_size: int = 160
     network: UNetConfig = field(default_factory=lambda: UNetConfig(width=24, levels=4, blocks=2))
-    overlap_weight: float = 0.5
+    overlap_weight: float = 1.0
+    rare_weight: float = 0.5
     swapped: float = 0.5
     strength: float = 1.0
 
     def __post_init__(self) -> None:
         if self.crop_size < 32:
             raise ConfigError(f"model.crop_size: got {self.crop_size}, expected at least 32")
-        for name in ("overlap_weight", "strength"):
+        for name in ("overlap_weight", "rare_weight", "strength"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected 0 or more")
         if not 0 <= self.swapped <= 1:

@@ -33,5 +33,8 @@ def _filled(corner_bn2: Tensor, size: int) -> Tensor:
     spans = (start[..., 1, None] > centre) != (end[..., 1, None] > centre)
     slope = (end[..., 0] - start[..., 0]) / torch.where(rise == 0, torch.ones_like(rise), rise)
     crossing = start[..., 0, None] + (centre - start[..., 1, None]) * slope[..., None]  # b n rows
-    right = spans[..., None] & (crossing[..., None] > centre)  # b n rows columns
-    return right.sum(dim=1) % 2 == 1
+    # An edge crosses the rays of all pixels to its left: count the edges by how many pixels these are.
+    left = (crossing - 0.5).ceil().clamp(0, size).long().mT  # b rows n
+    edges = torch.zeros(*left.shape[:2], size + 1, dtype=torch.int32, device=left.device)
+    edges.scatter_add_(2, left, spans.mT.int())
+    return (edges.sum(dim=2, keepdim=True) - edges.cumsum(dim=2))[..., :size] % 2 == 1

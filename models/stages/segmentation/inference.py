@@ -14,7 +14,7 @@ def infer(module: Segmentation, estimate: Estimate) -> Estimate:
     """Tell the classes of the portrait's pixels."""
     portrait = estimate.portrait
     classes = classify(module, portrait.crop_13hw, portrait.landmarks_1n2)
-    return replace(estimate, portrait=replace(portrait, classes_1khw=classes))
+    return replace(estimate, portrait=replace(portrait, classes_1khw=classes * portrait.inside_11hw))
 
 
 @torch.no_grad()

@@ -11,10 +11,6 @@ from mosar.models.stages.segmentation.network import Segmentation
 PATH = Path(__file__).parent / "data" / "released.safetensors"
 
 
-def is_shipped() -> bool:
-    return PATH.is_file()
-
-
 def load(path: Path | None = None) -> Segmentation:
     """Load a network in evaluation mode; by default the shipped one.
 

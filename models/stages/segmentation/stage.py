@@ -58,21 +58,24 @@ class Stage:
         background = (sample["classes"] == CLASSES.index("background")).to(image)
         image = swap_backgrounds(image, background, self.config.swapped, generator)
         image = photometric(image, self.config.strength, generator)
-        return self._objective(cast(Segmentation, module)(image, points_of(sample)), sample["classes"])
+        module = cast(Segmentation, module)
+        return self._objective(module(image, points_of(sample)), sample["classes"], module.frequency_1khw)
 
     @torch.no_grad()
     def metrics(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         sample = batch["lightstage"]
-        logits = cast(Segmentation, module)(sample["image"] / 255.0, points_of(sample))
-        losses = self._objective(logits, sample["classes"])
+        module = cast(Segmentation, module)
+        logits = module(sample["image"] / 255.0, points_of(sample))
+        losses = self._objective(logits, sample["classes"], module.frequency_1khw)
         return losses | {"loss": total(losses)} | self._overlaps(logits, sample["classes"])
 
     @torch.no_grad()
     def baseline(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         """How often each class was found at each place in training."""
         classes = batch["lightstage"]["classes"]
-        logits = cast(Segmentation, module).frequency_1khw.clamp_min(LEAST).log().expand(len(classes), -1, -1, -1)
-        return total(self._objective(logits, classes))
+        frequency_1khw = cast(Segmentation, module).frequency_1khw
+        logits = frequency_1khw.clamp_min(LEAST).log().expand(len(classes), -1, -1, -1)
+        return total(self._objective(logits, classes, frequency_1khw))
 
     @torch.no_grad()
     def preview(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
@@ -81,10 +84,14 @@ class Stage:
         found = cast(Segmentation, module)(sample["image"] / 255.0, points_of(sample)).argmax(dim=1)
         return rows(sample["image"] / 255.0, coloured(found), coloured(_labels(sample["classes"])[1]))
 
-    def _objective(self, logits_bkhw: Tensor, classes_b1hw: Tensor) -> dict[str, Tensor]:
+    def _objective(self, logits_bkhw: Tensor, classes_b1hw: Tensor, frequency_1khw: Tensor) -> dict[str, Tensor]:
         known, labels = _labels(classes_b1hw)
         target = torch.where(known, labels, UNKNOWN)
-        entropy = cross_entropy(logits_bkhw, target, ignore_index=UNKNOWN)
+        # Rare classes weigh more, or thin frames would hardly be learnt. Weights make a network answer with
+        # probabilities times weights; their logarithms are added here, so the logits themselves stay unbiased.
+        weight_k = frequency_1khw.mean(dim=(0, 2, 3)).clamp_min(LEAST) ** -self.config.rare_weight
+        weighted = logits_bkhw + weight_k.log()[:, None, None]
+        entropy = cross_entropy(weighted, target, weight_k, ignore_index=UNKNOWN)
         return {"entropy": entropy, "overlap": self.config.overlap_weight * _overlap_loss(logits_bkhw, labels, known)}
 
     def _overlaps(self, logits_bkhw: Tensor, classes_b1hw: Tensor) -> dict[str, Tensor]:

@@ -51,6 +51,16 @@ def test_no_light_makes_skin_brighter_than_people_are():
     assert estimate_tone(torch.tensor([0.004, 0.002, 0.001]), [EXPOSURE]).luminance > 0.02
 
 
+@pytest.mark.parametrize("name", PEOPLE)
+def test_without_colours_only_the_luminance_counts(name):
+    """Missing colours do not mean little melanin."""
+    skin = torch.tensor(PEOPLE[name])
+    grey = torch.full((3,), luminance(PEOPLE[name]))
+    coloured, colourless = estimate_tone(skin, [EXPOSURE]), estimate_tone(grey, [EXPOSURE], colourless=True)
+    assert colourless.luminance == pytest.approx(coloured.luminance, rel=0.2)
+    assert colourless.low < luminance(PEOPLE[name]) < colourless.high
+
+
 def test_a_colour_cast_belongs_to_the_light_more_than_to_the_skin():
     skin = torch.tensor(PEOPLE["light"])
     cast = torch.tensor([1.0, 1.0, 1.5])
