@@ -20,9 +20,9 @@ def solve_light(
 ) -> Tensor:
     """The most likely light (1, 81, 3), linear, given observed colours of points and an estimate ``prior_1lc`` of it.
 
-    The estimate is scaled in each channel; beyond that only bands 0 to 4 change, because the picture hardly depends on
-    the others; the higher of them stay with the estimate unless the photograph tells. A photograph shows less than half
-    of the normals; the prior determines the rest. Points that fit badly (hair, glasses, cast shadows) count less:
+    The estimate is scaled in each channel. Beyond that only bands 0 to 4 change, because the picture hardly depends on
+    the others. The higher a band, the nearer its prior keeps it to the estimate. A photograph shows less than half of
+    the normals; the prior determines the rest. Points that fit badly (hair, glasses, cast shadows) count less:
     iterative re-weighting with Geman-McClure weights. A penalty keeps every side of the head above a share of the
     estimate's irradiance; otherwise negative light from behind would explain dark cheeks.
     """

@@ -62,7 +62,7 @@ def avatar_sheet(avatar: Avatar, lights: Mapping[str, Tensor]) -> Bytes:
 
 
 def _turned(camera: Camera) -> Camera:
-    """The camera moved around the head by 30 degrees: to the front if it looks from the side."""
+    """The camera moved around the head by 30 degrees, away from the side on which it stands."""
     yaw = float(torch.atan2(-camera.rotation_b33[0, 2, 0], -camera.rotation_b33[0, 2, 2]))
     angle = math.radians(_TURN if yaw <= 0 else -_TURN)
     c, s = math.cos(angle), math.sin(angle)
