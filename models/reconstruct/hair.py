@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mosar.models.camera import Camera
 from mosar.models.colour import to_linear
-from mosar.models.face_classes import share
+from mosar.models.face_classes import SKIN, share
 from mosar.models.head import Head
 from mosar.models.losses import resized
 from mosar.models.rasterizer import covered, gather, rasterize, scatter
@@ -25,7 +25,7 @@ _LINE = (0.40, 0.80)  # of the blurred scalp: where hair starts to grow, and whe
 _SOFT = 7.0  # texels of the hairline's blur
 _DARKEST, _BRIGHTEST = 0.012, 0.5  # luminance of hair albedo
 _HUE, _SHADED = 0.22, (-0.75, 1.1)  # logarithms of ratios to the usual colour of skin that may still be skin
-_BALD, _FULL = 0.2, 0.55  # shares of the visible scalp that hair covers
+_BALD, _FULL = 0.08, 0.28  # shares of the visible scalp that hair covers
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,8 @@ class Hair:
 def find_hair(estimate: Estimate) -> Hair:
     """The hair that the photograph shows around the face.
 
-    Where the scalp of the fitted head lies in the picture there is hair, unless the pixels have the colour of the skin.
+    That is what the segmentation calls hair, and where the scalp of the fitted head lies in the picture whatever is
+    neither called skin nor has its colour.
     """
     portrait, fit = estimate.portrait, estimate.fit
     colour = to_linear(portrait.crop_13hw)[0]
@@ -55,11 +56,13 @@ def find_hair(estimate: Estimate) -> Hair:
     skin = torch.tensor(estimate.tone.albedo_3).to(light) * light
     alike = _alike(colour, skin)
     named = (share(classes, "scalp_hair")[0, 0] > 0.5) & ~other
-    looks = scalp & ~alike & ~other
-    hair = named if int(named.sum()) >= _LEAST_PIXELS else looks
+    skinlike = alike | (share(classes, *SKIN)[0, 0] > 0.5)
+    hair = named | (scalp & ~skinlike & ~other)
     visible = int((scalp & ~other).sum())
     covered_by = int((hair & scalp).sum()) / max(visible, 1)
-    amount = min(max((covered_by - _BALD) / (_FULL - _BALD), 0.0), 1.0) if visible >= _LEAST_PIXELS else 1.0
+    # Under a hat, or what is mistaken for one, is hair.
+    hidden = visible < max(_LEAST_PIXELS, 0.5 * int(scalp.sum()))
+    amount = 1.0 if hidden else min(max((covered_by - _BALD) / (_FULL - _BALD), 0.0), 1.0)
     if int(hair.sum()) < _LEAST_PIXELS:
         return Hair(0.25 * torch.tensor(estimate.tone.albedo_3).to(light), amount)
     albedo = colour[:, hair].median(dim=1).values / light

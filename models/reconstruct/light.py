@@ -7,25 +7,28 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, max_pool2d
 
 from mosar.models.camera import position, views
-from mosar.models.colour import to_srgb
+from mosar.models.colour import LUMINANCE, to_srgb
 from mosar.models.head import Head, occlusion, vertex_normals
+from mosar.models.losses import resized
 from mosar.models.morphable.network import Morphable
 from mosar.models.reconstruct.cues import light_cues
 from mosar.models.reconstruct.estimate import Estimate
 from mosar.models.reconstruct.light_estimation import solve_light
-from mosar.models.reconstruct.seen import BASE, look
+from mosar.models.reconstruct.seen import BASE, Seen, look
 from mosar.models.reconstruct.tone import Tone, estimate_tone
 from mosar.models.shading import Material, irradiance, shade
-from mosar.models.texture_space.lighting import DARKEST, SPECULAR, lighting
+from mosar.models.texture_space.lighting import DARKEST, SPECULAR, Lighting, lighting
 from mosar.models.uv import chart, surface
 from mosar.models.uv import interpolate as at_texels
 
 _ROUNDS = 3
 _NOISE = 0.06  # deviation of sRGB-encoded colours from the low-rank albedo
 _INDEPENDENT = 150.0  # effective number of independent texels: errors are correlated over large patches
+_PALE, _BRIGHT = 0.65, 1.2  # cloth: its red over blue and its luminance, relative to the skin's
+_COLLAR = 6  # texels around it that may be blends
 _LEAST = 60  # seen texels below which the usual light is kept
 BARE_SKIN = ("cheek", "forehead", "nose")
 """Regions whose mean albedo is a person's tone."""
@@ -54,6 +57,9 @@ def see(estimate: Estimate, morphable: Morphable) -> Estimate:
     seen = look(head, estimate.portrait, fit.mesh_1v3, fit.camera, estimate.settings.size)
     texels = _texels(estimate, morphable.config.texture_size, seen.small_colour_13hw, seen.small_weight_11hw, ao)
     light, tone = _explain(estimate, morphable, texels)
+    lit = lighting(light, skin, position(fit.camera), ao)
+    if not estimate.portrait.colourless:
+        seen = _without_collars(head, seen, lit, tone)
     return replace(
         estimate,
         surface=skin,
@@ -61,8 +67,23 @@ def see(estimate: Estimate, morphable: Morphable) -> Estimate:
         seen=seen,
         light_1lc=light,
         tone=tone,
-        lighting=lighting(light, skin, position(fit.camera), ao),
+        lighting=lit,
     )
+
+
+def _without_collars(head: Head, seen: Seen, light: Lighting, tone: Tone) -> Seen:
+    """Leave out texels of the neck that are paler than the person's skin: white collars that are taken for skin."""
+    even = light.even(seen.small_colour_13hw).clamp_min(1e-4)
+    red, _, blue = tone.albedo_3
+    luminance = torch.tensordot(even.new_tensor(LUMINANCE), even, dims=([0], [1]))[:, None]
+    pale = (even[:, :1] / even[:, 2:] < _PALE * red / blue) & (luminance > _BRIGHT * tone.luminance)
+    triangle_hw = chart(head, BASE).triangle_hw
+    neck_f = torch.from_numpy(head.region("neck")[head.triangles_f3].all(axis=1))
+    neck = ((triangle_hw >= 0) & neck_f[triangle_hw.clamp_min(0)]).to(even.device)
+    collar = (pale & neck & (seen.small_weight_11hw > 0)).to(even.dtype)
+    collar = max_pool2d(collar, 2 * _COLLAR + 1, stride=1, padding=_COLLAR)
+    weight, small = (w * (1.0 - resized(collar, w)) for w in (seen.weight_11hw, seen.small_weight_11hw))
+    return replace(seen, weight_11hw=weight, small_weight_11hw=small, colour_13hw=seen.colour_13hw * (weight > 0))
 
 
 def openness(head: Head, mesh_1v3: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ BASE = 512
 SIZES = (512, 1024, 2048, 4096)
 """Texels a side that the avatar's maps may have."""
 
-_RIM, _CLOTH_RIM = 0.004, 0.012  # left out inside the outline of the skin, and beside cloth; shares of the crop's side
+_RIM, _CLOTH_RIM = 0.002, 0.012  # left out inside the outline of the skin, and beside cloth; shares of the crop's side
 _CLIPPED, _BLACK = 253.0, 2.0  # a pixel with a channel above the first, or all below the second, shows no colour
 _BAND = 1 << 20  # pixels of the photograph at a time
 

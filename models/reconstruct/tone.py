@@ -22,6 +22,7 @@ _GLOSS = 0.035  # reflected at the surface, included in the measurements
 _RANGE, _SHOULDER = (-0.75, 2.35), 0.2  # of melanin: 1 % and 99 % of people
 _BALANCE = 0.10  # deviation of a camera's white balance, per channel
 _STEPS = 241
+_DEPENDENT = 1.44  # the cues err together: without it the intervals of 70 training captures held 73 %, with it 80 %
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def estimate_tone(observed_3: Tensor, cues: Sequence[Cue], colourless: bool = Fa
     # Given the tone, the part of the remaining difference that belongs to the person rather than to the light.
     own = 0 * at if colourless else people @ inverse @ (seen - at - bright)
     albedo = (at + own).exp()
-    total = p.cumsum(0)
+    total = torch.softmax(log_p / _DEPENDENT, 0).cumsum(0)
     # Melanin darkens: the luminance falls along the grid.
     low, high = (float(y_m[int(torch.searchsorted(total, q).clamp_max(_STEPS - 1))]) for q in (0.9, 0.1))
     return Tone((float(albedo[0]), float(albedo[1]), float(albedo[2])), low, high, tuple(cues))
