@@ -18,6 +18,9 @@ from mosar.platform.runs import run
 from mosar.platform.training import dag, graceful_stop, resources, trainer
 from mosar.platform.training.train_config import TrainConfig
 
+_SHIPPED = ("segmentation",)
+"""Stages that serve as the program ships them: photographs are segmented before the others are trained."""
+
 
 @dataclass(frozen=True)
 class TrainAll:
@@ -104,9 +107,7 @@ def _job(name: str, config: TrainAll) -> TrainStage:
 
 
 def _with_recipe(preset: str) -> list[str]:
-    from mosar.models.reconstruct.steps import SHIPPED
-
-    names = [name for name in hydra_main.stage_names() if name not in SHIPPED]
+    names = [name for name in hydra_main.stage_names() if name not in _SHIPPED]
     found = [name for name in names if preset in hydra_main.presets(name)]
     if not found:
         raise ConfigError(f"preset: no stage has a recipe {preset!r} in jobs/config/recipe/")

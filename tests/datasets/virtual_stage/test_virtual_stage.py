@@ -9,8 +9,14 @@ from mosar.datasets.landmarks import Detector
 from mosar.datasets.virtual_stage import noise, quantize, skin
 from mosar.datasets.virtual_stage.camera_pipeline import snapshot
 from mosar.datasets.virtual_stage.capture import VirtualStage, capture
+from mosar.datasets.virtual_stage.geometry import Body
+from mosar.datasets.virtual_stage.glasses import glasses
 from mosar.datasets.virtual_stage.subjects import (
+    HALF_RIMS,
+    NO_RIMS,
     SURFACE,
+    THICK_RIMS,
+    THIN_RIMS,
     TONE_AXES,
     TONE_MEAN,
     TONE_STD,
@@ -119,7 +125,7 @@ def test_a_capture_is_a_valid_sample(head, shot, detector):
 def test_the_classes_agree_with_mask_and_landmarks(head):
     """Someone with a beard, glasses and short hair in front of a background."""
     subject = sample_subject(head, 4)
-    traits = {**subject.traits, "beard": 1.0, "moustache": 1.0, "glasses": 1.0}
+    traits = {**subject.traits, "beard": 1.0, "moustache": 1.0, "glasses": 1.0, "rims": THICK_RIMS}
     subject = dataclasses.replace(subject, traits=traits, style="short", male=1.0)
     stage = VirtualStage(head, SIZE, 128, lights.TRAIN_LIGHTS)
     sample, _ = capture(stage, subject, skin.paint(atlas(head, SIZE), subject), 0)
@@ -135,6 +141,20 @@ def test_the_classes_agree_with_mask_and_landmarks(head):
         column, row = np.floor(marks[list(points), :2]).astype(int).T
         around = [classes[r - 2 : r + 3, c - 2 : c + 3] for r, c in zip(row, column, strict=True)]
         assert all((box == schema.CLASSES.index(name)).any() for box in around), name
+
+
+def test_frames_have_as_much_rim_as_their_kind(head, shot):
+    sample, _ = shot
+    eye = np.array([0.0, 0.0, 1000.0])
+    body = Body(sample["mesh"].astype(np.float64), sample["mesh"], np.ones_like(sample["mesh"]), eye, 1.0)
+    subject = sample_subject(head, 4)
+    count = []
+    for rims in (THICK_RIMS, THIN_RIMS, HALF_RIMS, NO_RIMS):
+        worn = {**subject.traits, "glasses": 1.0, "rims": rims}
+        prop = glasses(head, dataclasses.replace(subject, traits=worn), body)
+        assert np.isfinite(prop.vertices_x3).all()
+        count.append(len(prop.vertices_x3))
+    assert count[0] == count[1] > count[2] > count[3] > 0
 
 
 def test_landmarks_are_the_projected_landmarks_of_the_mesh(head, shot):
