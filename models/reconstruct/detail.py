@@ -30,10 +30,12 @@ def grain(texture_13ss: Tensor, known_11ss: Tensor, exclude_11tt: Tensor) -> lis
     size = texture_13ss.shape[-1]
     found = []
     side = min(_SIDE, size)
+    coarse = texture_13ss.new_empty(1, 1, side, side)
+    whole = (blur(resized(known_11ss, coarse), 3.0 * side / _SIDE) > _SOUND) & (resized(exclude_11tt, coarse) < 0.5)
     while side <= size:
         like = texture_13ss.new_empty(1, 1, side, side)
         luminance = resized(texture_13ss, like).mean(dim=1, keepdim=True)
-        sound = (blur(resized(known_11ss, like), 3.0 * side / _SIDE) > _SOUND) & (resized(exclude_11tt, like) < 0.5)
+        sound = resized(whole.to(like.dtype), like) > 0.99
         scales = _SCALES if side <= _SIDE else _SCALES[:1]
         deviations = _deviations(luminance, sound, scales)
         found += [(sigma / side, deviation) for sigma, deviation in zip(scales, deviations, strict=True)]
