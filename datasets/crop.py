@@ -45,6 +45,11 @@ def face_crop(landmarks_px: NDArray[np.floating], size: int) -> NDArray[np.float
     return crop_affine(centre - np.array([0.0, RAISE * side]), side, size)
 
 
+def corners(height: int, width: int) -> NDArray[np.float32]:
+    """Corners (4, 2) of an image, clockwise from the top left, pixels."""
+    return np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+
+
 def shift(offset_2: NDArray[np.number]) -> NDArray[np.float64]:
     """Affine map (3 x 3) that moves points by ``offset``, right and down."""
     moved = np.eye(3)

@@ -49,9 +49,7 @@ def crop_portrait(
         corners_42: its corners, clockwise from the top left, in pixels, if it was turned within its image.
     """
     to_crop = crop.face_crop(landmarks_n2, size)
-    height, width = image_hw3.shape[:2]
-    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
-    corners = corners if corners_42 is None else np.asarray(corners_42, np.float64)
+    corners = crop.corners(*image_hw3.shape[:2]) if corners_42 is None else np.asarray(corners_42)
     sides = np.linalg.norm(corners[1] - corners[0]), np.linalg.norm(corners[3] - corners[0])
     intrinsics = crop.assumed_intrinsics(landmarks_n2, float(sides[1]), float(sides[0]))
     intrinsics[:2, 2] = corners.mean(axis=0)

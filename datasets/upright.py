@@ -52,8 +52,7 @@ def turn_upright(image_hw3: NDArray[np.uint8], landmarks_n2: NDArray[np.floating
             np.uint8,
         )
         turn_33 = rest_33 @ turn_33
-    height, width = image_hw3.shape[:2]
-    corners = crop.transform_points(np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32), turn_33)
+    corners = crop.transform_points(crop.corners(*image_hw3.shape[:2]), turn_33)
     return Upright(turned, crop.transform_points(landmarks_n2, turn_33), turn_33, corners)
 
 

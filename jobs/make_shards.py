@@ -250,7 +250,7 @@ def _excluded(config: MakeShards) -> frozenset[str]:
 
 
 def _segmentation(config: MakeShards) -> TrainedSegmentation | None:
-    name = config.segmentation or trained_segmentation.DEFAULT
+    name = config.segmentation or trained_segmentation.RELEASED
     return trained_segmentation.choose(name, storage.root(config.storage))
 
 

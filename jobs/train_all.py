@@ -19,7 +19,8 @@ from mosar.platform.training import dag, graceful_stop, resources, trainer
 from mosar.platform.training.train_config import TrainConfig
 
 _SHIPPED = ("segmentation",)
-"""Stages that serve as the program ships them: photographs are segmented before the others are trained."""
+"""Stages that serve as the program ships them (``models/reconstruct/steps.py``): photographs are segmented before the
+others are trained."""
 
 
 @dataclass(frozen=True)

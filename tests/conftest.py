@@ -24,6 +24,7 @@ torch.set_num_threads(1)
 
 _FIRST = ("tests/pipeline/",)
 _LAST = (
+    "tests/platform/data/test_scheduling_pause.py",
     "tests/platform/runs/test_run_lock.py",
     "tests/platform/cluster/",
     "tests/jobs/test_train_runs.py",

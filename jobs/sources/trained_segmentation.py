@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 RELEASED = "released"
 NONE = "none"
-DEFAULT = RELEASED
 
 
 @dataclass(frozen=True)

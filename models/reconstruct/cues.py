@@ -40,9 +40,9 @@ def light_cues(portrait: Portrait) -> list[Cue]:
 
 
 def sclera_colour(portrait: Portrait) -> tuple[Tensor | None, float]:
-    """Mean colour (3) of the brighter half of the visible whites of both eyes; None if too little is visible.
+    """Mean colour (3) of the brighter half of the visible whites of both eyes, and their pixels in the photograph.
 
-    And from how many pixels of the photograph.
+    The colour is None if too little is visible.
     """
     eyes = share(portrait.classes_1khw, "eyes")[0, 0] > 0.5
     y, x = _grid(eyes)

@@ -17,7 +17,7 @@ from mosar.models.reconstruct.light_estimation import solve_light
 from mosar.models.reconstruct.seen import BASE
 from mosar.models.shading import Material
 from mosar.models.texture_space.fill import pull_push
-from mosar.models.uv import chart, surface, to_world
+from mosar.models.uv import chart, surface, texels_of, to_world
 from mosar.models.vectors import unit
 
 _RIM = 0.002  # width of the dark rim of eye sockets and mouth on lids and lips, as a share of the chart's side
@@ -64,10 +64,8 @@ def _continued(estimate: Estimate) -> Maps:
 
 def _not_plain(head: Head) -> Tensor:
     """1 where the chart (BASE) is no plain skin: lips, eyes, brows, nostrils, scalp, ears, neck."""
-    triangle_hw = chart(head, BASE).triangle_hw
-    plain_v = head.region("cheek") | head.region("forehead")
-    plain_f = torch.from_numpy(plain_v[head.triangles_f3].all(axis=1))
-    return (~((triangle_hw >= 0) & plain_f[triangle_hw.clamp_min(0)])).float()[None, None]
+    plain = texels_of(head, head.region("cheek") | head.region("forehead"), BASE)
+    return (~plain).float()[None, None]
 
 
 def _light(estimate: Estimate, maps: Maps) -> Tensor:

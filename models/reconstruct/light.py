@@ -5,7 +5,9 @@ Legend: t texels a side of the coarse reflectance texture, n its texels that are
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
@@ -21,7 +23,7 @@ from mosar.models.reconstruct.seen import BASE, Seen, look
 from mosar.models.reconstruct.tone import Tone, estimate_tone
 from mosar.models.shading import Material, irradiance, shade
 from mosar.models.texture_space.lighting import DARKEST, SPECULAR, Lighting, lighting
-from mosar.models.uv import chart, surface
+from mosar.models.uv import chart, surface, texels_of
 from mosar.models.uv import interpolate as at_texels
 
 _ROUNDS = 3
@@ -30,8 +32,6 @@ _INDEPENDENT = 150.0  # effective number of independent texels: errors are corre
 _PALE, _BRIGHT = 0.65, 1.2  # cloth: its red over blue and its luminance, relative to the skin's
 _COLLAR = 6  # texels around it that may be blends
 _LEAST = 60  # seen texels below which the usual light is kept
-BARE_SKIN = ("cheek", "forehead", "nose")
-"""Regions whose mean albedo is a person's tone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +77,7 @@ def _without_collars(head: Head, seen: Seen, light: Lighting, tone: Tone) -> See
     red, _, blue = tone.albedo_3
     luminance = torch.tensordot(even.new_tensor(LUMINANCE), even, dims=([0], [1]))[:, None]
     pale = (even[:, :1] / even[:, 2:] < _PALE * red / blue) & (luminance > _BRIGHT * tone.luminance)
-    triangle_hw = chart(head, BASE).triangle_hw
-    neck_f = torch.from_numpy(head.region("neck")[head.triangles_f3].all(axis=1))
-    neck = ((triangle_hw >= 0) & neck_f[triangle_hw.clamp_min(0)]).to(even.device)
+    neck = texels_of(head, head.region("neck"), BASE).to(even.device)
     collar = (pale & neck & (seen.small_weight_11hw > 0)).to(even.dtype)
     collar = max_pool2d(collar, 2 * _COLLAR + 1, stride=1, padding=_COLLAR)
     weight, small = (w * (1.0 - resized(collar, w)) for w in (seen.weight_11hw, seen.small_weight_11hw))
@@ -123,7 +121,7 @@ def _texels(estimate: Estimate, size: int, colour: Tensor, weight: Tensor, ao: T
     share_of = interpolate(weight, size=(size, size), mode="area")
     mean = interpolate(colour * weight, size=(size, size), mode="area") / share_of.clamp_min(1e-6)
     at = (share_of[0, 0] > 0.5) & (texels.triangle_hw >= 0)
-    spot_v = torch.from_numpy(head.region(BARE_SKIN[0]) | head.region(BARE_SKIN[1]) | head.region(BARE_SKIN[2]))
+    spot_v = torch.from_numpy(bare_skin(head))
     spot = spot_v.to(at.device)[_triangles(head, at.device)[texels.triangle_hw[at]]].all(dim=1)
     where = skin.position_b3hw[:, :, at].mT
     return _Texels(
@@ -157,6 +155,11 @@ def _divided(texels: _Texels, light_1lc: Tensor) -> tuple[Tensor, Tensor]:
 
 def _mean(values_n3: Tensor, texels: _Texels) -> Tensor:
     return trimmed_mean(values_n3[texels.spot_n])
+
+
+def bare_skin(head: Head) -> NDArray[np.bool_]:
+    """Vertices (V bool) of the bare facial skin, whose mean albedo is a person's tone."""
+    return head.region("cheek") | head.region("forehead") | head.region("nose")
 
 
 def trimmed_mean(values_n3: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mosar.models.camera import Camera
@@ -55,6 +56,13 @@ def _chart(head: "Head", size: int) -> Chart:
         triangle_hw=torch.where(seen_hw >= 0, skin_s[seen_hw.clamp_min(0)], -1),
         barycentric_hw3=fragments.bary_coords[0, :, :, 0].clamp_min(0).float(),
     )
+
+
+def texels_of(head: "Head", member_v: NDArray[np.bool_], size: int) -> Tensor:
+    """Texels (size, size), bool, whose triangle has only vertices of ``member_v`` (V bool); on the CPU."""
+    triangle_hw = chart(head, size).triangle_hw
+    member_f = torch.from_numpy(member_v[head.triangles_f3].all(axis=1))
+    return (triangle_hw >= 0) & member_f[triangle_hw.clamp_min(0)]
 
 
 def interpolate(chart: Chart, triangles_f3: Tensor, values_bvc: Tensor) -> Tensor:

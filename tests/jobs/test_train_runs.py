@@ -202,35 +202,6 @@ def prometheus(running: cluster.LocalCluster, folder: Path) -> Iterator[str]:
             process.terminate()
 
 
-READ_AHEAD = """
-import sys, time
-from mosar.jobs.fault_injection import toy
-from mosar.platform import cluster
-from mosar.platform.data import stream
-from mosar.platform.data.manifest import open_manifest
-where = toy.make_data(sys.argv[1], ["labelled"])["labelled"]
-spec = toy.Stage(0.0, "").streams["labelled"]
-source = stream.Source("labelled", where, open_manifest(where).digest, "train", 8, 0, toy.decoder(spec, True))
-with cluster.connect():
-    batches = stream.batches([source], range(200), [0], 1)
-    next(batches)
-    time.sleep(4)  # until everything is read
-    before = time.process_time()
-    time.sleep(4)
-    print(f"used {time.process_time() - before}")
-"""
-
-
-def test_reading_ahead_leaves_the_processor_to_training(house: House, tmp_path: Path) -> None:
-    """Ray Data's own loop would keep a core of the worker's process while it has nothing to do."""
-    environment = {**os.environ, **house.cluster.environment, "PYTHONPATH": str(house.checkout)}
-    command = [sys.executable, "-c", READ_AHEAD, str(tmp_path)]
-    out = subprocess.run(
-        command, env=environment, cwd=house.checkout, capture_output=True, text=True, check=True
-    ).stdout
-    assert float(out.split("used")[1]) < 1.0  # seconds of the processor in 4 seconds
-
-
 @pytest.fixture(scope="module")
 def runs(house: House, many_runs: FileLock, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Started]]:
     """The runs that the tests below inspect, started together because starting takes longest."""

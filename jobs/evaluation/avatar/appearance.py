@@ -18,10 +18,10 @@ from mosar.models.camera import position
 from mosar.models.colour import LUMINANCE, to_srgb
 from mosar.models.head import Head
 from mosar.models.reconstruct.estimate import Maps
-from mosar.models.reconstruct.light import trimmed_mean
+from mosar.models.reconstruct.light import bare_skin, trimmed_mean
 from mosar.models.texture_space.captured_skin import CapturedSkin, radiance, subsample
 from mosar.models.texture_space.lighting import shading
-from mosar.models.uv import chart, surface, to_world
+from mosar.models.uv import chart, surface, texels_of, to_world
 
 _FEW = 200
 """Below this number of texels nothing is measured."""
@@ -108,7 +108,8 @@ def tone_inside(found: Avatar, capture: Capture) -> float:
     The true tone is the luminance of the mean albedo of the bare skin that the photograph shows, as the avatar has it.
     """
     truth = true_skin(capture)
-    bare = truth.shown_hw & texels.bare_skin(capture.truth.head)
+    head = capture.truth.head
+    bare = truth.shown_hw & texels_of(head, bare_skin(head), texels.SIZE)
     if int(bare.sum()) < _FEW:
         return float("nan")
     tone = trimmed_mean(_at(bare, truth.maps.diffuse)[0].clamp_min(1e-4))

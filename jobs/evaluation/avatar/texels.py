@@ -4,7 +4,6 @@ import math
 from functools import lru_cache
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
@@ -12,8 +11,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 from mosar.models.colour import LUMINANCE, to_srgb
 from mosar.models.head import Head
 from mosar.models.reconstruct.estimate import Maps
-from mosar.models.reconstruct.light import BARE_SKIN
-from mosar.models.uv import chart
+from mosar.models.uv import texels_of
 from mosar.models.vectors import unit
 
 SIZE = 256
@@ -26,17 +24,7 @@ _DARK = 0.004  # linear; below it logarithms measure noise
 @lru_cache(maxsize=4)
 def facial(head: Head) -> Tensor:
     """Texels (s, s) of the face's exposed skin, bool: from hairline to chin, no lids, nostrils or mouth inside."""
-    triangle_hw = chart(head, SIZE).triangle_hw
-    face_f = torch.from_numpy((head.region("face") & ~head.region("interior"))[head.triangles_f3].all(axis=1))
-    return (triangle_hw >= 0) & face_f[triangle_hw.clamp_min(0)]
-
-
-@lru_cache(maxsize=4)
-def bare_skin(head: Head) -> Tensor:
-    """Texels (s, s), bool, of the exposed skin whose mean albedo is a person's tone."""
-    triangle_hw = chart(head, SIZE).triangle_hw
-    bare_v = np.any([head.region(name) for name in BARE_SKIN], axis=0)
-    return facial(head) & torch.from_numpy(bare_v[head.triangles_f3].all(axis=1))[triangle_hw.clamp_min(0)]
+    return texels_of(head, head.region("face") & ~head.region("interior"), SIZE)
 
 
 def at_size(map_1chw: Tensor, size: int = SIZE) -> Tensor:

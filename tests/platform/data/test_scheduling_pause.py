@@ -1,0 +1,32 @@
+"""Ray Data's scheduling loop on a real cluster, while nobody takes what was read."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """
+import sys, time
+from mosar.jobs.fault_injection import toy
+from mosar.platform import cluster
+from mosar.platform.data import stream
+from mosar.platform.data.manifest import open_manifest
+where = toy.make_data(sys.argv[1], ["labelled"])["labelled"]
+spec = toy.Stage(0.0, "").streams["labelled"]
+source = stream.Source("labelled", where, open_manifest(where).digest, "train", 8, 0, toy.decoder(spec, True))
+with cluster.connect():
+    batches = stream.batches([source], range(200), [0], 1)
+    next(batches)
+    time.sleep(4)  # until everything is read
+    before = time.process_time()
+    time.sleep(4)
+    print(f"used {time.process_time() - before}")
+"""
+
+
+def test_reading_ahead_leaves_the_processor_to_training(tmp_path: Path) -> None:
+    """Without pauses the loop would keep a core of the worker's process while it has nothing to do."""
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+    out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert float(out.split("used")[1]) < 1.0  # seconds of the processor in 4 seconds
