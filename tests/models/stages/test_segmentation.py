@@ -13,6 +13,7 @@ from mosar.models.losses import total
 from mosar.models.stages.segmentation import Config, Stage
 from mosar.models.stages.segmentation.augmentation import photometric, swap_backgrounds
 from mosar.models.stages.segmentation.drawn_landmarks import draw
+from mosar.models.stages.segmentation.network import Segmentation, cut, paste, window
 
 RECIPES = Path(__file__).parents[3] / "jobs" / "config" / "recipe" / "segmentation"
 SIZE = 48
@@ -94,6 +95,43 @@ def test_it_learns_classes_of_other_pictures(trained):
     picture = stage.preview(network, held_out, generator())
     assert picture.shape[0] == 3
     assert float(picture.std()) > 0.05
+
+
+def test_a_window_holds_the_eyes_and_stays_inside():
+    points = torch.zeros(3, 478, 2)
+    for n, (x, y) in enumerate([(24.0, 20.0), (1.0, 2.0), (47.0, 46.0)]):
+        points[n] = torch.tensor([x, y])
+    near = window(points, SIZE)
+    number = torch.arange(float(SIZE * SIZE)).reshape(1, 1, SIZE, SIZE).expand(3, -1, -1, -1)
+    part = cut(number, near)
+    assert part.shape == (3, 1, 12, 28)
+    row, column = part[:, 0] // SIZE, part[:, 0] % SIZE
+    assert (row[0].min(), row[0].max(), column[0].min(), column[0].max()) == (14, 25, 10, 37)
+    assert (row[1].min(), column[1].min()) == (0, 0)
+    assert (row[2].max(), column[2].max()) == (SIZE - 1, SIZE - 1)
+    assert bool((column.diff(dim=2) == 1).all())
+    assert bool((row.diff(dim=1) == 1).all())
+    changed = paste(number, part + 0.5, near)
+    inside = torch.zeros_like(number).flatten(2).scatter(2, near[:, None], 1.0).reshape_as(number)
+    assert torch.equal(changed, number + 0.5 * inside)
+
+
+def test_eyes_are_seen_at_full_resolution(trained):
+    """A change that the reduced crop averages away changes classes around the eyes."""
+    stage, _ = trained
+    torch.manual_seed(0)
+    network = Segmentation(replace(stage.config, coarse_size=32, crop_size=64)).eval()
+    points = torch.full((1, 478, 2), 32.0)
+    image = torch.full((1, 3, 64, 64), 0.5)
+    image[..., ::4] = 0.2
+    fine = image.clone()
+    fine[..., 30, 30:34] += torch.tensor([0.2, -0.2, 0.2, -0.2])
+    change = []
+    for _ in range(2):
+        with torch.no_grad():
+            change.append((network(fine, points) - network(image, points)).abs()[0, :, 28:33, 27:37].mean())
+        network.eyes = None
+    assert float(change[0]) > 3 * float(change[1])
 
 
 def test_unknown_pixels_do_not_count(trained):
