@@ -10,8 +10,12 @@ import os
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from mosar.models.colour import to_linear, to_srgb
+
+_EXPOSURE, _BALANCE = 0.15, 0.06  # deviations of the logarithms of gains: of all channels, and of each
 OCCLUDED = 0.3
 """Share of the photographs in which patches occlude the face."""
 
@@ -24,10 +28,22 @@ def _photometric() -> Any:
         a.RandomBrightnessContrast(brightness_limit=0.12, contrast_limit=0.15, p=0.5),
         a.RandomGamma(gamma_limit=(80, 125), p=0.4),
         a.HueSaturationValue(hue_shift_limit=3, sat_shift_limit=15, val_shift_limit=0, p=0.3),
+        *_effects(),
+    ])  # fmt: skip
+
+
+@functools.cache
+def _camera_effects() -> Any:
+    return _albumentations().Compose(_effects())
+
+
+def _effects() -> list[Any]:
+    a = _albumentations()
+    return [
         a.OneOf([a.GaussianBlur(blur_limit=(3, 5)), a.Downscale(scale_range=(0.4, 0.9))], p=0.35),
         a.OneOf([a.GaussNoise(std_range=(0.01, 0.05)), a.ISONoise(intensity=(0.05, 0.3))], p=0.35),
         a.ImageCompression(quality_range=(40, 95), p=0.5),
-    ])  # fmt: skip
+    ]
 
 
 @functools.cache
@@ -44,6 +60,25 @@ def photometric(image_hw3: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
     pipeline = _photometric()
     pipeline.set_random_seed(seed % 2**32)
     return np.asarray(pipeline(image=np.ascontiguousarray(image_hw3))["image"], np.uint8)
+
+
+def camera_effects(image_hw3: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+    """Change blur, noise and JPEG quality of an sRGB image, but not its colours; ``seed`` decides how."""
+    pipeline = _camera_effects()
+    pipeline.set_random_seed(seed % 2**32)
+    return np.asarray(pipeline(image=np.ascontiguousarray(image_hw3))["image"], np.uint8)
+
+
+def expose(
+    image_3hw: NDArray[np.uint8], light_l3: NDArray[np.float32], seed: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Change exposure and white balance: the same gains of linear RGB for an sRGB image and the light that it shows."""
+    rng = np.random.default_rng([seed % 2**32, 1])
+    gain_3 = np.exp(rng.normal(0, _EXPOSURE) + rng.normal(0, _BALANCE, 3)).astype(np.float32)
+    linear_k = to_linear(torch.arange(256) / 255)
+    table_3k = to_srgb((torch.from_numpy(gain_3)[:, None] * linear_k).clamp(0, 1))
+    table_3k = (255 * table_3k + 0.5).byte().numpy()
+    return np.stack([table_3k[i][image_3hw[i]] for i in range(3)]), light_l3 * gain_3
 
 
 def occlude(

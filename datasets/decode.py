@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosar.datasets import crop, schema
-from mosar.datasets.augment import OCCLUDED, occlude, photometric
+from mosar.datasets.augment import OCCLUDED, camera_effects, expose, occlude, photometric
 from mosar.errors import DataError
 
 _CROPPED = ("image", "mask", "classes", "landmarks", "detected", "intrinsics", "rotation", "translation")
@@ -19,6 +19,8 @@ _DIRECT = (*(name for name in schema.MEMBERS if name not in (*_CROPPED, *schema.
 FIELDS = (*_DIRECT, *_CROPPED)
 JITTER = 0.04
 """Largest relative change of scale, and largest shift in crop sides, by which augmentation changes a crop."""
+TILT = float(np.radians(3.0))
+"""Largest tilt that augmentation gives an upright crop; inference leaves faces up to 2 degrees tilted."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,13 @@ class DecodeSpec:
 def decode(members: Mapping[str, bytes], spec: DecodeSpec, seed: int) -> dict[str, NDArray[Any]]:
     """The requested fields of one sample; docs/architecture.md defines shapes and encodings.
 
-    ``spec.augment`` shifts and scales the crop a little, together with intrinsics, mask and landmarks; covers parts of
-    some faces, which the mask then excludes, whose landmarks become hidden and whose class becomes unknown; and changes
-    the image photometrically. Only ``seed`` decides how. ``detected`` follows the crop, but shows what the detector saw
-    before augmentation.
+    Crops are turned until the face is upright, as inference turns photographs; the camera turns with them.
+
+    ``spec.augment`` shifts, scales and tilts the crop a little, together with camera, mask and landmarks; covers parts
+    of some faces, which the mask then excludes, whose landmarks become hidden and whose class becomes unknown; and
+    changes the image photometrically. If ``light`` is asked for, exposure and white balance change the image and the
+    light alike, in linear light, and other colour changes are left out. Only ``seed`` decides how. ``detected`` follows
+    the crop, but shows what the detector saw before augmentation.
 
     Raises:
         DataError: a member is missing or unreadable.
@@ -50,6 +55,8 @@ def decode(members: Mapping[str, bytes], spec: DecodeSpec, seed: int) -> dict[st
     found = {name: _direct(members, name, spec.map_size) for name in spec.fields if name in _DIRECT}
     if set(spec.fields) & set(_CROPPED):
         found |= _view(members, spec, seed)
+    if spec.augment and {"light", "image"} <= set(found):
+        found["image"], found["light"] = expose(found["image"], found["light"], seed)
     return {name: found[name] for name in spec.fields}
 
 
@@ -75,12 +82,15 @@ def _view(members: Mapping[str, bytes], spec: DecodeSpec, seed: int) -> dict[str
     size = spec.crop_size
     camera = schema.decode_member(members, "camera")
     stored = int(camera["size"])
-    affine = crop.resize_affine(stored, size)
+    tilt = _roll(members)
     covered = False
+    affine = crop.resize_affine(stored, size)
     if spec.augment:
         rng = np.random.default_rng(seed)
+        tilt += rng.uniform(-TILT, TILT)
         affine = _jitter(rng, size) @ affine
         covered = bool(rng.random() < OCCLUDED)
+    affine = affine @ crop.turn(tilt, stored, stored)
     pixels: dict[str, NDArray[Any]] = {}
     if covered or "image" in spec.fields:
         pixels["image"] = crop.warp(schema.decode_member(members, "image"), affine, size)
@@ -96,7 +106,8 @@ def _view(members: Mapping[str, bytes], spec: DecodeSpec, seed: int) -> dict[str
             if name in pixels:
                 pixels[name] = np.where(patched, np.uint8(value), pixels[name])
     if spec.augment and "image" in pixels:
-        pixels["image"] = photometric(pixels["image"], seed)
+        change = camera_effects if "light" in spec.fields else photometric
+        pixels["image"] = change(pixels["image"], seed)
     found: dict[str, NDArray[Any]] = {}
     if "image" in spec.fields:
         found["image"] = np.ascontiguousarray(pixels["image"].transpose(2, 0, 1))
@@ -107,15 +118,26 @@ def _view(members: Mapping[str, bytes], spec: DecodeSpec, seed: int) -> dict[str
         seen = schema.decode_member(members, "detected")
         if seen.any():
             moved = crop.transform_points(seen[:, :2], affine)
-            seen = np.concatenate([moved, seen[:, 2:] * np.float32(affine[0, 0])], 1)
+            seen = np.concatenate([moved, seen[:, 2:] * np.float32(np.hypot(*affine[0, :2]))], 1)
         found["detected"] = np.asarray(seen, np.float32)
-    found["intrinsics"] = (affine @ np.asarray(camera["intrinsics"])).astype(np.float32)
+    # A turn of the picture is a turn of the camera: affine @ K = K' @ turn.
+    turn_33 = crop.turn(tilt, 0, 0)
+    found["intrinsics"] = (affine @ np.asarray(camera["intrinsics"]) @ turn_33.T).astype(np.float32)
     for name, key in (("rotation", "rotation"), ("translation", "translation_mm")):
         if name in spec.fields:
             if key not in camera:
                 raise DataError(f"member camera.json: no key {key!r}; only a light stage sample has it")
-            found[name] = np.asarray(camera[key], np.float32)
+            found[name] = (turn_33 @ np.asarray(camera[key])).astype(np.float32)
     return found
+
+
+def _roll(members: Mapping[str, bytes]) -> float:
+    """How far the face is turned in the stored crop, radians: by the detector's points, else by the landmarks."""
+    for name in ("detected", "landmarks"):
+        points = schema.decode_member(members, name)
+        if points.any():
+            return crop.roll(points)
+    return 0.0
 
 
 def _jitter(generator: np.random.Generator, size: int) -> NDArray[np.float64]:

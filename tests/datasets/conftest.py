@@ -10,6 +10,7 @@ def stage_sample():
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
     landmarks = np.concatenate([r.uniform(10, 86, (478, 2)), r.choice([0.5, 1.0], (478, 1))], 1)
     landmarks[5] = 0
+    landmarks[[10, 152], :2] = [[48, 20], [48, 70]]  # forehead above chin: the face is upright
     smooth = np.repeat(np.repeat(r.integers(0, 255, (12, 12, 3), np.uint8), 8, 0), 8, 1)
     return {
         "mesh": r.normal(0, 80, (100, 3)).astype(np.float32),

@@ -43,20 +43,55 @@ def test_nothing_changes_at_the_stored_size(stage_sample):
 def test_camera_and_landmarks_move_together(stage_sample, seed, size):
     """A point that projects onto a landmark in the stored crop does so in every augmented crop."""
     members = schema.encode(stage_sample)
-    want = DecodeSpec(("landmarks", "detected", "intrinsics"), 64, size, augment=True)
+    want = DecodeSpec(("landmarks", "detected", "intrinsics", "rotation", "translation"), 64, size, augment=True)
     found = decode(members, want, seed)
-    stored = stage_sample["landmarks"]
-    rays = np.linalg.solve(np.asarray(stage_sample["camera"]["intrinsics"]), np.c_[stored[:, :2], np.ones(478)].T)
-    projected = (found["intrinsics"] @ rays)[:2].T
+    stored, camera = stage_sample["landmarks"], stage_sample["camera"]
+    rays = np.linalg.solve(np.asarray(camera["intrinsics"]), np.c_[stored[:, :2], np.ones(478)].T)
+    turn = found["rotation"] @ np.asarray(camera["rotation"]).T
+    np.testing.assert_allclose(turn @ camera["translation_mm"], found["translation"], rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(turn[2], [0, 0, 1], atol=1e-5)  # about the optical axis
+    projected = (found["intrinsics"] @ turn @ rays)[:2].T
     known = stored[:, 2] > 0
     np.testing.assert_allclose(found["landmarks"][known, :2], projected[known], atol=1e-2)
     now, before = found["landmarks"][:, 2], stored[:, 2]
     assert ((now == before) | ((now == 0.5) & (before == 1))).all()  # hidden by an occluder
     assert (found["landmarks"][~known] == 0).all()
     scale = found["intrinsics"][0, 0] / stage_sample["camera"]["intrinsics"][0][0]
-    moved = found["landmarks"][known, :2] + scale  # one stored pixel beside the landmarks
+    assert abs(found["intrinsics"][0, 1]) < 1e-3
+    moved = found["landmarks"][known, :2] + scale * turn[:2, :2].sum(1)  # one stored pixel beside the landmarks
     np.testing.assert_allclose(found["detected"][known, :2], moved, atol=1e-2)
     np.testing.assert_allclose(found["detected"][:, 2], stage_sample["detected"][:, 2] * scale, atol=1e-3)
+
+
+def test_tilted_faces_are_turned_upright(stage_sample):
+    upright = decode(schema.encode(stage_sample), DecodeSpec(("image", "detected", "intrinsics"), 64, 96), seed=0)
+    tilted = dict(stage_sample)
+    tilted["image"] = np.ascontiguousarray(np.rot90(stage_sample["image"]))
+    for name in ("landmarks", "detected"):
+        moved = stage_sample[name].copy()
+        moved[:, 0], moved[:, 1] = stage_sample[name][:, 1], 96 - stage_sample[name][:, 0]
+        tilted[name] = moved
+    found = decode(schema.encode(tilted), DecodeSpec(("image", "detected", "intrinsics"), 64, 96), seed=0)
+    np.testing.assert_allclose(found["detected"], upright["detected"], atol=1e-3)
+    difference = np.abs(found["image"].astype(int) - upright["image"].astype(int))
+    assert difference.mean() < 6  # two different JPEGs of noise
+    np.testing.assert_allclose(found["intrinsics"], upright["intrinsics"], atol=1e-3)
+
+
+def test_exposure_changes_image_and_light_alike(stage_sample):
+    """A grey picture that its own light explains does so after augmentation."""
+    stage_sample["image"] = np.full((96, 96, 3), 120, np.uint8)
+    members = schema.encode(stage_sample)
+    gains = []
+    for seed in range(12):
+        found = decode(members, DecodeSpec(("image", "light"), 64, 96, augment=True), seed)
+        gain = found["light"][0] / stage_sample["light"][0]
+        np.testing.assert_allclose(found["light"], stage_sample["light"] * gain, rtol=1e-4, atol=1e-5)
+        value = np.median(found["image"].reshape(3, -1), axis=1) / 255
+        expected = gain * ((120 / 255 + 0.055) / 1.055) ** 2.4
+        np.testing.assert_allclose(((value + 0.055) / 1.055) ** 2.4, np.minimum(expected, 1), rtol=0.06)
+        gains.append(gain)
+    assert np.std(np.log(gains)) > 0.08
 
 
 def test_a_pixel_takes_the_class_that_covers_most_of_it(stage_sample):

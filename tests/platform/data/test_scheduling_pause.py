@@ -20,9 +20,9 @@ stream._AHEAD_BYTES, stream._BLOCK_BYTES = 4 << 20, 1 << 20  # of 200 MB
 with cluster.connect():
     batches = stream.batches([source], range(200), [0], 1)
     next(batches)
-    time.sleep(4)  # until as much as allowed is read
+    time.sleep(3)  # until as much as allowed is read
     before = time.process_time()
-    time.sleep(4)
+    time.sleep(3)
     print(f"used {time.process_time() - before}")
 """
 
@@ -32,4 +32,4 @@ def test_reading_ahead_leaves_the_processor_to_training(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
     out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    assert float(out.split("used")[1]) < 1.0  # seconds of the processor in 4 seconds
+    assert float(out.split("used")[1]) < 0.8  # seconds of the processor in 3 seconds
