@@ -76,8 +76,8 @@ def expose(
     rng = np.random.default_rng([seed % 2**32, 1])
     gain_3 = np.exp(rng.normal(0, _EXPOSURE) + rng.normal(0, _BALANCE, 3)).astype(np.float32)
     linear_k = to_linear(torch.arange(256) / 255)
-    table_3k = to_srgb((torch.from_numpy(gain_3)[:, None] * linear_k).clamp(0, 1))
-    table_3k = (255 * table_3k + 0.5).byte().numpy()
+    encoded_3k = to_srgb((torch.from_numpy(gain_3)[:, None] * linear_k).clamp(0, 1))
+    table_3k = (255 * encoded_3k + 0.5).byte().numpy()
     return np.stack([table_3k[i][image_3hw[i]] for i in range(3)]), light_l3 * gain_3
 
 

@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--storage", help="storage root (default: MOSAR_STORAGE, else ~/.mosar)")
     command.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     command.add_argument("--threads", type=int, default=1, help="torch threads; more than 1 help if cores are idle")
-    command.add_argument("--refine-steps", type=int, default=80, help="landmark refinement steps, 0 for none")
+    command.add_argument("--fit-steps", type=int, default=8, help="steps of the shape fit, 0 for none")
     command.add_argument(
         "--size", type=_size, help="texels a side of the maps: auto (default), 512, 1024, 2048 or 4096"
     )
@@ -66,13 +66,13 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
         raise PhotographError(f"{arguments.photo}: no such file; give an image file")
     if arguments.output.exists() and not arguments.output.is_dir():
         raise ConfigError(f"output: {arguments.output} is a file, expected a folder or a new name")
-    if arguments.refine_steps < 0 or arguments.threads < 1:
-        raise ConfigError("--refine-steps: expected 0 or more; --threads: expected 1 or more")
+    if arguments.fit_steps < 0 or arguments.threads < 1:
+        raise ConfigError("--fit-steps: expected 0 or more; --threads: expected 1 or more")
     location = locate(arguments.bundle, arguments.storage)
     bundles.read_manifest(location)
     import mosar
 
-    options = {"device": arguments.device, "refine_steps": arguments.refine_steps, "threads": arguments.threads}
+    options = {"device": arguments.device, "fit_steps": arguments.fit_steps, "threads": arguments.threads}
     options["size"] = arguments.size
     print(f"loading the bundle {location}", file=sys.stderr, flush=True)
     with mosar.load(location, **options) as reconstructor:

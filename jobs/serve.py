@@ -34,7 +34,7 @@ class Serve:
         bundle: name in ``bundles/`` of the storage root, a folder, or a URI.
         storage: storage root; default: MOSAR_STORAGE, else ~/.mosar.
         device: cpu or cuda.
-        refine_steps: landmark refinement steps, 0 for none.
+        fit_steps: steps of the shape fit, 0 for none.
         size: texels a side of albedo and normals (512, 1024, 2048 or 4096); by default as many as each photograph
             needs. Memory grows with it: 4096 take about 5 GB.
         serving: address and limits of the endpoint.
@@ -43,15 +43,15 @@ class Serve:
     bundle: str = "default"
     storage: str | None = None
     device: str = "cpu"
-    refine_steps: int = 80
+    fit_steps: int = 8
     size: int | None = None
     serving: ServingConfig = field(default_factory=ServingConfig)
 
     def __post_init__(self) -> None:
         if self.device not in {"cpu", "cuda"}:
             raise ConfigError(f"device: got {self.device!r}, expected cpu or cuda")
-        if self.refine_steps < 0:
-            raise ConfigError(f"refine_steps: got {self.refine_steps}, expected 0 or more")
+        if self.fit_steps < 0:
+            raise ConfigError(f"fit_steps: got {self.fit_steps}, expected 0 or more")
         from mosar.models.reconstruct.seen import SIZES
 
         if self.size is not None and self.size not in SIZES:
@@ -85,10 +85,10 @@ def application(arguments: Mapping[str, Any]) -> Any:
 class AvatarHandler:
     """Reconstructs avatars from photographs in a replica."""
 
-    def __init__(self, location: str, device: str, refine_steps: int, size: int | None) -> None:
+    def __init__(self, location: str, device: str, fit_steps: int, size: int | None) -> None:
         from mosar.reconstructor import Reconstructor
 
-        self._reconstructor = Reconstructor(location, device, refine_steps, size=size)
+        self._reconstructor = Reconstructor(location, device, fit_steps, size=size)
 
     def respond(self, body: bytes, media_type: str) -> bytes:
         """Return the avatar as GLB, as a zip of every file, or its sheet as PNG."""
@@ -107,7 +107,7 @@ class AvatarHandler:
 def parts(config: Serve) -> tuple[Callable[[], endpoint.Handler], str, tuple[str, ...], str]:
     """What :func:`endpoint.start` needs beside its limits: the handler's maker, its route and media types, the page."""
     location = locate(config.bundle, config.storage)
-    build = partial(AvatarHandler, location, config.device, config.refine_steps, config.size)
+    build = partial(AvatarHandler, location, config.device, config.fit_steps, config.size)
     return build, ROUTE, (GLB, ZIP, PNG), PAGE.read_text(encoding="utf-8")
 
 

@@ -13,6 +13,7 @@ from mosar.avatar import Avatar
 from mosar.bundle import locate, open_bundle
 from mosar.datasets.colour_check import grey, is_colourless
 from mosar.datasets.crop import shift
+from mosar.datasets.detection import scores
 from mosar.datasets.face_search import LEAST_PX, find_faces, size_px
 from mosar.datasets.landmarks import Detector, Face
 from mosar.datasets.photographs import read_photograph
@@ -39,7 +40,7 @@ def load(
     *,
     storage: str | None = None,
     device: str = "cpu",
-    refine_steps: int = 80,
+    fit_steps: int = 8,
     threads: int | None = 1,
     size: int | None = None,
 ) -> "Reconstructor":
@@ -49,7 +50,7 @@ def load(
         bundle: a folder, a URI, or a name below ``bundles/`` of the storage root.
         storage: storage root; by default MOSAR_STORAGE, else ``~/.mosar``.
         device: ``"cpu"`` or ``"cuda"``.
-        refine_steps: optimiser steps of the landmark fit, 0 for none.
+        fit_steps: steps of the shape fit, 0 for none.
         threads: torch threads during a reconstruction; None keeps torch's setting. One is the fastest choice unless
             cores are idle: threads that wait for one another are slow on a busy machine.
         size: texels a side of albedo and normals: 512, 1024, 2048 or 4096; by default the smallest that holds the
@@ -59,7 +60,7 @@ def load(
         ConfigError: the device does not exist.
         BundleError: the bundle is missing, incomplete or altered, or was made by an incompatible version.
     """
-    return Reconstructor(locate(bundle, storage), device, refine_steps, threads, size)
+    return Reconstructor(locate(bundle, storage), device, fit_steps, threads, size)
 
 
 class Reconstructor:
@@ -69,7 +70,7 @@ class Reconstructor:
         self,
         location: str,
         device: str = "cpu",
-        refine_steps: int = 80,
+        fit_steps: int = 8,
         threads: int | None = None,
         size: int | None = None,
     ) -> None:
@@ -83,7 +84,7 @@ class Reconstructor:
         self._modules = dict(self.bundle.modules)
         if "segmentation" not in self._modules:
             self._modules["segmentation"] = released.load().to(device)
-        self._settings = pipeline.settings(self._modules, refine_steps, size)
+        self._settings = pipeline.settings(self._modules, fit_steps, size)
         self._detector = Detector()
 
     def __enter__(self) -> Self:
@@ -123,7 +124,7 @@ class Reconstructor:
         if colourless:
             upright = replace(upright, image_hw3=grey(upright.image_hw3))
             remarks += ("the photograph has no colours: the hues of skin and light are assumed",)
-        portrait = self._portrait(upright, scene, colourless)
+        portrait = self._portrait(chosen, upright, scene, colourless)
         estimate = pipeline.reconstruct(self.bundle.head, self._modules, portrait, self._settings)
         if colourless:
             estimate = with_assumed_hues(estimate)
@@ -137,16 +138,19 @@ class Reconstructor:
             remarks=remarks,
         )
 
-    def _portrait(self, upright: Upright, scene_hw3: npt.NDArray[np.uint8], colourless: bool) -> Portrait:
+    def _portrait(self, face: Face, upright: Upright, scene_hw3: npt.NDArray[np.uint8], colourless: bool) -> Portrait:
         image_hw3 = upright.image_hw3
         crop = crop_portrait(image_hw3, upright.landmarks_n2, self._settings.crop_size, upright.corners_42)
+        scale = float(np.hypot(*crop.to_crop_33[0, :2]))
+        points = np.concatenate([crop.landmarks_n2, scale * face.landmarks[:, 2:]], axis=1)
         return Portrait(
             photograph_hw3=torch.from_numpy(np.ascontiguousarray(image_hw3)).to(self.device),
             thumbnail_13tt=thumbnail(torch.from_numpy(scene_hw3), THUMBNAIL).to(self.device),
             inside_11hw=self._tensor(crop.inside_hw)[None],
             colourless=colourless,
             crop_13hw=self._tensor(crop.image_hw3 / 255.0).permute(0, 3, 1, 2),
-            landmarks_1n2=self._tensor(crop.landmarks_n2),
+            points_1n3=self._tensor(points),
+            scores_1e=self._tensor(scores(face)),
             intrinsics_133=self._tensor(crop.intrinsics_33),
             to_crop_133=self._tensor(crop.to_crop_33),
             width=image_hw3.shape[1],

@@ -36,8 +36,8 @@ from mosar.models.head.expression_model import express
 from mosar.models.head.expression_sampling import sample_expression
 from mosar.models.head.identity_sampling import SCANNED, scan_modes
 from mosar.models.head.morph import neutral
-from mosar.models.morphable.detected_fit import fit_detected, landmark_model, yaw_pitch
-from mosar.models.morphable.detector_error import DetectorError, fit_detector_error
+from mosar.models.morphable.detected_fit import fit_detected, landmark_model
+from mosar.models.morphable.detector_error import DetectorError, yaw_pitch
 from mosar.models.morphable.fitting import Faces
 from mosar.models.morphable.network import Morphable
 from mosar.models.morphable.pca import Pca
@@ -47,6 +47,7 @@ Array = npt.NDArray[np.float64]
 _SEED = 3_000_000
 _FIRST_SUBJECT = 910 * 10**9
 """Seed of the first person of the captures; no data set uses it."""
+_COMPONENTS = 100  # of the detector's errors
 _FOLDS, _WEIGHTS = 3, (0.1, 0.03, 0.01, 0.003)
 _DRAWS = 8  # people whose surfaces are compared
 
@@ -203,7 +204,7 @@ def _error(found_nf3: Tensor, truth_nf3: Tensor) -> float:
 def _detected(head: Head, model: Morphable, config: Config) -> dict[str, Any]:
     people = _people(head, 1024, posed=False)[0]
     codes = torch.cat([model.encode(some, some)[0][0] for some in people.split(128)])
-    linear = landmark_model(head, model, codes)
+    linear, identity_codes = landmark_model(head, model, codes), model.config.identity_codes
     known = scanned_captures(head, _FIRST_SUBJECT, config.error_captures, config.image_size)
     test = scanned_captures(head, _FIRST_SUBJECT + 10**6, config.captures, config.image_size)
     average_f3 = average_scanned(head, model)[head.region("face")]
@@ -215,7 +216,7 @@ def _detected(head: Head, model: Morphable, config: Config) -> dict[str, Any]:
         rows = []
         for i in of:
             points_l2, truth_f3 = captures.points_nl2[i, linear.chosen_l], captures.neutral_nv3[i, head.region("face")]
-            code = fit_detected(linear, error, points_l2, captures.intrinsics_n33[i], weight).identity_k
+            code = fit_detected(linear, error, points_l2, captures.intrinsics_n33[i], weight).code_c[:identity_codes]
             found_v3 = model.decode(torch.from_numpy(code).float()[None], model.neutral_code())[0].double().numpy()
             found_f3, posed_f3 = (_similar(x, truth_f3) for x in (found_v3[head.region("face")], average_f3))
             wanted = truth_f3 - posed_f3
@@ -223,7 +224,7 @@ def _detected(head: Head, model: Morphable, config: Config) -> dict[str, Any]:
             rows.append((*(np.linalg.norm(x - truth_f3, axis=1).mean() for x in (found_f3, posed_f3)), slope))
         return tuple(np.mean(rows, axis=0).tolist())
 
-    view = np.array([yaw_pitch(rotation) for rotation in known.rotation_n33])
+    view = torch.stack(yaw_pitch(torch.from_numpy(known.rotation_n33)), dim=1).numpy()
     missed_nl2 = known.errors()[:, linear.chosen_l]
     fold = np.arange(len(view)) % _FOLDS
     # Few captures promise too small errors: the landmarks' weight is tuned on captures left out of the error model.
@@ -253,7 +254,9 @@ def _detected(head: Head, model: Morphable, config: Config) -> dict[str, Any]:
 
 
 def _error_model(error_nl2: Array, view_n2: Array, chosen: npt.NDArray[np.bool_]) -> DetectorError:
-    return fit_detector_error(error_nl2[chosen], view_n2[chosen, 0], view_n2[chosen, 1])
+    error = DetectorError(error_nl2.shape[1], _COMPONENTS)
+    error.fit(torch.from_numpy(error_nl2[chosen]), *torch.from_numpy(view_n2[chosen].T))
+    return error
 
 
 def _similar(points_n3: Array, goals_n3: Array) -> Array:

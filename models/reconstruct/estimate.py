@@ -32,7 +32,10 @@ class Portrait:
         thumbnail_13tt: mean colours of the whole photograph on a coarse grid, sRGB-encoded in [0, 1].
         crop_13hw: the face crop, sRGB-encoded in [0, 1], ``Settings.crop_size`` pixels a side.
         inside_11hw: 1 where the crop shows the photograph, 0 beyond it.
-        landmarks_1n2: the detector's points, pixels of the crop.
+        points_1n3: the detector's points, pixels of the crop, and their depth relative to the head's centre in its
+            pixels, smaller towards the camera.
+        scores_1e: the detector's scores of expressions, in the order of
+            :data:`mosar.models.head.expressions.NAMES`.
         intrinsics_133: of the crop, pixels.
         to_crop_133: affine map from pixels of the photograph to those of the crop.
         width, height: of the photograph, pixels.
@@ -45,13 +48,19 @@ class Portrait:
     thumbnail_13tt: Tensor
     crop_13hw: Tensor
     inside_11hw: Tensor
-    landmarks_1n2: Tensor
+    points_1n3: Tensor
+    scores_1e: Tensor
     intrinsics_133: Tensor
     to_crop_133: Tensor
     width: int
     height: int
     colourless: bool = False
     classes_1khw: Tensor = _LATER
+
+    @property
+    def landmarks_1n2(self) -> Tensor:
+        """The detector's points, pixels of the crop."""
+        return self.points_1n3[..., :2]
 
 
 @dataclass(frozen=True)
@@ -83,13 +92,13 @@ class Settings:
     Attributes:
         map_size: texels a side of the maps that networks see.
         crop_size: pixels a side of the crop.
-        refine_steps: steps of the landmark fit.
+        fit_steps: steps of the shape fit.
         size: texels a side of the avatar's albedo and normals; None: the smallest that holds the photograph's detail.
     """
 
     map_size: int
     crop_size: int
-    refine_steps: int
+    fit_steps: int
     size: int | None = None
 
 

@@ -20,11 +20,11 @@ CROP = 512
 """Pixels a side of the crop: enough for classes, eyes and teeth; the skin comes from the photograph itself."""
 
 
-def settings(modules: Mapping[str, Any], refine_steps: int = 80, size: int | None = None) -> Settings:
+def settings(modules: Mapping[str, Any], fit_steps: int = 8, size: int | None = None) -> Settings:
     """Settings with the sizes of the trained modules.
 
     Args:
-        refine_steps: steps of the landmark fit, 0 for none.
+        fit_steps: steps of the shape fit, 0 for none.
         size: texels a side of the avatar's maps; None: as many as hold the photograph's detail.
 
     Raises:
@@ -32,7 +32,7 @@ def settings(modules: Mapping[str, Any], refine_steps: int = 80, size: int | Non
     """
     if missing := steps.missing(modules):
         raise ValueError(f"modules lack {', '.join(missing)}; expected {', '.join((*steps.SHIPPED, *steps.STEPS))}")
-    return Settings(int(modules["intrinsics"].mean_diffuse_13hw.shape[-1]), CROP, refine_steps, size)
+    return Settings(int(modules["intrinsics"].mean_diffuse_13hw.shape[-1]), CROP, fit_steps, size)
 
 
 def reconstruct(head: Head, modules: Mapping[str, Any], portrait: Portrait, settings: Settings) -> Estimate:

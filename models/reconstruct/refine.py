@@ -1,138 +1,132 @@
-"""A short regularised fit to the landmarks of one photograph, starting from the encoder's prediction.
+"""The fit to the landmarks of one photograph, starting from the encoder's answer.
 
-Unknowns: pose, the codes of the morphable model and, as small corrections, the head's local identity modes and the
-morph targets of its expressions on the predicted person. Every unknown except the pose has a standard normal prior;
-landmarks are measured with noise :data:`SIGMA`. The pose is fitted first with the shape fixed, because it alone
-explains most of the error.
+Unknowns: pose, focal length, the codes of the morphable model and, as small corrections, the head's local identity
+modes and the morph targets of its expressions on the predicted person. The encoder's answer with its uncertainty is the
+prior of the codes. Landmarks are measured with the errors of the detector, which are correlated: the joint model of
+these errors, learnt with the encoder, says how much they tell.
 """
 
-from collections.abc import Callable
+import weakref
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from mosar.models.camera import Camera, project
+from mosar.models.camera import Camera
 from mosar.models.head import Head
 from mosar.models.head.identity_sampling import scan_modes
 from mosar.models.head.lips import close_lips
 from mosar.models.head.morph import landmarks, morph_targets
+from mosar.models.morphable.detected_fit import Array, LandmarkModel, Pose, embedded, fit_detected, linear_landmarks
 from mosar.models.morphable.network import Morphable
-from mosar.models.stages.geometry.network import Parameters, camera_of
+from mosar.models.stages.geometry.network import Geometry, Parameters, camera_of, image_position
+from mosar.models.stages.geometry.points_network import Normal
 
-SIGMA = 0.004  # standard deviation of a landmark, as a share of the crop's side
+FOCAL = 0.3
+"""Deviation of the logarithm of an assumed focal length: nine of ten lie within a factor of 1.6."""
 CORRECTION = 0.5  # prior standard deviation of the corrections, in units of the head's own deviations
 _EXPRESSION = 0.5  # the head's own deviation of an expression's weight
-_POSE_STEPS, _POSE_RATE = 100, 0.03
+_LANDMARKS = 1.0  # factor on the inverse covariance of the landmarks, which the encoder has seen already
+_ROUNDS = 2  # of linearising the decoder
 
 
 @dataclass(frozen=True)
 class Fit:
     """Refined parameters, the mesh and the neutral mesh (1, v, 3) in mm, and the camera in pixels of the crop.
 
-    ``start_px`` and ``end_px`` are the weighted mean landmark errors before and after the fit, pixels of the crop.
+    ``start`` and ``end`` are the negative log posterior before and after the fit.
     """
 
     parameters: Parameters
     mesh_1v3: Tensor
     neutral_1v3: Tensor
     camera: Camera
-    start_px: float
-    end_px: float
+    start: float
+    end: float
 
 
+@torch.no_grad()
 def refine(
     head: Head,
-    morphable: Morphable,
+    module: Geometry,
     start: Parameters,
     landmarks_1n2: Tensor,
     intrinsics_133: Tensor,
     crop_size: int,
-    steps: int = 80,
-    rate: float = 0.05,
+    steps: int = 8,
 ) -> Fit:
-    """Minimise the negative log posterior with Adam; keep the best step, so the result is never worse than the start.
+    """Find the mode of the posterior; never worse than the start.
 
     Args:
-        start: the encoder's prediction, batch of one.
+        start: the encoder's answer, batch of one.
         landmarks_1n2: measured points, pixels of the crop.
-        intrinsics_133: of the crop.
-        steps: of the joint fit; 0 returns the start.
-        rate: learning rate of the codes and corrections; the pose has a fifth of it.
+        intrinsics_133: of the crop; the focal length is a guess.
+        steps: of each of two linearisations; 0 returns the start.
     """
-    weight = torch.from_numpy(head.landmark_weight_l * (head.landmark_triangle_l >= 0)).to(landmarks_1n2)
+    morphable = module.morphable
     local = ~scan_modes(head)  # the codes carry the scans' modes already
-    modes = CORRECTION * torch.from_numpy(head.mode_std_m[local, None, None] * head.modes_mv3[local]).to(landmarks_1n2)
-    with torch.no_grad():
-        person = morphable.decode(start.identity_bk, morphable.neutral_code())
-        expressions = CORRECTION * _EXPRESSION * morph_targets(head, person)
-    offsets = torch.cat([modes, expressions])
-    landmark_offsets = landmarks(head, offsets)  # landmarks are linear in the offsets, and far fewer than vertices
-    codes = [start.identity_bk.clone(), start.expression_bk.clone()]
-    corrections, turn, place = (
-        weight.new_zeros(1, len(offsets)),
-        weight.new_zeros(1, 3),
-        start.image_position_b3.clone(),
+    like = morphable.average()
+    modes = CORRECTION * torch.from_numpy(head.mode_std_m[local, None, None] * head.modes_mv3[local]).to(like)
+    person = morphable.decode(start.identity_bk, morphable.neutral_code())
+    expressions = CORRECTION * _EXPRESSION * morph_targets(head, person)
+    offsets = torch.cat([modes, expressions]).to(like)
+    chosen = embedded(head)
+    offset_cl3 = landmarks(head, offsets)[:, chosen].double().cpu().numpy()  # landmarks are linear in the offsets
+    basis_cl3 = np.concatenate([_linear(head, morphable), offset_cl3])
+    identity, expression = start.identity, start.expression
+    variance = torch.cat([identity.log_variance_bk, expression.log_variance_bk], dim=1)[0].exp().double().cpu().numpy()
+    precision_cc = np.diag(np.concatenate([1.0 / variance, np.ones(len(offsets))]))
+    first_k = torch.cat([start.identity_bk, start.expression_bk], dim=1)
+    measured_l2 = landmarks_1n2[0, chosen].double().cpu().numpy()
+    intrinsics = intrinsics_133[0].double().cpu().numpy()
+    camera = camera_of(start.rotation_b33, start.image_position_b3, intrinsics_133, crop_size)
+    rotation, translation = (x[0].double().cpu().numpy() for x in (camera.rotation_b33, camera.translation_b3))
+    pose = Pose(rotation, translation, float(intrinsics[0, 0]))
+    sizes = first_k.shape[1], len(modes)
+    change_c = np.zeros(len(basis_cl3))
+    values: list[float] = []
+    for _ in range(_ROUNDS if steps else 1):
+        codes = first_k + torch.from_numpy(change_c[: sizes[0]]).to(first_k)
+        at_l3 = landmarks(head, morphable.decode(*_split(codes, start)))[0, chosen].double().cpu().numpy()
+        mean_l3 = at_l3 - np.tensordot(change_c[: sizes[0]], basis_cl3[: sizes[0]], 1)
+        model = LandmarkModel(chosen, mean_l3, basis_cl3, np.zeros(len(basis_cl3)), precision_cc)
+        fit = fit_detected(model, module.error, measured_l2, intrinsics, _LANDMARKS, FOCAL, pose, steps, change_c)
+        change_c, pose = fit.code_c, fit.pose
+        values += [fit.start, fit.end]
+    found_k = _split(first_k + torch.from_numpy(change_c[: sizes[0]]).to(first_k), start)
+    told = torch.from_numpy(change_c[sizes[0] :]).to(like)
+    shaped = torch.tensordot(told[: sizes[1]], offsets[: sizes[1]], dims=1)
+    moved = torch.tensordot(told[sizes[1] :], offsets[sizes[1] :], dims=1)
+    k_133 = intrinsics_133.clone()
+    k_133[:, 0, 0] = k_133[:, 1, 1] = pose.focal
+    camera = Camera(k_133, _tensor(pose.rotation_33, like), _tensor(pose.translation_3, like))
+    found = Parameters(
+        Normal(found_k[0], identity.log_variance_bk),
+        Normal(found_k[1], expression.log_variance_bk),
+        start.reflectance_bk,
+        start.light_b81c,
+        camera.rotation_b33,
+        image_position(camera, crop_size),
     )
-
-    def camera() -> Camera:
-        return camera_of(_rotate(turn) @ start.rotation_b33, place, intrinsics_133, crop_size)
-
-    def distance(points_1n3: Tensor) -> Tensor:
-        """Squared distance of each landmark, in shares of the crop's side."""
-        return ((project(camera(), points_1n3) - landmarks_1n2) / crop_size).square().sum(dim=-1)
-
-    def pixels(squared_1n: Tensor) -> float:
-        return float((weight * squared_1n.detach().sqrt()).sum() / weight.sum() * crop_size)
-
-    def posterior(points_1n3: Tensor) -> tuple[Tensor, Tensor]:
-        squared = distance(points_1n3 + torch.tensordot(corrections, landmark_offsets, dims=1))
-        prior = torch.cat([*codes, corrections], dim=1).square().sum()
-        return 0.5 * ((weight * squared).sum() / SIGMA**2 + prior), squared
-
-    with torch.no_grad():
-        fixed = landmarks(head, morphable.decode(*codes))
-        start_px = pixels(distance(fixed))
-    _minimise([([turn, place], _POSE_RATE)], lambda: posterior(fixed)[0], _POSE_STEPS if steps else 0)
-    _minimise(
-        [([*codes, corrections], rate), ([turn, place], 0.2 * rate)],
-        lambda: posterior(landmarks(head, morphable.decode(*codes)))[0],
-        steps,
-    )
-    with torch.no_grad():
-        mesh, points = morphable.decode(*codes), landmarks(head, morphable.decode(*codes))
-        identity = torch.tensordot(corrections[:, : len(modes)], modes, dims=1)
-        expression = torch.tensordot(corrections[:, len(modes) :], expressions, dims=1)
-        neutral = close_lips(head, morphable.decode(codes[0], morphable.neutral_code()) + identity)
-        found = Parameters(codes[0], codes[1], start.reflectance_bk, start.light_b81c, camera().rotation_b33, place)
-        end_px = pixels(posterior(points)[1])
-    return Fit(found, mesh + identity + expression, neutral, camera(), start_px, end_px)
+    neutral = close_lips(head, morphable.decode(found_k[0], morphable.neutral_code()) + shaped)
+    return Fit(found, morphable.decode(*found_k) + shaped + moved, neutral, camera, values[0], values[-1])
 
 
-def _minimise(groups: list[tuple[list[Tensor], float]], objective: Callable[[], Tensor], steps: int) -> None:
-    """Run Adam with a cosine schedule on the tensors of ``groups`` and leave them at their best values."""
-    unknowns = [u for tensors, _ in groups for u in tensors]
-    optimiser = torch.optim.Adam([{"params": tensors, "lr": rate} for tensors, rate in groups])
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(steps, 1))
-    best, kept = torch.inf, [u.clone() for u in unknowns]
-    for step in range(steps + 1):
-        for u in unknowns:
-            u.requires_grad_(step < steps)
-        value = objective()
-        if float(value.detach()) < best:
-            best, kept = float(value.detach()), [u.detach().clone() for u in unknowns]
-        if step < steps:
-            optimiser.zero_grad()
-            value.backward()
-            optimiser.step()
-            schedule.step()
-    for u, value in zip(unknowns, kept, strict=True):
-        u.copy_(value)
+def _split(codes_1k: Tensor, like: Parameters) -> tuple[Tensor, Tensor]:
+    identity, expression = codes_1k.split([like.identity_bk.shape[1], like.expression_bk.shape[1]], dim=1)
+    return identity, expression
 
 
-def _rotate(turn_13: Tensor) -> Tensor:
-    """Rotation (1, 3, 3) of a rotation vector (1, 3), radians."""
-    x, y, z = turn_13[0]
-    zero = torch.zeros_like(x)
-    skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero]).reshape(1, 3, 3)
-    return torch.linalg.matrix_exp(skew)
+def _tensor(array: Array, like: Tensor) -> Tensor:
+    return torch.from_numpy(array)[None].to(like)
+
+
+_KNOWN: "weakref.WeakKeyDictionary[Morphable, Array]" = weakref.WeakKeyDictionary()
+
+
+def _linear(head: Head, morphable: Morphable) -> Array:
+    """Change (c, l, 3) of the landmarks for each code; the same for all photographs of a model."""
+    if morphable not in _KNOWN:
+        _KNOWN[morphable] = linear_landmarks(head, morphable)[1]
+    return _KNOWN[morphable]

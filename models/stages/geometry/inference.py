@@ -1,4 +1,4 @@
-"""Inference: the encoder's prediction, refined by a fit to the landmarks."""
+"""Inference: the encoder's answer, refined by a fit to the landmarks."""
 
 from dataclasses import replace
 
@@ -8,21 +8,25 @@ from torch.nn.functional import interpolate
 from mosar.models.reconstruct.estimate import Estimate
 from mosar.models.reconstruct.refine import refine
 from mosar.models.stages.geometry.network import Geometry
+from mosar.models.stages.geometry.points_network import Seen
 
 
+@torch.no_grad()
 def infer(module: Geometry, estimate: Estimate) -> Estimate:
     """Add the fit: mesh, neutral mesh and camera."""
     portrait, settings, size = estimate.portrait, estimate.settings, module.config.crop_size
-    with torch.no_grad():
-        image = interpolate(portrait.crop_13hw, size=(size, size), mode="area")
-        start = module(image, portrait.landmarks_1n2 / settings.crop_size)
+    scale = size / settings.crop_size
+    image = interpolate(portrait.crop_13hw, size=(size, size), mode="area")
+    intrinsics = portrait.intrinsics_133.clone()
+    intrinsics[:, :2] *= scale
+    start, _ = module(image, Seen(portrait.points_1n3 * scale, portrait.scores_1e, intrinsics))
     fit = refine(
         estimate.head,
-        module.morphable,
+        module,
         start,
         portrait.landmarks_1n2,
         portrait.intrinsics_133,
         settings.crop_size,
-        settings.refine_steps,
+        settings.fit_steps,
     )
     return replace(estimate, fit=fit)

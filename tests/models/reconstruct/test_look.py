@@ -25,6 +25,7 @@ from mosar.models.reconstruct.refine import Fit
 from mosar.models.reconstruct.seen import look
 from mosar.models.relight import uniform_light
 from mosar.models.stages.geometry.network import Parameters
+from mosar.models.stages.geometry.points_network import Normal
 from mosar.models.uv import chart
 
 CROP, TEXELS = 256, 128
@@ -61,7 +62,8 @@ def portrait_of(avatar, gain=1.0):
         inside_11hw=torch.ones(1, 1, CROP, CROP),
         crop_13hw=crop,
         classes_1khw=classes,
-        landmarks_1n2=points,
+        points_1n3=torch.cat([points, torch.zeros_like(points[..., :1])], dim=2),
+        scores_1e=torch.zeros(1, 52),
         intrinsics_133=avatar.camera.intrinsics_b33,
         to_crop_133=torch.eye(3)[None],
         width=CROP,
@@ -72,7 +74,8 @@ def portrait_of(avatar, gain=1.0):
 def estimate_of(avatar, gain=1.0):
     camera = avatar.camera
     zero = torch.zeros(1, 64)
-    found = Parameters(zero, zero, zero, uniform_light(1), camera.rotation_b33, torch.zeros(1, 3))
+    codes = Normal(zero, zero)
+    found = Parameters(codes, codes, zero, uniform_light(1), camera.rotation_b33, torch.zeros(1, 3))
     fit = Fit(found, avatar.vertices_1v3, avatar.vertices_1v3, camera, 0.0, 0.0)
     return Estimate(avatar.head, portrait_of(avatar, gain), Settings(64, CROP, 0, 512), fit)
 
@@ -174,7 +177,7 @@ def test_creases_are_occluded_by_the_persons_own_geometry(avatar, seen_once):
 def test_eyes_take_the_colour_of_the_photograph(avatar, seen_once):
     """Blue eyes in the picture make the iris of the map bluer; the sclera stays white."""
     blue = seen_once.portrait.crop_13hw.clone()
-    points = seen_once.portrait.landmarks_1n2[0]
+    points = seen_once.portrait.points_1n3[0]
     rows, columns = torch.arange(CROP)[:, None] + 0.5, torch.arange(CROP)[None] + 0.5
     spread = {468: (469, 470, 471, 472), 473: (474, 475, 476, 477)}
     points = points.clone()
@@ -182,14 +185,12 @@ def test_eyes_take_the_colour_of_the_photograph(avatar, seen_once):
     for number, (centre, ring) in enumerate(spread.items()):
         side = eyes & ((columns > CROP / 2) if number else (columns < CROP / 2))
         y, x = side.nonzero().float().mean(0) + 0.5
-        points[centre] = torch.stack([x, y])
+        points[centre, :2] = torch.stack([x, y])
         for k, (dx, dy) in zip(ring, ((4, 0), (0, 4), (-4, 0), (0, -4)), strict=True):
-            points[k] = torch.stack([x + dx, y + dy])
+            points[k, :2] = torch.stack([x + dx, y + dy])
         disc = ((rows - y) ** 2 + (columns - x) ** 2 < 16) & side
         blue[0, :, disc] = torch.tensor([0.25, 0.4, 0.6])[:, None]
-    changed = replace(
-        seen_once.portrait, crop_13hw=blue, landmarks_1n2=points[None], to_crop_133=0.2 * torch.eye(3)[None]
-    )
+    changed = replace(seen_once.portrait, crop_13hw=blue, points_1n3=points[None], to_crop_133=0.2 * torch.eye(3)[None])
     found = eyes_map(replace(seen_once, portrait=changed))
     before = avatar.head.eyes_albedo_hw3
     assert found.shape == before.shape
