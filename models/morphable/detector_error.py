@@ -5,10 +5,19 @@ so hundreds of points tell far less than independent ones would.
 Legend: n captures, l landmarks, d their coordinates (l 2), flattened; k components; b batch.
 """
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
+from mosar.models import weights_file
+from mosar.models.camera import Camera, project
+from mosar.models.head import Head
 from mosar.models.precision import full_precision
+
+PATH = Path(__file__).parent / "data" / "detector_error.safetensors"
+FAR_MM = 6.0
+"""Median error above which the detector took something else for the face."""
 
 _TERMS = 4
 _RIDGE = 3.0  # captures' worth of a prior that the mean field does not depend on the view
@@ -77,12 +86,32 @@ class DetectorError(nn.Module):
         own = torch.randn(len(yaw_n), len(self.own_d), generator=generator).to(self.own_d) * self.own_d.sqrt()
         return self.mean(yaw_n, pitch_n) + (shared + own).unflatten(1, (-1, 2))
 
+    def to_bytes(self, head: Head) -> bytes:
+        """Content of the file that :func:`shipped` reads."""
+        return weights_file.to_bytes(self, {"model": "detector_error", "head": head.digest})
+
     def _whitened(self) -> Tensor:
         """Rows (k, d) whose outer products, taken from the inverse diagonal, give the precision (Woodbury)."""
         shared_kd = self.shared_kd.double()
         scaled_kd = shared_kd / self.own_d.double()
         inner = torch.eye(len(shared_kd), dtype=shared_kd.dtype, device=shared_kd.device) + scaled_kd @ shared_kd.T
         return torch.linalg.solve_triangular(torch.linalg.cholesky(inner), scaled_kd, upper=False)
+
+
+def shipped(head: Head, path: Path = PATH) -> dict[str, Tensor] | None:
+    """The shipped state of :class:`DetectorError`, learnt by ``evaluate.py what=detector``; None for other heads."""
+    about, tensors = weights_file.read(path)
+    return tensors if about.get("head") == head.digest else None
+
+
+def missed(detected_bn2: Tensor, points_bn3: Tensor, camera: Camera) -> Tensor:
+    """Detected points, px, minus projected ones (b, n, 2) in the image plane, mm at the head's depth.
+
+    Args:
+        points_bn3: true positions in the head frame, mm.
+    """
+    scale = camera.translation_b3[:, 2] / camera.intrinsics_b33[:, 0, 0]
+    return (detected_bn2 - project(camera, points_bn3)) * scale[:, None, None]
 
 
 def view_terms(yaw_n: Tensor, pitch_n: Tensor) -> Tensor:

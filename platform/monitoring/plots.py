@@ -25,7 +25,7 @@ def curves(lines: Sequence[Mapping[str, Any]], title: str) -> bytes:
     """Plot training loss, held-out loss and learning rate over the steps of a run's metrics."""
     trained = [line for line in lines if "loss" in line]
     held_out = [line for line in lines if "heldout" in line]
-    figure = _figure(8, 4.5)
+    figure = new_figure(8, 4.5)
     losses, rate = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     losses.plot([line["step"] for line in trained], [line["loss"] for line in trained], lw=0.8, label="training")
     losses.plot(
@@ -44,7 +44,7 @@ def curves(lines: Sequence[Mapping[str, Any]], title: str) -> bytes:
 def timeline(spans: Mapping[str, Sequence[tuple[float, str]]], end: float) -> bytes:
     """Plot the (time, state) changes of each named run. Times are in seconds; the first change is the origin."""
     origin = min(time for changes in spans.values() for time, _ in changes)
-    figure = _figure(8, 1.2 + 0.4 * len(spans))
+    figure = new_figure(8, 1.2 + 0.4 * len(spans))
     axes = figure.subplots()
     for row, changes in enumerate(spans.values()):
         ends = [*(time for time, _ in changes[1:]), end]
@@ -62,7 +62,7 @@ def timeline(spans: Mapping[str, Sequence[tuple[float, str]]], end: float) -> by
     return figure_png(figure)
 
 
-def _figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
     """Make a figure without pyplot, which keeps its figures in global state."""
     from matplotlib.figure import Figure
 

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from mosar.models.camera import Camera, project, transform_image
+from mosar.models.camera import Camera, transform_image
 from mosar.models.colour import to_linear, to_srgb
 from mosar.models.head import Head
 from mosar.models.head.morph import landmarks, vertex_normals
-from mosar.models.morphable.detector_error import yaw_pitch
+from mosar.models.morphable import detector_error
+from mosar.models.morphable.detector_error import missed, yaw_pitch
 from mosar.models.morphable.network import Morphable
 from mosar.models.stages.geometry.camera_guess import guess
 from mosar.models.stages.geometry.config import Config
@@ -27,7 +28,6 @@ _BACK = 0.1  # added to the weight of every vertex (1 on the face, 0 off it, whe
 _JITTER = 0.004  # deviation of the noise added to the detector's points, as a share of the face's size
 _MAP = 64  # texels a side of the maps that tell the reflectance
 _SCORE_RIDGE = 10.0  # captures' worth of a prior that scores do not depend on the expression
-_FAR_MM = 6.0  # median error above which the detector took something else for the face
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,8 @@ class Stage:
         """Losses that compare an answer with the photograph alone, and priors."""
         c, parameters = self.config, found.parameters
         count = len(found.mesh_bv3)
-        missing = self._missed(found.camera, found.mesh_bv3, sample["detected"])[:, module.embedded_l]
+        points = landmarks(self.head, found.mesh_bv3)
+        missing = missed(sample["detected"][..., :2], points, found.camera)[:, module.embedded_l]
         missing = missing - module.error.mean(*yaw_pitch(parameters.rotation_b33.detach()))
         energy = module.error.energy(missing) / missing[0].numel()
         render = self._render(module, found, c.render_size)
@@ -238,17 +239,15 @@ class Stage:
             )
 
     def _fit_error(self, module: Geometry, sample: Mapping[str, Tensor], truth: Truth, found_b: Tensor) -> None:
-        """Fit the model of the detector's errors."""
-        error = self._missed(_camera(sample), truth.mesh_bv3, sample["detected"])[:, module.embedded_l]
-        good_b = found_b & (error.norm(dim=-1).median(dim=1).values < _FAR_MM)
+        """Set the model of the detector's errors: the shipped one, or for another head one of these samples."""
+        if (known := detector_error.shipped(self.head)) is not None:
+            module.error.load_state_dict(known)
+            return
+        points = landmarks(self.head, truth.mesh_bv3)
+        error = missed(sample["detected"][..., :2], points, _camera(sample))[:, module.embedded_l]
+        good_b = found_b & (error.norm(dim=-1).median(dim=1).values < detector_error.FAR_MM)
         yaw, pitch = yaw_pitch(truth.rotation_b33)
         module.error.fit(error[good_b], yaw[good_b], pitch[good_b])
-
-    def _missed(self, camera: Camera, mesh_bv3: Tensor, detected_bn3: Tensor) -> Tensor:
-        """Detected minus projected points (b, n, 2) in the image plane, mm at the head's depth."""
-        points = project(camera, landmarks(self.head, mesh_bv3))
-        scale = camera.translation_b3[:, 2] / camera.intrinsics_b33[:, 0, 0]
-        return (detected_bn3[..., :2] - points) * scale[:, None, None]
 
     def _changed(
         self, module: Geometry, sample: Mapping[str, Tensor], generator: torch.Generator
