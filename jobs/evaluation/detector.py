@@ -25,7 +25,7 @@ from mosar.platform.data.manifest import open_manifest
 from mosar.platform.monitoring import plots
 
 _FIELDS = ("detected", "found", "mesh", "intrinsics", "rotation", "translation")
-_LEAST = 50
+_LEAST = 30  # captures
 _YAWS = (-30.0, 0.0, 30.0)
 _SHOWN = 3  # components
 

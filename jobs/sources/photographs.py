@@ -64,6 +64,10 @@ def gives_statistics(name: str) -> bool:
     return _digit(name) < 6
 
 
+_SECOND = 8
+"""Last digit, or hash, of the subjects that are validation where ``exclude`` leaves out all others of that split."""
+
+
 def _digit(name: str) -> int:
     official = _OFFICIAL.fullmatch(name)
     return int(official[1]) if official else int(hashlib.sha256(name.encode()).hexdigest(), 16) % 10
@@ -102,6 +106,9 @@ def tasks(
     for number, picture in enumerate(found):
         if number not in twice and number not in held_out:
             groups[split_of(subject_of(picture, by))].append(picture)
+    if held_out and "validation" not in groups:  # the whole split is held out: training needs another one
+        groups["validation"] = [p for p in groups["train"] if _digit(subject_of(p, by)) == _SECOND]
+        groups["train"] = [p for p in groups["train"] if _digit(subject_of(p, by)) != _SECOND]
     return [
         Task(split, some, tuple(subject_of(p, by) for p in some), image_size, tuple(without), licence)
         for split, own in sorted(groups.items())

@@ -50,12 +50,25 @@ class Pose:
 
 @dataclass(frozen=True, eq=False)
 class DetectedFit:
-    """Codes and pose, and the negative log posterior at the start and at the end."""
+    """Codes and pose, and the negative log posterior at the start and at the end.
+
+    ``system_pp``: its second derivatives by codes, turn, shift and the logarithm of the focal length.
+    """
 
     code_c: Array
     pose: Pose
     start: float
     end: float
+    system_pp: Array
+
+    def precision(self, codes: int) -> Array:
+        """Inverse covariance of the first codes, whatever all other unknowns are."""
+        mine, both, rest = (
+            self.system_pp[:codes, :codes],
+            self.system_pp[:codes, codes:],
+            self.system_pp[codes:, codes:],
+        )
+        return np.asarray(mine - both @ np.linalg.solve(rest, both.T), np.float64)
 
 
 @torch.no_grad()
@@ -138,7 +151,9 @@ def fit_detected(
 
     residual_l2, seen_l3, value = missing(code_c, pose)
     first, damping, count = value, _DAMPING[0], len(code_c)
-    for _ in range(steps):
+
+    def linear() -> tuple[Array, Array]:
+        """Second derivatives and negative first derivatives of the objective."""
         depth = pose.translation_3[2]
         near_l1 = depth / seen_l3[:, 2:]
         arm_l3 = seen_l3 - pose.translation_3
@@ -154,6 +169,10 @@ def fit_detected(
         right_p[:count] -= model.precision_cc @ (code_c - model.prior_c)
         system_pp[-1, -1] += focal_precision
         right_p[-1] -= focal_precision * np.log(pose.focal / guessed)
+        return system_pp, right_p
+
+    for _ in range(steps):
+        system_pp, right_p = linear()
         while damping < _DAMPING[1]:
             step = np.linalg.solve(system_pp + damping * np.diag(np.diag(system_pp)), right_p)
             turn = np.asarray(cv2.Rodrigues(step[count : count + 3])[0], np.float64)
@@ -167,4 +186,4 @@ def fit_detected(
             break
         code_c, pose, damping = code_c + step[:count], tried, max(damping * 0.1, 1e-9)
         residual_l2, seen_l3, value = found
-    return DetectedFit(code_c, pose, first, value)
+    return DetectedFit(code_c, pose, first, value, linear()[0])

@@ -31,9 +31,8 @@ def solve_light(
     gain_3 = (observed_1n3 / explained_1n3.clamp_min(1e-3))[0].median(dim=0).values.clamp(0.05, 20.0)
     prior_1lc = gain_3 * prior_1lc
     residual_n3 = (observed_1n3 - gain_3 * explained_1n3)[0]
-    scale = prior_1lc[0, 0].abs().mean().clamp_min(0.1)
     noise = _NOISE * observed_1n3.mean(dim=2).median().clamp_min(0.02)
-    precision_k = 1.0 / (scale * residual_n3.new_tensor(_DEVIATION)).square()
+    precision_k = 1.0 / light_deviation(prior_1lc).square()
     columns_cnk = _columns(material, normals_1n3, views_1n3)
     sides_1d3 = torch.from_numpy(on_sphere(_DIRECTIONS)).to(prior_1lc)[None]
     side_basis_dk = irradiance(_units(sides_1d3), sides_1d3.expand(LOW_BANDS, -1, -1))[..., 0].T
@@ -54,6 +53,11 @@ def solve_light(
     found = prior_1lc.clone()
     found[0, :LOW_BANDS] += change_ck.T
     return found
+
+
+def light_deviation(prior_1lc: Tensor) -> Tensor:
+    """Deviation (25) of the low coefficients of a light from an estimate of it."""
+    return prior_1lc[0, 0].abs().mean().clamp_min(0.1) * prior_1lc.new_tensor(_DEVIATION)
 
 
 def _columns(material: Material, normals_1n3: Tensor, views_1n3: Tensor) -> Tensor:

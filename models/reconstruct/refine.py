@@ -35,13 +35,15 @@ _ROUNDS = 2  # of linearising the decoder
 class Fit:
     """Refined parameters, the mesh and the neutral mesh (1, v, 3) in mm, and the camera in pixels of the crop.
 
-    ``start`` and ``end`` are the negative log posterior before and after the fit.
+    ``precision_kk``: inverse covariance of the identity codes, given the encoder's answer and the landmarks. ``start``
+    and ``end`` are the negative log posterior before and after the fit.
     """
 
     parameters: Parameters
     mesh_1v3: Tensor
     neutral_1v3: Tensor
     camera: Camera
+    precision_kk: Tensor
     start: float
     end: float
 
@@ -109,8 +111,9 @@ def refine(
         camera.rotation_b33,
         image_position(camera, crop_size),
     )
+    precision = torch.from_numpy(fit.precision(start.identity_bk.shape[1])).to(like)
     neutral = close_lips(head, morphable.decode(found_k[0], morphable.neutral_code()) + shaped)
-    return Fit(found, morphable.decode(*found_k) + shaped + moved, neutral, camera, values[0], values[-1])
+    return Fit(found, morphable.decode(*found_k) + shaped + moved, neutral, camera, precision, values[0], values[-1])
 
 
 def _split(codes_1k: Tensor, like: Parameters) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,8 @@ from mosar.platform.storage import digest
 from mosar.platform.training.stage import Batch, Stage
 from mosar.platform.training.train_config import TrainConfig
 
+_CRITIC = "critic."
+"""Start of the names of a critic's parameters in a module."""
 _STATE = ("step", "exp_avg", "exp_avg_sq")
 """Names of AdamW's state tensors of a parameter."""
 
@@ -65,7 +67,9 @@ class Learner:
                 (total * (self.world / config.cut)).backward()
             totals.append(total.detach())
             parts.append(named)
-        norm = torch.nn.utils.clip_grad_norm_(self.module.parameters(), config.clip or float("inf"))
+        # A critic's gradient must not shorten that of the network that it judges.
+        norms = [torch.nn.utils.clip_grad_norm_(group, config.clip or float("inf")) for group in _clipped(self.module)]
+        norm = torch.stack(norms).norm()
         self.optimizer.step()
         if self.average is not None:
             with torch.no_grad():
@@ -148,6 +152,14 @@ class Learner:
 def _averaged(module: nn.Module) -> nn.Module:
     """A copy with weights of its own. It shares the buffers, which do not train and may be large (bases of patches)."""
     return copy.deepcopy(module, {id(buffer): buffer for buffer in module.buffers()})
+
+
+def _clipped(module: nn.Module) -> list[list[nn.Parameter]]:
+    """Parameters whose gradients are clipped together: the critic's apart from all others."""
+    groups: list[list[nn.Parameter]] = [[], []]
+    for name, parameter in module.named_parameters():
+        groups[name.startswith(_CRITIC)].append(parameter)
+    return [group for group in groups if group]
 
 
 def _group(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

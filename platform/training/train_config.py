@@ -34,7 +34,7 @@ class TrainConfig:
     decay: shape of the learning rate after that.
     final_lr: final value of the learning rate, relative to ``lr``.
     weight_decay: weight decay of AdamW.
-    clip: largest norm of the gradient; 0 turns clipping off.
+    clip: largest norm of the gradient, of a critic's apart from the others'; 0 turns clipping off.
     ema: decay of the moving average of the weights, which is evaluated and exported; 0 turns it off.
     precision: number format of the forward pass.
     seed: seed of weights, order, augmentation and everything else that is random.

@@ -25,7 +25,7 @@ class Config:
         normal_weight: weight of one minus the cosine between the normals.
         pose_weight: weight of the pose's error, in units of its deviation.
         light_weight: weight of the error of the light's coefficients, in units of their deviations.
-        reflectance_weight: weight of the squared error of the reflectance code, per code.
+        reflectance_weight: weight of the squared error of the reflectance code, each code by its share of the variance.
         photometric_weight: weight of the difference between render and photograph.
         landmark_weight: weight of the squared distance of the landmarks under the joint error model, per coordinate.
         score_weight: weight of the error of the expression's scores.
@@ -49,7 +49,7 @@ class Config:
     normal_weight: float = 1.0
     pose_weight: float = 0.3
     light_weight: float = 0.1
-    reflectance_weight: float = 0.1
+    reflectance_weight: float = 0.3
     photometric_weight: float = 1.0
     landmark_weight: float = 0.05
     score_weight: float = 0.5

@@ -101,6 +101,7 @@ class Geometry(nn.Module):
     mean_pose_6: Tensor
     std_pose_6: Tensor
     score_ke: Tensor
+    share_k: Tensor
     mirrored_n: Tensor
     embedded_l: Tensor
 
@@ -126,6 +127,9 @@ class Geometry(nn.Module):
         self.register_buffer("mean_pose_6", torch.zeros(6))
         self.register_buffer("std_pose_6", torch.ones(6))
         self.register_buffer("score_ke", torch.zeros(m.expression_codes + 1, SCORES))
+        # Codes of small details are mostly noise: each counts by its share of the variance of the maps.
+        energy_k = morphable.reflectance_basis.square().sum(dim=1)
+        self.register_buffer("share_k", energy_k / energy_k.sum().clamp_min(1e-8), persistent=False)
 
     def forward(self, image_b3hw: Tensor, seen: Seen) -> tuple[Parameters, Parameters]:
         """The parameters, and those that the detected points alone tell, with average reflectance and light.

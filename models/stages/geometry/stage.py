@@ -186,12 +186,13 @@ class Stage:
         offset = (neutral - truth.neutral_bv3).abs() + (found.mesh_bv3 - truth.mesh_bv3).abs()
         normals, true_normals = (vertex_normals(m, triangles) for m in (found.mesh_bv3, truth.mesh_bv3))
         light = (parameters.light_b81c - truth.light_b81c) / module.std_light_lc
+        reflectance = parameters.reflectance_bk - truth.reflectance_bk
         return {
             "codes": self._code_terms(module, parameters, truth),
             "vertices": 0.5 * c.vertex_weight * (weight_v * offset.mean(dim=-1)).mean(),
             "normals": c.normal_weight * (weight_v * (1.0 - (normals * true_normals).sum(dim=-1))).mean(),
             "light": c.light_weight * light.abs().mean(),
-            "reflectance": c.reflectance_weight * (parameters.reflectance_bk - truth.reflectance_bk).square().mean(),
+            "reflectance": c.reflectance_weight * (module.share_k * reflectance.square()).sum(dim=1).mean(),
         }
 
     def _wild_terms(self, module: Geometry, sample: Mapping[str, Tensor], found: Prediction) -> dict[str, Tensor]:

@@ -76,7 +76,7 @@ def estimate_of(avatar, gain=1.0):
     zero = torch.zeros(1, 64)
     codes = Normal(zero, zero)
     found = Parameters(codes, codes, zero, uniform_light(1), camera.rotation_b33, torch.zeros(1, 3))
-    fit = Fit(found, avatar.vertices_1v3, avatar.vertices_1v3, camera, 0.0, 0.0)
+    fit = Fit(found, avatar.vertices_1v3, avatar.vertices_1v3, camera, torch.eye(64), 0.0, 0.0)
     return Estimate(avatar.head, portrait_of(avatar, gain), Settings(64, CROP, 0, 512), fit)
 
 

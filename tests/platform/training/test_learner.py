@@ -109,6 +109,23 @@ def test_the_gradient_is_the_mean_over_slices_and_is_clipped(clip: float) -> Non
     )
 
 
+def test_a_critic_is_clipped_apart() -> None:
+    made = learner(clip=0.1)
+    made.module.critic = torch.nn.Linear(1, 1, bias=False)
+    losses = made.stage.losses
+
+    def with_critic(module: torch.nn.Module, *rest: object) -> dict[str, torch.Tensor]:
+        return {**losses(module, *rest), "critic": 1e4 * module.critic.weight.sum()}
+
+    object.__setattr__(made.stage, "losses", with_critic)
+    twin = train(learner(clip=0.1), 0).module
+    made._model = None
+    made.step(0, batches(0))
+    for name, parameter in twin.named_parameters():
+        torch.testing.assert_close(dict(made.module.named_parameters())[name].grad, parameter.grad)
+    assert float(made.module.critic.weight.grad.norm()) == pytest.approx(0.1, rel=1e-3)
+
+
 def test_the_learning_rate_rises_linearly_and_falls_along_a_cosine() -> None:
     config = TrainConfig(steps=110, batch=1, lr=2.0, warmup=10, final_lr=0.1)
     assert [config.lr_at(step) for step in (0, 4, 9)] == pytest.approx([0.2, 1.0, 2.0])
