@@ -25,10 +25,15 @@ from mosar.platform.monitoring import plots
 CHECKOUT = Path(__file__).resolve().parents[3]
 SHIPPED = CHECKOUT / "ray_cluster.yaml"
 _COLOURS = {"head": "#7f8c8d", "data": "#2980b9", "train": "#c0392b"}
-_PEOPLE = "subjects={train:4,validation:2,test:1}"
+_PEOPLE = "subjects={train:4,validation:2}"
 _JOBS = {
-    "make_shards": ("source=virtual", f"presets.tiny.{_PEOPLE}", f"presets.tiny.wild_{_PEOPLE}"),
-    "train_stage": ("stage=normals", *(f"train.{key}=4" for key in ("workers", "slices", "batch")), "train.steps=8"),
+    "make_shards": (
+        "source=virtual",
+        f"presets.tiny.{_PEOPLE}",
+        f"presets.tiny.wild_{_PEOPLE}",
+        "presets.tiny.captures=1",
+    ),
+    "train_stage": ("stage=normals", *(f"train.{key}=2" for key in ("workers", "slices", "batch")), "train.steps=8"),
 }
 
 
