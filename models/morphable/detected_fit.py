@@ -120,7 +120,7 @@ def fit_detected(
     focal_deviation: float = 0.0,
     start: Pose | None = None,
     steps: int = 8,
-    code_c: Array | None = None,
+    first_c: Array | None = None,
 ) -> DetectedFit:
     """Levenberg-Marquardt steps to the mode of the posterior; never worse than the start.
 
@@ -129,10 +129,10 @@ def fit_detected(
         weight: factor on the error model's inverse covariance.
         focal_deviation: of the prior of the focal length's logarithm about that of the intrinsics; 0: it is known.
         start: default: the pose of the prior's mean.
-        code_c: to start from; default: the prior's mean.
+        first_c: codes to start from; default: the prior's mean.
     """
     precision_dd = weight * error.precision().cpu().numpy()
-    code_c = model.prior_c if code_c is None else code_c
+    code_c = model.prior_c if first_c is None else first_c
     pose = start or solve_pose(model.mean_l3 + np.tensordot(code_c, model.basis_cl3, 1), points_l2, intrinsics_33)
     view = torch.from_numpy(pose.rotation_33)[None]
     mean_l2 = error.mean(*yaw_pitch(view))[0].double().cpu().numpy()

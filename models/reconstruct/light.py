@@ -35,7 +35,7 @@ _LEAST = 60  # seen texels below which the usual light is kept
 
 
 @dataclass(frozen=True, eq=False)
-class _Texels:
+class Texels:
     """Seen texels: place in the chart, colour, normal, view, occlusion, weight; whether they are bare facial skin."""
 
     index: Tensor
@@ -47,16 +47,24 @@ class _Texels:
     spot_n: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What explains the seen texels: light (1, 81, 3), reflectance codes (1, k) and tone."""
+
+    light_1lc: Tensor
+    code_1k: Tensor
+    tone: Tone
+
+
 @torch.no_grad()
 def see(estimate: Estimate, morphable: Morphable) -> Estimate:
     """Add the surface, what is seen, light and tone."""
     head, fit = estimate.head, estimate.fit
     skin = surface(chart(head, BASE), head, fit.mesh_1v3)
-    ao_v = openness(head, fit.mesh_1v3)
-    ao = at_texels(chart(head, BASE).to(ao_v.device), _triangles(head, ao_v.device), ao_v[None, :, None])
+    ao = open_texels(head, fit.mesh_1v3)
     seen = look(head, estimate.portrait, fit.mesh_1v3, fit.camera, estimate.settings.size)
-    texels = _texels(estimate, morphable.config.texture_size, seen.small_colour_13hw, seen.small_weight_11hw, ao)
-    light, tone = _explain(estimate, morphable, texels)
+    found = explain(estimate, morphable, seen_texels(estimate, morphable.config.texture_size, seen, ao))
+    light, tone = found.light_1lc, found.tone
     lit = lighting(light, skin, position(fit.camera), ao)
     if not estimate.portrait.colourless:
         seen = _without_collars(head, seen, lit, tone)
@@ -84,6 +92,12 @@ def _without_collars(head: Head, seen: Seen, light: Lighting, tone: Tone) -> See
     return replace(seen, weight_11hw=weight, small_weight_11hw=small, colour_13hw=seen.colour_13hw * (weight > 0))
 
 
+def open_texels(head: Head, mesh_1v3: Tensor) -> Tensor:
+    """Ambient occlusion (1, 1, h, w) of ``BASE`` x ``BASE`` texels by a person's own geometry."""
+    ao_v = openness(head, mesh_1v3)
+    return at_texels(chart(head, BASE).to(ao_v.device), _triangles(head, ao_v.device), ao_v[None, :, None])
+
+
 def openness(head: Head, mesh_1v3: Tensor) -> Tensor:
     """Ambient occlusion (v) of a person's own geometry."""
     normals = vertex_normals(mesh_1v3, _triangles(head, mesh_1v3.device))[0].cpu().numpy()
@@ -91,13 +105,15 @@ def openness(head: Head, mesh_1v3: Tensor) -> Tensor:
     return torch.from_numpy(occlusion.openness(head, occlusion.visibility(head, mesh, normals))).to(mesh_1v3)
 
 
-def _explain(estimate: Estimate, morphable: Morphable, texels: _Texels) -> tuple[Tensor, Tone]:
+def explain(estimate: Estimate, morphable: Morphable, texels: Texels) -> Explanation:
+    """Find light, low-rank albedo and tone in turn."""
     cues = light_cues(estimate.portrait)
     prior = light = estimate.fit.parameters.light_b81c
-    if len(texels.index) < _LEAST:
-        return light, estimate_tone(torch.tensor([0.3, 0.2, 0.15]), cues, estimate.portrait.colourless)
     code = torch.zeros_like(estimate.fit.parameters.reflectance_bk)
     tone = None
+    if len(texels.index) < _LEAST:
+        tone = estimate_tone(torch.tensor([0.3, 0.2, 0.15]), cues, estimate.portrait.colourless)
+        return Explanation(light, code, tone)
     for _ in range(_ROUNDS):
         albedo = morphable.reflectance(code)[0][0].flatten(1).T[texels.index]
         material = _material(texels, albedo)
@@ -110,12 +126,13 @@ def _explain(estimate: Estimate, morphable: Morphable, texels: _Texels) -> tuple
         light, own = light / gain, own * gain
         code = _code(morphable, texels, own)
     assert tone is not None
-    return light, tone
+    return Explanation(light, code, tone)
 
 
-def _texels(estimate: Estimate, size: int, colour: Tensor, weight: Tensor, ao: Tensor) -> _Texels:
-    """The seen texels of a chart of ``size`` texels a side."""
+def seen_texels(estimate: Estimate, size: int, seen: Seen, ao: Tensor) -> Texels:
+    """The seen texels of a chart of ``size`` texels a side; ``ao``: of :func:`open_texels`."""
     head, fit = estimate.head, estimate.fit
+    colour, weight = seen.small_colour_13hw, seen.small_weight_11hw
     texels = chart(head, size).to(colour.device)
     skin = surface(texels, head, fit.mesh_1v3)
     share_of = interpolate(weight, size=(size, size), mode="area")
@@ -124,7 +141,7 @@ def _texels(estimate: Estimate, size: int, colour: Tensor, weight: Tensor, ao: T
     spot_v = torch.from_numpy(bare_skin(head))
     spot = spot_v.to(at.device)[_triangles(head, at.device)[texels.triangle_hw[at]]].all(dim=1)
     where = skin.position_b3hw[:, :, at].mT
-    return _Texels(
+    return Texels(
         at.flatten().nonzero()[:, 0],
         mean[:, :, at].mT,
         skin.normal_b3hw[:, :, at].mT,
@@ -135,7 +152,7 @@ def _texels(estimate: Estimate, size: int, colour: Tensor, weight: Tensor, ao: T
     )
 
 
-def _material(texels: _Texels, albedo_n3: Tensor) -> Material:
+def _material(texels: Texels, albedo_n3: Tensor) -> Material:
     return Material(
         albedo_n3[None],
         torch.full_like(texels.ao_1n1, SPECULAR),
@@ -144,16 +161,20 @@ def _material(texels: _Texels, albedo_n3: Tensor) -> Material:
     )
 
 
-def _divided(texels: _Texels, light_1lc: Tensor) -> tuple[Tensor, Tensor]:
+def _divided(texels: Texels, light_1lc: Tensor) -> tuple[Tensor, Tensor]:
     """Albedo (n, 3) of the texels under this light, and irradiance / pi past the head itself (n, 3)."""
     lit = irradiance(light_1lc, texels.normal_1n3)[0] / torch.pi
     lit = torch.maximum(lit, DARKEST * lit.mean(dim=0)).clamp_min(1e-4) * texels.ao_1n1[0]
+    return ((texels.colour_1n3[0] - gloss(texels, light_1lc)) / lit).clamp_min(1e-3), lit
+
+
+def gloss(texels: Texels, light_1lc: Tensor) -> Tensor:
+    """Highlights (n, 3) of the texels under this light."""
     black = _material(texels, torch.zeros_like(texels.colour_1n3[0]))
-    gloss = shade(black, texels.normal_1n3, texels.view_1n3, light_1lc)[0].clamp_min(0)
-    return ((texels.colour_1n3[0] - gloss) / lit).clamp_min(1e-3), lit
+    return shade(black, texels.normal_1n3, texels.view_1n3, light_1lc)[0].clamp_min(0)
 
 
-def _mean(values_n3: Tensor, texels: _Texels) -> Tensor:
+def _mean(values_n3: Tensor, texels: Texels) -> Tensor:
     return trimmed_mean(values_n3[texels.spot_n])
 
 
@@ -170,7 +191,7 @@ def trimmed_mean(values_n3: Tensor) -> Tensor:
     return chosen[inner].mean(dim=0).exp()
 
 
-def _code(morphable: Morphable, texels: _Texels, albedo_n3: Tensor) -> Tensor:
+def _code(morphable: Morphable, texels: Texels, albedo_n3: Tensor) -> Tensor:
     """Most likely reflectance code (1, k) of the albedo; outliers (hair, glasses, shadows) count less."""
     size = morphable.config.texture_size
     basis = morphable.reflectance_basis.unflatten(1, (4, size * size))[:, :3, texels.index]  # k 3 n

@@ -27,7 +27,6 @@ FOCAL = 0.3
 """Deviation of the logarithm of an assumed focal length: nine of ten lie within a factor of 1.6."""
 CORRECTION = 0.5  # prior standard deviation of the corrections, in units of the head's own deviations
 _EXPRESSION = 0.5  # the head's own deviation of an expression's weight
-_LANDMARKS = 1.0  # factor on the inverse covariance of the landmarks, which the encoder has seen already
 _ROUNDS = 2  # of linearising the decoder
 
 
@@ -57,6 +56,8 @@ def refine(
     intrinsics_133: Tensor,
     crop_size: int,
     steps: int = 8,
+    weight: float = 1.0,
+    pose: Camera | None = None,
 ) -> Fit:
     """Find the mode of the posterior; never worse than the start.
 
@@ -65,6 +66,8 @@ def refine(
         landmarks_1n2: measured points, pixels of the crop.
         intrinsics_133: of the crop; the focal length is a guess.
         steps: of each of two linearisations; 0 returns the start.
+        weight: factor on the inverse covariance of the landmarks, which the encoder has seen already.
+        pose: camera to start from; default: the encoder's.
     """
     morphable = module.morphable
     local = ~scan_modes(head)  # the codes carry the scans' modes already
@@ -82,27 +85,27 @@ def refine(
     first_k = torch.cat([start.identity_bk, start.expression_bk], dim=1)
     measured_l2 = landmarks_1n2[0, chosen].double().cpu().numpy()
     intrinsics = intrinsics_133[0].double().cpu().numpy()
-    camera = camera_of(start.rotation_b33, start.image_position_b3, intrinsics_133, crop_size)
+    camera = pose or camera_of(start.rotation_b33, start.image_position_b3, intrinsics_133, crop_size)
     rotation, translation = (x[0].double().cpu().numpy() for x in (camera.rotation_b33, camera.translation_b3))
-    pose = Pose(rotation, translation, float(intrinsics[0, 0]))
+    at = Pose(rotation, translation, float(camera.intrinsics_b33[0, 0, 0]))
     sizes = first_k.shape[1], len(modes)
     change_c = np.zeros(len(basis_cl3))
     values: list[float] = []
     for _ in range(_ROUNDS if steps else 1):
         codes = first_k + torch.from_numpy(change_c[: sizes[0]]).to(first_k)
-        at_l3 = landmarks(head, morphable.decode(*_split(codes, start)))[0, chosen].double().cpu().numpy()
-        mean_l3 = at_l3 - np.tensordot(change_c[: sizes[0]], basis_cl3[: sizes[0]], 1)
+        points_l3 = landmarks(head, morphable.decode(*_split(codes, start)))[0, chosen].double().cpu().numpy()
+        mean_l3 = points_l3 - np.tensordot(change_c[: sizes[0]], basis_cl3[: sizes[0]], 1)
         model = LandmarkModel(chosen, mean_l3, basis_cl3, np.zeros(len(basis_cl3)), precision_cc)
-        fit = fit_detected(model, module.error, measured_l2, intrinsics, _LANDMARKS, FOCAL, pose, steps, change_c)
-        change_c, pose = fit.code_c, fit.pose
+        fit = fit_detected(model, module.error, measured_l2, intrinsics, weight, FOCAL, at, steps, change_c)
+        change_c, at = fit.code_c, fit.pose
         values += [fit.start, fit.end]
     found_k = _split(first_k + torch.from_numpy(change_c[: sizes[0]]).to(first_k), start)
     told = torch.from_numpy(change_c[sizes[0] :]).to(like)
     shaped = torch.tensordot(told[: sizes[1]], offsets[: sizes[1]], dims=1)
     moved = torch.tensordot(told[sizes[1] :], offsets[sizes[1] :], dims=1)
     k_133 = intrinsics_133.clone()
-    k_133[:, 0, 0] = k_133[:, 1, 1] = pose.focal
-    camera = Camera(k_133, _tensor(pose.rotation_33, like), _tensor(pose.translation_3, like))
+    k_133[:, 0, 0] = k_133[:, 1, 1] = at.focal
+    camera = Camera(k_133, _tensor(at.rotation_33, like), _tensor(at.translation_3, like))
     found = Parameters(
         Normal(found_k[0], identity.log_variance_bk),
         Normal(found_k[1], expression.log_variance_bk),

@@ -85,7 +85,7 @@ def fit_shading(
     normals = _Normals(head, morphable, mesh_1v3, identity_1i, expression_1e, observed.index_n)
     deviation = light_deviation(light_1lc)
     codes, light, reflectance = torch.zeros_like(identity_1i[0]), light_1lc.clone(), reflectance_1k[0].clone()
-    level = observed.colour_n3.mean(dim=1).median().clamp_min(0.02)
+    level = observed.colour_n3[observed.weight_n > 0].mean(dim=1).median().clamp_min(0.02)
     share = observed.weight_n * (independent / (3 * observed.weight_n.sum().clamp_min(1.0)))
 
     def missing(codes: Tensor, light: Tensor, reflectance: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
