@@ -19,6 +19,7 @@ from mosar.models.head.identity_sampling import scan_modes
 from mosar.models.head.lips import close_lips
 from mosar.models.head.morph import landmarks, morph_targets
 from mosar.models.morphable.detected_fit import Array, LandmarkModel, Pose, embedded, fit_detected, linear_landmarks
+from mosar.models.morphable.detector_error import DetectorError
 from mosar.models.morphable.network import Morphable
 from mosar.models.stages.geometry.network import Geometry, Parameters, camera_of, image_position
 from mosar.models.stages.geometry.points_network import Normal
@@ -57,7 +58,8 @@ def refine(
     crop_size: int,
     steps: int = 8,
     weight: float = 1.0,
-    pose: Camera | None = None,
+    camera: Camera | None = None,
+    error: DetectorError | None = None,
 ) -> Fit:
     """Find the mode of the posterior; never worse than the start.
 
@@ -67,65 +69,105 @@ def refine(
         intrinsics_133: of the crop; the focal length is a guess.
         steps: of each of two linearisations; 0 returns the start.
         weight: factor on the inverse covariance of the landmarks, which the encoder has seen already.
-        pose: camera to start from; default: the encoder's.
+        camera: to start from; default: the encoder's.
+        error: model of the landmarks' errors; default: the joint one of the encoder.
     """
-    morphable = module.morphable
-    local = ~scan_modes(head)  # the codes carry the scans' modes already
-    like = morphable.average()
-    modes = CORRECTION * torch.from_numpy(head.mode_std_m[local, None, None] * head.modes_mv3[local]).to(like)
-    person = morphable.decode(start.identity_bk, morphable.neutral_code())
-    expressions = CORRECTION * _EXPRESSION * morph_targets(head, person)
-    offsets = torch.cat([modes, expressions]).to(like)
+    unknown = _unknowns(head, module.morphable, start)
     chosen = embedded(head)
-    offset_cl3 = landmarks(head, offsets)[:, chosen].double().cpu().numpy()  # landmarks are linear in the offsets
-    basis_cl3 = np.concatenate([_linear(head, morphable), offset_cl3])
-    identity, expression = start.identity, start.expression
-    variance = torch.cat([identity.log_variance_bk, expression.log_variance_bk], dim=1)[0].exp().double().cpu().numpy()
-    precision_cc = np.diag(np.concatenate([1.0 / variance, np.ones(len(offsets))]))
-    first_k = torch.cat([start.identity_bk, start.expression_bk], dim=1)
-    measured_l2 = landmarks_1n2[0, chosen].double().cpu().numpy()
-    intrinsics = intrinsics_133[0].double().cpu().numpy()
-    camera = pose or camera_of(start.rotation_b33, start.image_position_b3, intrinsics_133, crop_size)
-    rotation, translation = (x[0].double().cpu().numpy() for x in (camera.rotation_b33, camera.translation_b3))
-    at = Pose(rotation, translation, float(camera.intrinsics_b33[0, 0, 0]))
-    sizes = first_k.shape[1], len(modes)
-    change_c = np.zeros(len(basis_cl3))
+    measured_l2, intrinsics = (x[0].double().cpu().numpy() for x in (landmarks_1n2[:, chosen], intrinsics_133))
+    camera = camera or camera_of(start.rotation_b33, start.image_position_b3, intrinsics_133, crop_size)
+    pose = _pose(camera)
+    change_c = np.zeros(len(unknown.basis_cl3))
     values: list[float] = []
     for _ in range(_ROUNDS if steps else 1):
-        codes = first_k + torch.from_numpy(change_c[: sizes[0]]).to(first_k)
-        points_l3 = landmarks(head, morphable.decode(*_split(codes, start)))[0, chosen].double().cpu().numpy()
-        mean_l3 = points_l3 - np.tensordot(change_c[: sizes[0]], basis_cl3[: sizes[0]], 1)
-        model = LandmarkModel(chosen, mean_l3, basis_cl3, np.zeros(len(basis_cl3)), precision_cc)
-        fit = fit_detected(model, module.error, measured_l2, intrinsics, weight, FOCAL, at, steps, change_c)
-        change_c, at = fit.code_c, fit.pose
+        points_l3 = landmarks(head, module.morphable.decode(*unknown.codes(change_c)))[0, chosen].double().cpu().numpy()
+        count = unknown.first_1k.shape[1]
+        mean_l3 = points_l3 - np.tensordot(change_c[:count], unknown.basis_cl3[:count], 1)
+        zero_c = np.zeros(len(change_c))
+        model = LandmarkModel(chosen, mean_l3, unknown.basis_cl3, zero_c, unknown.precision_cc)
+        fit = fit_detected(model, error or module.error, measured_l2, intrinsics, weight, FOCAL, pose, steps, change_c)
+        change_c, pose = fit.code_c, fit.pose
         values += [fit.start, fit.end]
-    found_k = _split(first_k + torch.from_numpy(change_c[: sizes[0]]).to(first_k), start)
-    told = torch.from_numpy(change_c[sizes[0] :]).to(like)
-    shaped = torch.tensordot(told[: sizes[1]], offsets[: sizes[1]], dims=1)
-    moved = torch.tensordot(told[sizes[1] :], offsets[sizes[1] :], dims=1)
-    k_133 = intrinsics_133.clone()
-    k_133[:, 0, 0] = k_133[:, 1, 1] = at.focal
-    camera = Camera(k_133, _tensor(at.rotation_33, like), _tensor(at.translation_3, like))
+    camera = _camera(pose, intrinsics_133)
+    identity, expression = unknown.codes(change_c)
+    shaped, moved = unknown.corrections(change_c)
     found = Parameters(
-        Normal(found_k[0], identity.log_variance_bk),
-        Normal(found_k[1], expression.log_variance_bk),
+        Normal(identity, start.identity.log_variance_bk),
+        Normal(expression, start.expression.log_variance_bk),
         start.reflectance_bk,
         start.light_b81c,
         camera.rotation_b33,
         image_position(camera, crop_size),
     )
-    precision = torch.from_numpy(fit.precision(start.identity_bk.shape[1])).to(like)
-    neutral = close_lips(head, morphable.decode(found_k[0], morphable.neutral_code()) + shaped)
-    return Fit(found, morphable.decode(*found_k) + shaped + moved, neutral, camera, precision, values[0], values[-1])
+    mesh = module.morphable.decode(identity, expression) + shaped + moved
+    neutral = close_lips(head, module.morphable.decode(identity, module.morphable.neutral_code()) + shaped)
+    precision = torch.from_numpy(fit.precision(identity.shape[1])).to(mesh)
+    return Fit(found, mesh, neutral, camera, precision, values[0], values[-1])
 
 
-def _split(codes_1k: Tensor, like: Parameters) -> tuple[Tensor, Tensor]:
-    identity, expression = codes_1k.split([like.identity_bk.shape[1], like.expression_bk.shape[1]], dim=1)
-    return identity, expression
+@dataclass(frozen=True, eq=False)
+class _Unknowns:
+    """Codes, then corrections of the identity and of the expression, as changes from the encoder's answer.
+
+    Attributes:
+        first_1k: the encoder's codes; ``split``: number of those of the identity.
+        offset_mv3: corrections at one deviation, mm; ``modes``: number of those of the identity.
+        basis_cl3: change of the landmarks for each unknown.
+        precision_cc: inverse covariance of the prior.
+    """
+
+    first_1k: Tensor
+    split: int
+    offset_mv3: Tensor
+    modes: int
+    basis_cl3: Array
+    precision_cc: Array
+
+    def codes(self, change_c: Array) -> tuple[Tensor, Tensor]:
+        """Identity and expression codes (1, k)."""
+        codes = self.first_1k + torch.from_numpy(change_c[: self.first_1k.shape[1]]).to(self.first_1k)
+        return codes[:, : self.split], codes[:, self.split :]
+
+    def corrections(self, change_c: Array) -> tuple[Tensor, Tensor]:
+        """Offsets (v, 3) of the identity and of the expression, mm."""
+        told = torch.from_numpy(change_c[self.first_1k.shape[1] :]).to(self.offset_mv3)
+        parts = (told[: self.modes], self.offset_mv3[: self.modes]), (told[self.modes :], self.offset_mv3[self.modes :])
+        identity, expression = (torch.tensordot(weight, offset, dims=1) for weight, offset in parts)
+        return identity, expression
 
 
-def _tensor(array: Array, like: Tensor) -> Tensor:
-    return torch.from_numpy(array)[None].to(like)
+def _unknowns(head: Head, morphable: Morphable, start: Parameters) -> _Unknowns:
+    local = ~scan_modes(head)  # the codes carry the scans' modes already
+    like = morphable.average()
+    modes = CORRECTION * torch.from_numpy(head.mode_std_m[local, None, None] * head.modes_mv3[local]).to(like)
+    person = morphable.decode(start.identity_bk, morphable.neutral_code())
+    offsets = torch.cat([modes, CORRECTION * _EXPRESSION * morph_targets(head, person)])
+    # Landmarks are linear in the offsets.
+    offset_ml3 = landmarks(head, offsets)[:, embedded(head)].double().cpu().numpy()
+    variance = torch.cat([start.identity.log_variance_bk, start.expression.log_variance_bk], dim=1)[0].exp()
+    precision_c = np.concatenate([1.0 / variance.double().cpu().numpy(), np.ones(len(offsets))])
+    return _Unknowns(
+        torch.cat([start.identity_bk, start.expression_bk], dim=1),
+        start.identity_bk.shape[1],
+        offsets,
+        len(modes),
+        np.concatenate([_linear(head, morphable), offset_ml3]),
+        np.diag(precision_c),
+    )
+
+
+def _pose(camera: Camera) -> Pose:
+    parts = (camera.rotation_b33, camera.translation_b3, camera.intrinsics_b33)
+    rotation, translation, intrinsics = (x[0].double().cpu().numpy() for x in parts)
+    return Pose(rotation, translation, float(intrinsics[0, 0]))
+
+
+def _camera(pose: Pose, intrinsics_133: Tensor) -> Camera:
+    """The camera of a pose; ``intrinsics`` tell the principal point."""
+    k_133 = intrinsics_133.clone()
+    k_133[:, 0, 0] = k_133[:, 1, 1] = pose.focal
+    rotation, translation = (torch.from_numpy(x)[None].to(k_133) for x in (pose.rotation_33, pose.translation_3))
+    return Camera(k_133, rotation, translation)
 
 
 _KNOWN: "weakref.WeakKeyDictionary[Morphable, Array]" = weakref.WeakKeyDictionary()

@@ -10,6 +10,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from mosar.models.head.lips import close_lips
+from mosar.models.morphable.detector_error import DetectorError
 from mosar.models.reconstruct.estimate import Estimate, Portrait
 from mosar.models.reconstruct.light import explain, gloss, open_texels, seen_texels
 from mosar.models.reconstruct.refine import Fit, refine
@@ -18,9 +20,15 @@ from mosar.models.reconstruct.shading_fit import Observed, fit_shading
 from mosar.models.stages.geometry.network import Geometry, Parameters
 from mosar.models.stages.geometry.points_network import Normal
 
-LANDMARKS = 0.1
-"""Factor on the inverse covariance of the landmarks while the identity is found."""
+LANDMARKS = 0.02
+"""Factor on the inverse covariance of the landmarks while the identity is found. On 32 path traced captures of people
+who trained nothing, factors of 0.02, 0.1 and 0.3 left 0.846, 0.854 and 0.873 of the average head's error."""
 _FIXED = -12.0  # logarithm of the variance of codes that are known
+_SHARED = 0.5
+"""Factor on the correlated errors of the landmarks while the mesh is brought onto them: what the detector does to a
+whole region may well be true of this photograph. The distance of face recognition from photograph to avatar under other
+lights, relative to other people's, is 0.582 on 15 portraits with this factor, 0.589 with 1, 0.607 with 1 and no mean
+field, and 0.620 with independent errors."""
 _LEAST = 200  # seen texels below which the shading tells nothing
 
 
@@ -35,9 +43,18 @@ def fit_shape(module: Geometry, estimate: Estimate, start: Parameters) -> Fit:
     identity = _through_shading(module, replace(estimate, fit=first), first)
     known = Normal(identity, torch.full_like(identity, _FIXED))
     told = replace(start, identity=known)
-    last = refine(head, module, told, *measured, settings.fit_steps, 1.0, first.camera)
+    last = refine(head, module, told, *measured, settings.fit_steps, 1.0, first.camera, _alignment_error(module.error))
+    # Corrections follow the detector's habits: they belong to the posed mesh, and not to the person.
+    neutral = close_lips(head, module.morphable.decode(identity, module.morphable.neutral_code()))
     parameters = replace(last.parameters, identity=Normal(identity, first.parameters.identity.log_variance_bk))
-    return replace(last, parameters=parameters, precision_kk=first.precision_kk, start=first.start)
+    return replace(last, parameters=parameters, neutral_1v3=neutral, precision_kk=first.precision_kk, start=first.start)
+
+
+def _alignment_error(joint: DetectorError) -> DetectorError:
+    """The joint model with smaller correlated errors."""
+    found = DetectorError(len(joint.own_d) // 2, len(joint.shared_kd)).to(joint.own_d.device)
+    found.load_state_dict({**joint.state_dict(), "shared_kd": _SHARED * joint.shared_kd})
+    return found
 
 
 def _through_shading(module: Geometry, estimate: Estimate, fit: Fit) -> Tensor:
