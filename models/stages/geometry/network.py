@@ -90,6 +90,12 @@ def turn_of(rotation_b33: Tensor) -> Tensor:
     return axis * torch.where(sine > 1e-6, angle / (2.0 * sine).clamp_min(1e-6), torch.full_like(sine, 0.5))[:, None]
 
 
+@full_precision
+def turn_between(first_b33: Tensor, second_b33: Tensor) -> Tensor:
+    """The rotation vector (b, 3), radians, after which the first rotation becomes the second."""
+    return turn_of(first_b33.mT @ second_b33)
+
+
 class Geometry(nn.Module):
     """Face crop and detected points to :class:`Parameters`; holds its frozen morphable model and the error model.
 
@@ -160,15 +166,18 @@ class Geometry(nn.Module):
         aligned = self.points(seen)[1]
         return self._posed(rest, crop_size, aligned)
 
+    @full_precision
     def scores(self, expression_bk: Tensor) -> Tensor:
         """The detector's scores (b, e) that expression codes make likely."""
         return torch.cat([expression_bk, torch.ones_like(expression_bk[:, :1])], dim=1) @ self.score_ke
 
+    @full_precision
     def pose_error(self, found: Parameters, rotation_b33: Tensor, image_position_b3: Tensor) -> Tensor:
         """Difference (b, 6) of rotation and position from the true ones, in units of what the points leave open."""
-        turn = turn_of(rotation_b33.mT @ found.rotation_b33)
+        turn = turn_between(rotation_b33, found.rotation_b33)
         return torch.cat([turn, found.image_position_b3 - image_position_b3], dim=1) / self.std_pose_6
 
+    @full_precision
     def _posed(self, parts: Sequence[Tensor], crop_size: int, aligned: Aligned) -> Parameters:
         identity, identity_digits, expression, expression_digits, pose, reflectance, light = (x.float() for x in parts)
         pose = self.mean_pose_6 + self.std_pose_6 * pose

@@ -15,10 +15,11 @@ from mosar.models.head.morph import landmarks, vertex_normals
 from mosar.models.morphable import detector_error
 from mosar.models.morphable.detector_error import missed, yaw_pitch
 from mosar.models.morphable.network import Morphable
+from mosar.models.precision import full_precision
 from mosar.models.stages.geometry.camera_guess import guess
 from mosar.models.stages.geometry.config import Config
 from mosar.models.stages.geometry.mirror import Mirror, mirrored_points
-from mosar.models.stages.geometry.network import Geometry, Parameters, camera_of, image_position, turn_of
+from mosar.models.stages.geometry.network import Geometry, Parameters, camera_of, image_position, turn_between
 from mosar.models.stages.geometry.points_network import Seen
 from mosar.models.stages.geometry.render import SkinPicture, render_skin
 from mosar.models.stages.spec import StreamSpec
@@ -92,7 +93,7 @@ class Stage:
         module.points.fit_statistics(seen, average)
         module.mirrored_n.copy_(mirrored_points(module.points.reference_n3))
         base = module.average(seen, self.config.crop_size)
-        turn = turn_of(base.rotation_b33.mT @ truth.rotation_b33)
+        turn = turn_between(base.rotation_b33, truth.rotation_b33)
         pose_b6 = torch.cat([turn, truth.image_position_b3 - base.image_position_b3], dim=1)
         module.mean_pose_6.copy_(pose_b6.median(dim=0).values)
         module.std_pose_6.copy_((pose_b6 - module.mean_pose_6).abs().median(dim=0).values.mul(1.5).clamp_min(1e-3))
@@ -110,7 +111,7 @@ class Stage:
         module = cast(Geometry, module)
         losses, found, truth = self._objective(module, batch, None)
         mesh, rotation = found.mesh_bv3, found.parameters.rotation_b33
-        degrees = torch.rad2deg(turn_of(rotation.mT @ truth.rotation_b33).norm(dim=1))
+        degrees = torch.rad2deg(turn_between(rotation, truth.rotation_b33).norm(dim=1))
         deviation = (truth.identity_bk - found.parameters.identity_bk).square()
         return losses | {
             "loss": torch.stack(list(losses.values())).sum(),
@@ -235,7 +236,7 @@ class Stage:
                 sample["neutral"],
                 sample["mesh"],
                 sample["light"],
-                _toward(sample["intrinsics"], intrinsics_b33, place, self.config.crop_size) @ sample["rotation"],
+                _toward(sample, intrinsics_b33, place, self.config.crop_size),
                 place,
             )
 
@@ -292,11 +293,10 @@ def _camera(sample: Mapping[str, Tensor]) -> Camera:
     return Camera(sample["intrinsics"], sample["rotation"], sample["translation"])
 
 
-def _toward(true_b33: Tensor, assumed_b33: Tensor, place_b3: Tensor, crop_size: int) -> Tensor:
-    """The rotation (b, 3, 3) by which the ray to a point of the crop turns if other intrinsics are assumed.
-
-    A head turned along with the ray looks almost the same.
-    """
+@full_precision
+def _toward(sample: Mapping[str, Tensor], assumed_b33: Tensor, place_b3: Tensor, crop_size: int) -> Tensor:
+    """The head's rotation (b, 3, 3) that looks the same if other intrinsics are assumed: turned along with its ray."""
+    true_b33 = sample["intrinsics"]
     pixel = torch.cat([(place_b3[:, :2] + 0.5) * crop_size, torch.ones_like(place_b3[:, :1])], dim=1)[..., None]
     old, new = (nn.functional.normalize(torch.linalg.solve(k, pixel)[..., 0], dim=1) for k in (true_b33, assumed_b33))
     axis = torch.linalg.cross(old, new)
@@ -304,7 +304,7 @@ def _toward(true_b33: Tensor, assumed_b33: Tensor, place_b3: Tensor, crop_size: 
     skew = axis.new_zeros(len(axis), 3, 3)
     skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0] = axis.T
     skew[:, 1, 2], skew[:, 2, 0], skew[:, 0, 1] = -axis.T
-    return torch.eye(3).to(axis) + skew + skew @ skew / (1.0 + cosine)
+    return (torch.eye(3).to(axis) + skew + skew @ skew / (1.0 + cosine)) @ sample["rotation"]
 
 
 def _least(values_n: Tensor, share: float) -> Tensor:
