@@ -10,10 +10,7 @@ import os
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-
-from mosar.models.colour import to_linear, to_srgb
 
 _EXPOSURE, _BALANCE = 0.15, 0.06  # deviations of the logarithms of gains: of all channels, and of each
 OCCLUDED = 0.3
@@ -73,6 +70,10 @@ def expose(
     image_3hw: NDArray[np.uint8], light_l3: NDArray[np.float32], seed: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Change exposure and white balance: the same gains of linear RGB for an sRGB image and the light that it shows."""
+    import torch  # Readers of stages without a light start faster without it.
+
+    from mosar.models.colour import to_linear, to_srgb
+
     rng = np.random.default_rng([seed % 2**32, 1])
     gain_3 = np.exp(rng.normal(0, _EXPOSURE) + rng.normal(0, _BALANCE, 3)).astype(np.float32)
     linear_k = to_linear(torch.arange(256) / 255)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mosar.datasets.png import png
 from mosar.errors import DataError
 from mosar.models import face_classes
-from mosar.models.head import LANDMARKS
+from mosar.models.face_outlines import LANDMARKS
 
 VERSION = 2
 SH = 81

@@ -5,7 +5,10 @@
 lenses keeps its class; ``cloth`` is below the neck, ``headwear`` on the head.
 """
 
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CLASSES = ("background", "skin", "lips", "mouth", "eyes", "brows", "facial_hair", "scalp_hair", "glasses", "headwear",
            "hand", "cloth")  # fmt: skip
@@ -13,6 +16,6 @@ SKIN = ("skin", "lips", "brows", "facial_hair")
 """Classes whose colours belong into the skin's texture."""
 
 
-def share(classes_bkhw: Tensor, *names: str) -> Tensor:
+def share(classes_bkhw: "Tensor", *names: str) -> "Tensor":
     """Probability (b, 1, h, w) that a pixel belongs to one of the named classes."""
     return classes_bkhw[:, [CLASSES.index(name) for name in names]].sum(dim=1, keepdim=True)

@@ -10,8 +10,8 @@ from scipy.spatial import cKDTree
 from mosar.datasets.head_building import landmark_embedding, region_labels
 from mosar.datasets.head_building.uv_density import intended_scale
 from mosar.datasets.head_building.uv_parameterization import parameterize
+from mosar.models.face_outlines import LANDMARKS
 from mosar.models.head import Head
-from mosar.models.head.head import LANDMARKS
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]

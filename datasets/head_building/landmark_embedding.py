@@ -21,8 +21,8 @@ from mosar.errors import DataError
 from mosar.models.camera import FACING, Camera, project
 from mosar.models.camera import views as camera_views
 from mosar.models.colour import to_linear, to_srgb
+from mosar.models.face_outlines import LANDMARKS
 from mosar.models.head import Head, landmarks, sample_identity, shape, vertex_normals
-from mosar.models.head.head import LANDMARKS
 from mosar.models.rasterizer import Covered, covered, gather, rasterize, scatter
 
 Array = npt.NDArray[np.float64]

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from mosar.datasets.head_building import builder, eyes_and_mouth, part_fit
 from mosar.datasets.head_building.scans import Scans
-from mosar.models.head.head import LANDMARKS
+from mosar.models.face_outlines import LANDMARKS
 from mosar.models.head.identity_sampling import SCAN_MODE, SCANNED
 
 Array = npt.NDArray[np.float64]

@@ -16,14 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mosar.errors import DataError
+from mosar.models.face_outlines import LANDMARKS
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 ByteArray = npt.NDArray[np.uint8]
 
-LANDMARKS = 478
-"""Points of the face landmark detector."""
 REALY_KEYPOINTS = (33, 133, 362, 263, 2, 61, 291)
 """Landmarks by which REALY aligns a face: corners of the right and the left eye, foot of the nose, mouth corners."""
 DEFAULT_PATH = Path(__file__).parent / "data" / "scanned.npz"

@@ -23,6 +23,7 @@ _TERMS = 4
 _RIDGE = 3.0  # captures' worth of a prior that the mean field does not depend on the view
 _LEAST_MM = 0.3  # smallest deviation that is independent of all other landmarks
 _CLIP_MM = 8.0
+_FEWEST = 6  # captures
 
 
 class DetectorError(nn.Module):
@@ -47,7 +48,12 @@ class DetectorError(nn.Module):
     @torch.no_grad()
     @full_precision
     def fit(self, error_nl2: Tensor, yaw_n: Tensor, pitch_n: Tensor) -> None:
-        """Fit to errors, detected minus true, mm; radians. Few captures give fewer components."""
+        """Fit to errors, detected minus true, mm; radians.
+
+        Few captures give fewer components, and fewer than 6 leave the model as it is.
+        """
+        if len(error_nl2) < _FEWEST:
+            return
         error_nd = error_nl2.double().clamp(-_CLIP_MM, _CLIP_MM).flatten(1)
         terms_n4 = view_terms(yaw_n, pitch_n).double()
         penalty = torch.diag(terms_n4.new_tensor([0.0, _RIDGE, _RIDGE, _RIDGE]))

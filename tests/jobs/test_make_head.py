@@ -64,6 +64,7 @@ def synthetic(head, spec, count=2):
         "translation": torch.tensor([[0.0, -30.0, 900.0]]).expand(count, 3),
         "landmarks": points,
         "detected": points,
+        "blendshapes": torch.rand(count, 52, generator=generator),
         "found": torch.ones(count),
         "classes": torch.randint(0, 11, (count, 1, spec.crop_size, spec.crop_size), generator=generator).byte(),
         "light": light,
