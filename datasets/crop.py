@@ -1,12 +1,14 @@
 """The square crop around a face, shared by the training streams, the virtual light stage and the reconstruction.
 
 A crop is an affine map from photograph pixels to crop pixels (3 x 3, one scale), so that cameras, landmarks and masks
-can follow it exactly. Streams use axis-aligned crops; inference first turns the face upright (:func:`turn`). Pixel
+can follow it exactly. Streams and inference turn the face upright (:func:`turn`). Pixel
 centres are at integers + 0.5.
 """
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mosar.models.face_outlines import FACE_MM
 
 MARGIN = 1.75
 """Side of the crop divided by the longer side of the landmarks' box: hairline, ears and chin fit with some margin."""
@@ -15,8 +17,6 @@ RAISE = 0.09
 
 _FOREHEAD, _CHIN = 10, 152  # landmarks
 
-FACE_MM = 170.0
-"""Longer side of the landmarks' box on an adult: forehead to chin."""
 DISTANCE_MM = (700.0, 2000.0)
 """Range of camera distances that a photograph is assumed to have."""
 

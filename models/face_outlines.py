@@ -2,6 +2,8 @@
 
 LANDMARKS = 478
 """Number of points of the mesh."""
+FACE_MM = 170.0
+"""Longer side of the points' box on an adult: forehead to chin."""
 
 OVAL = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,

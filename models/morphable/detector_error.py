@@ -86,12 +86,6 @@ class DetectorError(nn.Module):
         whitened_kd = self._whitened()
         return torch.diag(1.0 / self.own_d.double()) - whitened_kd.T @ whitened_kd
 
-    def draw(self, yaw_n: Tensor, pitch_n: Tensor, generator: torch.Generator) -> Tensor:
-        """Random errors (n, l, 2), mm."""
-        shared = torch.randn(len(yaw_n), len(self.shared_kd), generator=generator).to(self.own_d) @ self.shared_kd
-        own = torch.randn(len(yaw_n), len(self.own_d), generator=generator).to(self.own_d) * self.own_d.sqrt()
-        return self.mean(yaw_n, pitch_n) + (shared + own).unflatten(1, (-1, 2))
-
     def to_bytes(self, head: Head) -> bytes:
         """Content of the file that :func:`shipped` reads."""
         return weights_file.to_bytes(self, {"model": "detector_error", "head": head.digest})

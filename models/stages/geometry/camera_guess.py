@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-FACE_MM = 170.0
-"""Longer side of the box of a face's landmarks."""
+from mosar.models.face_outlines import FACE_MM
+
 DISTANCE_MM = (700.0, 1400.0)
 """Distances that :func:`mosar.datasets.crop.assumed_intrinsics` gives most photographs."""
 _ASIDE = 0.25  # deviation of the photograph's middle from the face's, in crop sides

@@ -99,7 +99,7 @@ def turn_between(first_b33: Tensor, second_b33: Tensor) -> Tensor:
 class Geometry(nn.Module):
     """Face crop and detected points to :class:`Parameters`; holds its frozen morphable model and the error model.
 
-    The detected points give a first answer (:meth:`of_points`), and the crop corrects it.
+    The detected points give a first answer, and the crop corrects it.
     """
 
     mean_light_lc: Tensor
@@ -152,13 +152,6 @@ class Geometry(nn.Module):
             fine = (*(a.float() + b for a, b in zip(rough, fine[:5], strict=True)), *fine[5:])
         crop_size, rest = image_b3hw.shape[-1], (torch.zeros_like(fine[5]), torch.zeros_like(fine[6]))
         return self._posed(fine, crop_size, aligned), self._posed((*rough, *rest), crop_size, aligned)
-
-    def of_points(self, seen: Seen, crop_size: int) -> Parameters:
-        """The parameters that the detected points alone tell, with average reflectance and light."""
-        told, aligned = self.points(seen)
-        rough = self.answer(told).split(self._sizes[:5], dim=1)
-        rest = (told.new_zeros(len(told), self._sizes[5]), told.new_zeros(len(told), self._sizes[6]))
-        return self._posed((*rough, *rest), crop_size, aligned)
 
     def average(self, seen: Seen, crop_size: int) -> Parameters:
         """The answer that ignores the photograph, but for the pose by which the detected points fit best on average."""

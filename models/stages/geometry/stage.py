@@ -19,7 +19,14 @@ from mosar.models.precision import full_precision
 from mosar.models.stages.geometry.camera_guess import guess
 from mosar.models.stages.geometry.config import Config
 from mosar.models.stages.geometry.mirror import Mirror, mirrored_points
-from mosar.models.stages.geometry.network import Geometry, Parameters, camera_of, image_position, turn_between
+from mosar.models.stages.geometry.network import (
+    Geometry,
+    Parameters,
+    camera_of,
+    image_position,
+    rotation_of,
+    turn_between,
+)
 from mosar.models.stages.geometry.points_network import Seen
 from mosar.models.stages.geometry.render import SkinPicture, render_skin
 from mosar.models.stages.spec import StreamSpec
@@ -300,11 +307,9 @@ def _toward(sample: Mapping[str, Tensor], assumed_b33: Tensor, place_b3: Tensor,
     pixel = torch.cat([(place_b3[:, :2] + 0.5) * crop_size, torch.ones_like(place_b3[:, :1])], dim=1)[..., None]
     old, new = (nn.functional.normalize(torch.linalg.solve(k, pixel)[..., 0], dim=1) for k in (true_b33, assumed_b33))
     axis = torch.linalg.cross(old, new)
-    cosine = (old * new).sum(dim=1).clamp_min(-0.99)[:, None, None]
-    skew = axis.new_zeros(len(axis), 3, 3)
-    skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0] = axis.T
-    skew[:, 1, 2], skew[:, 2, 0], skew[:, 0, 1] = -axis.T
-    return (torch.eye(3).to(axis) + skew + skew @ skew / (1.0 + cosine)) @ sample["rotation"]
+    sine = axis.norm(dim=1, keepdim=True)
+    angle = torch.atan2(sine, (old * new).sum(dim=1, keepdim=True))
+    return rotation_of(axis * angle / sine.clamp_min(1e-9)) @ sample["rotation"]
 
 
 def _least(values_n: Tensor, share: float) -> Tensor:

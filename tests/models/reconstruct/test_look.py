@@ -7,18 +7,12 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from mosar.avatar import Avatar, encode
-from mosar.avatar.render import render
-from mosar.jobs.evaluation.segmentation.outline import landmark_classes
-from mosar.models.camera import project
 from mosar.models.colour import to_linear
 from mosar.models.face_classes import CLASSES
-from mosar.models.head.morph import landmarks
 from mosar.models.morphable import pretrained
-from mosar.models.preview import frontal_camera
 from mosar.models.reconstruct import seen as look_module
 from mosar.models.reconstruct.cues import sclera_colour, thumbnail
-from mosar.models.reconstruct.estimate import Estimate, Maps, Portrait, Settings
+from mosar.models.reconstruct.estimate import Estimate, Settings
 from mosar.models.reconstruct.eyes import eyes_map
 from mosar.models.reconstruct.light import see
 from mosar.models.reconstruct.refine import Fit
@@ -33,51 +27,25 @@ ALBEDO = (0.35, 0.22, 0.16)
 
 
 @pytest.fixture(scope="module")
-def avatar(head):
+def avatar(head, avatar_of):
     """The template with even skin and dots, under white light from everywhere and a little more from the left."""
     diffuse = torch.tensor(ALBEDO)[None, :, None, None].expand(1, 3, TEXELS, TEXELS).clone()
     diffuse[:, :, ::16, ::16] *= 0.5
-    one = torch.ones(1, 1, TEXELS, TEXELS)
-    maps = Maps(diffuse, 0.35 * one, one, 0 * one, torch.cat([0 * one, 0 * one, one], 1), one)
-    vertices = torch.tensor(head.template_v3)[None]
     light = uniform_light(1)
     light[:, 3] = 0.8
-    camera = frontal_camera(1, CROP, torch.device("cpu"), head_height_mm=260.0)
-    return Avatar(
-        head=head, vertices_1v3=vertices, neutral_1v3=vertices, maps=maps, eyes_hw3=head.eyes_albedo_hw3,
-        mouth_hw3=head.mouth_albedo_hw3, tone={}, camera=camera, light_1lc=light, expression={}, width=CROP,
-        height=CROP, bundle_digest="", timings_s={},
-    )  # fmt: skip
+    return avatar_of(torch.tensor(head.template_v3)[None], diffuse, 0.35, light)
 
 
-def portrait_of(avatar, gain=1.0):
-    """A picture of the avatar, with classes by its own landmarks."""
-    pixels = encode.srgb8(gain * render(avatar, avatar.camera, (CROP, CROP)).colour_13hw)
-    points = project(avatar.camera, landmarks(avatar.head, avatar.vertices_1v3))
-    classes = torch.from_numpy(landmark_classes(pixels, points[0].numpy()))[None]
-    crop = torch.from_numpy(pixels / 255.0).float().permute(2, 0, 1)[None]
-    return Portrait(
-        photograph_hw3=torch.from_numpy(pixels.copy()),
-        thumbnail_13tt=thumbnail(torch.from_numpy(pixels.copy()), 64),
-        inside_11hw=torch.ones(1, 1, CROP, CROP),
-        crop_13hw=crop,
-        classes_1khw=classes,
-        points_1n3=torch.cat([points, torch.zeros_like(points[..., :1])], dim=2),
-        scores_1e=torch.zeros(1, 52),
-        intrinsics_133=avatar.camera.intrinsics_b33,
-        to_crop_133=torch.eye(3)[None],
-        width=CROP,
-        height=CROP,
-    )
+@pytest.fixture(scope="module")
+def estimate_of(portrait_of):
+    def make(avatar, gain=1.0):
+        zero = torch.zeros(1, 64)
+        codes = Normal(zero, zero)
+        found = Parameters(codes, codes, zero, uniform_light(1), avatar.camera.rotation_b33, torch.zeros(1, 3))
+        fit = Fit(found, avatar.vertices_1v3, avatar.vertices_1v3, avatar.camera, torch.eye(64), 0.0, 0.0)
+        return Estimate(avatar.head, portrait_of(avatar, gain), Settings(64, CROP, 0, 512), fit)
 
-
-def estimate_of(avatar, gain=1.0):
-    camera = avatar.camera
-    zero = torch.zeros(1, 64)
-    codes = Normal(zero, zero)
-    found = Parameters(codes, codes, zero, uniform_light(1), camera.rotation_b33, torch.zeros(1, 3))
-    fit = Fit(found, avatar.vertices_1v3, avatar.vertices_1v3, camera, torch.eye(64), 0.0, 0.0)
-    return Estimate(avatar.head, portrait_of(avatar, gain), Settings(64, CROP, 0, 512), fit)
+    return make
 
 
 @pytest.fixture(scope="module")
@@ -86,11 +54,11 @@ def morphable(head):
 
 
 @pytest.fixture(scope="module")
-def seen_once(avatar, morphable):
+def seen_once(avatar, morphable, estimate_of):
     return see(estimate_of(avatar), morphable)
 
 
-def test_only_skin_is_seen_and_in_its_colours(avatar):
+def test_only_skin_is_seen_and_in_its_colours(avatar, portrait_of):
     seen = look(avatar.head, portrait_of(avatar), avatar.vertices_1v3, avatar.camera, 512)
     assert seen.colour_13hw.shape[-1] == 512
     sure = seen.weight_11hw > 0.99
@@ -104,7 +72,7 @@ def test_only_skin_is_seen_and_in_its_colours(avatar):
     assert float(seen.weight_11hw[0, 0][inner].mean()) < 0.05
 
 
-def test_clipped_pixels_are_not_seen(avatar):
+def test_clipped_pixels_are_not_seen(avatar, portrait_of):
     portrait = portrait_of(avatar)
     bright = portrait.photograph_hw3.clone()
     bright[100:140, 100:150] = 255
@@ -116,7 +84,7 @@ def test_clipped_pixels_are_not_seen(avatar):
     assert bool((clipped <= plain + 0.2).all())
 
 
-def test_bands_make_no_difference(avatar, monkeypatch):
+def test_bands_make_no_difference(avatar, monkeypatch, portrait_of):
     portrait = portrait_of(avatar)
     whole = look(avatar.head, portrait, avatar.vertices_1v3, avatar.camera, 512)
     monkeypatch.setattr(look_module, "_BAND", 7 * CROP)
@@ -132,7 +100,7 @@ def test_a_thumbnail_is_the_mean_over_areas(size):
     torch.testing.assert_close(thumbnail(picture, 64), expected)
 
 
-def test_the_size_follows_the_photograph(avatar):
+def test_the_size_follows_the_photograph(avatar, portrait_of):
     portrait = portrait_of(avatar)
     assert look(avatar.head, portrait, avatar.vertices_1v3, avatar.camera, None).colour_13hw.shape[-1] == 512
 
@@ -155,7 +123,7 @@ def halves(like, left):
     return columns < like.shape[1] // 2 if left else columns >= like.shape[1] // 2
 
 
-def test_a_darker_picture_is_darker_light(avatar, morphable, seen_once):
+def test_a_darker_picture_is_darker_light(avatar, morphable, seen_once, estimate_of):
     darker = see(estimate_of(avatar, 0.5), morphable)
     assert float(darker.light_1lc[0, 0].mean() / seen_once.light_1lc[0, 0].mean()) < 0.75
     assert darker.tone.luminance / seen_once.tone.luminance > 0.6

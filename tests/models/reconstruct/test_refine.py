@@ -9,25 +9,15 @@ from mosar.models.head import load_head
 from mosar.models.head.expression_model import express
 from mosar.models.head.identity_sampling import sample_identity
 from mosar.models.head.morph import landmarks, morph_targets, shape
-from mosar.models.morphable import pretrained
 from mosar.models.reconstruct.blendshapes import expression_weights
 from mosar.models.reconstruct.light_estimation import solve_light
 from mosar.models.reconstruct.refine import refine
 from mosar.models.shading import Material, shade
-from mosar.models.stages import geometry
 from mosar.models.stages.geometry.network import Geometry, Parameters
 from mosar.models.stages.geometry.points_network import Normal
 
 SIZE = 256
 UPRIGHT = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
-
-
-@pytest.fixture(scope="module")
-def module() -> Geometry:
-    """The shipped morphable model in an untrained encoder, whose errors of landmarks are one mm."""
-    torch.manual_seed(0)
-    config = geometry.Config(width=8, blocks=(1, 1, 1, 1), crop_size=64)
-    return Geometry(config, load_head(), pretrained.load(load_head())).eval()
 
 
 def average(module: Geometry, rotation: torch.Tensor, size: float) -> Parameters:
