@@ -1,9 +1,10 @@
 """From a photograph in any form to an avatar: the entry point that CLI, endpoint and library share."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ from mosar.models.camera import turn_image
 from mosar.models.reconstruct import pipeline
 from mosar.models.reconstruct.assumed_hues import with_assumed_hues
 from mosar.models.reconstruct.cues import THUMBNAIL, thumbnail
-from mosar.models.reconstruct.estimate import Portrait
+from mosar.models.reconstruct.estimate import Estimate, Portrait
 from mosar.models.reconstruct.seen import SIZES
 from mosar.models.stages.segmentation import released
 from mosar.torch_threads import torch_threads
@@ -33,6 +34,7 @@ FaceChoice = Literal["only", "largest"] | int
 _BESIDE = 0.4
 """Faces smaller than this share of the largest are bystanders."""
 Photograph = str | Path | bytes | npt.NDArray[np.uint8]
+Photographs = list[Photograph] | list[str] | list[Path] | tuple[Photograph, ...]
 
 
 def load(
@@ -43,6 +45,7 @@ def load(
     fit_steps: int = 8,
     threads: int | None = 1,
     size: int | None = None,
+    fit_seconds: float | None = None,
 ) -> "Reconstructor":
     """Load a bundle.
 
@@ -55,12 +58,14 @@ def load(
             cores are idle: threads that wait for one another are slow on a busy machine.
         size: texels a side of albedo and normals: 512, 1024, 2048 or 4096; by default the smallest that holds the
             photograph's detail.
+        fit_seconds: seconds after which the shape fit ends earlier, so that the result depends on how busy the machine
+            is; the avatar's remarks say so. By default the fit takes all its steps.
 
     Raises:
         ConfigError: the device does not exist.
         BundleError: the bundle is missing, incomplete or altered, or was made by an incompatible version.
     """
-    return Reconstructor(locate(bundle, storage), device, fit_steps, threads, size)
+    return Reconstructor(locate(bundle, storage), device, fit_steps, threads, size, fit_seconds)
 
 
 class Reconstructor:
@@ -73,18 +78,21 @@ class Reconstructor:
         fit_steps: int = 8,
         threads: int | None = None,
         size: int | None = None,
+        fit_seconds: float | None = None,
     ) -> None:
         """``location``: folder or URI of the bundle; the other arguments are those of :func:`load`."""
         _check_device(device)
         if size is not None and size not in SIZES:
             raise ConfigError(f"size: got {size}, expected one of {', '.join(map(str, SIZES))}, or none for automatic")
+        if fit_seconds is not None and not fit_seconds > 0:
+            raise ConfigError(f"fit_seconds: got {fit_seconds:g}, expected more than 0, or none for no limit")
         self._threads = threads
         self.bundle = open_bundle(location, device)
         self.device = device
         self._modules = dict(self.bundle.modules)
         if "segmentation" not in self._modules:
             self._modules["segmentation"] = released.load().to(device)
-        self._settings = pipeline.settings(self._modules, fit_steps, size)
+        self._settings = pipeline.settings(self._modules, fit_steps, size, fit_seconds)
         self._detector = Detector()
 
     def __enter__(self) -> Self:
@@ -99,22 +107,42 @@ class Reconstructor:
         """Close the detector."""
         self._detector.close()
 
-    def __call__(self, photograph: Photograph, face: FaceChoice = "only") -> Avatar:
-        """Reconstruct the face in a photograph.
+    @overload
+    def __call__(
+        self, photograph: Photograph, face: FaceChoice = "only", progress: pipeline.Progress | None = None
+    ) -> Avatar: ...
+    @overload
+    def __call__(
+        self, photograph: Photographs, face: FaceChoice = "only", progress: pipeline.Progress | None = None
+    ) -> tuple[Avatar, ...]: ...
+    def __call__(
+        self,
+        photograph: Photograph | Photographs,
+        face: FaceChoice = "only",
+        progress: pipeline.Progress | None = None,
+    ) -> Avatar | tuple[Avatar, ...]:
+        """Reconstruct the face in a photograph, or one person in several photographs.
 
         Args:
-            photograph: path of an image file, its bytes, or its sRGB pixels (h, w, 3) uint8.
+            photograph: path of an image file, its bytes, or its sRGB pixels (h, w, 3) uint8. A list of photographs
+                shows one person: the avatars, one for each, then share the neutral mesh and the tone of the skin.
             face: which of several faces: ``"only"`` refuses such photographs (unless all others are much smaller),
                 ``"largest"``, or a number counted from the left, starting at 1.
+            progress: is told of each step that begins: its name, how many are done, and how many there are.
 
         Raises:
             PhotographError: not an image, too large or small, no face, or several faces.
-            ConfigError: ``face`` is none of the above.
+            ConfigError: ``face`` is none of the above, or the list is empty.
         """
+        several = isinstance(photograph, list | tuple)
+        photographs: Sequence[Photograph] = photograph if isinstance(photograph, list | tuple) else [photograph]
+        if not photographs:
+            raise ConfigError("photograph: got an empty list, expected at least one photograph")
         with torch_threads(self._threads):
-            return self._reconstruct(photograph, face)
+            found = self._reconstruct([self._prepared(each, face) for each in photographs], progress)
+        return found if several else found[0]
 
-    def _reconstruct(self, photograph: Photograph, face: FaceChoice) -> Avatar:
+    def _prepared(self, photograph: Photograph, face: FaceChoice) -> "_Prepared":
         image = _pixels(photograph)
         name = f"{photograph}: " if isinstance(photograph, str | Path) else ""
         chosen, remarks = _chosen(find_faces(self._detector, image), face, name)
@@ -125,16 +153,28 @@ class Reconstructor:
             upright = replace(upright, image_hw3=grey(upright.image_hw3))
             remarks += ("the photograph has no colours: the hues of skin and light are assumed",)
         portrait = self._portrait(chosen, upright, scene, colourless)
-        estimate = pipeline.reconstruct(self.bundle.head, self._modules, portrait, self._settings)
-        if colourless:
+        return _Prepared(image, shift(corner) @ np.linalg.inv(upright.turn_33), upright.image_hw3, portrait, remarks)
+
+    def _reconstruct(self, given: Sequence["_Prepared"], progress: pipeline.Progress | None) -> tuple[Avatar, ...]:
+        portraits = [each.portrait for each in given]
+        estimates = pipeline.reconstruct(self.bundle.head, self._modules, portraits, self._settings, progress)
+        return tuple(self._avatar(each, estimate, len(given)) for each, estimate in zip(given, estimates, strict=True))
+
+    def _avatar(self, given: "_Prepared", estimate: Estimate, photographs: int) -> Avatar:
+        remarks = given.remarks
+        if photographs > 1:
+            remarks += (f"identity and tone were found from {photographs} photographs together",)
+        if estimate.fit.ended_early:
+            remarks += (f"the shape fit was ended after {self._settings.fit_seconds:g} s, before all its steps",)
+        if given.portrait.colourless:
             estimate = with_assumed_hues(estimate)
-        avatar = Avatar.of(estimate, upright.image_hw3, self.bundle.digest)
+        avatar = Avatar.of(estimate, given.upright_hw3, self.bundle.digest)
         return replace(
             avatar,
-            camera=turn_image(avatar.camera, self._tensor(shift(corner) @ np.linalg.inv(upright.turn_33))[0]),
-            width=image.shape[1],
-            height=image.shape[0],
-            photograph_hw3=image,
+            camera=turn_image(avatar.camera, self._tensor(given.to_photograph_33)[0]),
+            width=given.image_hw3.shape[1],
+            height=given.image_hw3.shape[0],
+            photograph_hw3=given.image_hw3,
             remarks=remarks,
         )
 
@@ -159,6 +199,17 @@ class Reconstructor:
 
     def _tensor(self, array: npt.NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, np.float32))[None].to(self.device)
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """A photograph, the map from its upright pixels to its own, the upright photograph, and what is known of it."""
+
+    image_hw3: npt.NDArray[np.uint8]
+    to_photograph_33: npt.NDArray[np.float64]
+    upright_hw3: npt.NDArray[np.uint8]
+    portrait: Portrait
+    remarks: tuple[str, ...]
 
 
 def _check_device(device: str) -> None:

@@ -93,6 +93,7 @@ class Settings:
         map_size: texels a side of the maps that networks see.
         crop_size: pixels a side of the crop.
         fit_steps: steps of the shape fit.
+        fit_seconds: seconds after which the shape fit ends earlier; None: never.
         size: texels a side of the avatar's albedo and normals; None: the smallest that holds the photograph's detail.
     """
 
@@ -100,6 +101,7 @@ class Settings:
     crop_size: int
     fit_steps: int
     size: int | None = None
+    fit_seconds: float | None = None
 
 
 @dataclass(frozen=True)

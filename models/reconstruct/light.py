@@ -3,6 +3,7 @@
 Legend: t texels a side of the coarse reflectance texture, n its texels that are seen, k reflectance codes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +21,7 @@ from mosar.models.reconstruct.cues import light_cues
 from mosar.models.reconstruct.estimate import Estimate
 from mosar.models.reconstruct.light_estimation import solve_light
 from mosar.models.reconstruct.seen import BASE, Seen, look
-from mosar.models.reconstruct.tone import Tone, estimate_tone
+from mosar.models.reconstruct.tone import Tone, estimate_tone, shared
 from mosar.models.shading import Material, irradiance, shade
 from mosar.models.texture_space.lighting import DARKEST, SPECULAR, Lighting, lighting
 from mosar.models.uv import chart, surface, texels_of
@@ -57,26 +58,39 @@ class Explanation:
 
 
 @torch.no_grad()
-def see(estimate: Estimate, morphable: Morphable) -> Estimate:
-    """Add the surface, what is seen, light and tone."""
+def see(estimates: Sequence[Estimate], morphable: Morphable) -> list[Estimate]:
+    """Add the surface, what is seen, the light, and the tone, which all photographs of a person share."""
+    looked = [_looked(estimate) for estimate in estimates]
+    size = morphable.config.texture_size
+    found = [explain(e, morphable, seen_texels(e, size, e.seen, e.ao_11hw)) for e in looked]
+    return [_lit(e, each) for e, each in zip(looked, _of_one_person(found), strict=True)]
+
+
+def _looked(estimate: Estimate) -> Estimate:
     head, fit = estimate.head, estimate.fit
-    skin = surface(chart(head, BASE), head, fit.mesh_1v3)
-    ao = open_texels(head, fit.mesh_1v3)
-    seen = look(head, estimate.portrait, fit.mesh_1v3, fit.camera, estimate.settings.size)
-    found = explain(estimate, morphable, seen_texels(estimate, morphable.config.texture_size, seen, ao))
-    light, tone = found.light_1lc, found.tone
-    lit = lighting(light, skin, position(fit.camera), ao)
-    if not estimate.portrait.colourless:
-        seen = _without_collars(head, seen, lit, tone)
     return replace(
         estimate,
-        surface=skin,
-        ao_11hw=ao,
-        seen=seen,
-        light_1lc=light,
-        tone=tone,
-        lighting=lit,
+        surface=surface(chart(head, BASE), head, fit.mesh_1v3),
+        ao_11hw=open_texels(head, fit.mesh_1v3),
+        seen=look(head, estimate.portrait, fit.mesh_1v3, fit.camera, estimate.settings.size),
     )
+
+
+def _of_one_person(found: Sequence[Explanation]) -> list[Explanation]:
+    """The same explanations with one tone; each light takes what the tone gives or takes."""
+    if len(found) == 1:
+        return list(found)
+    tone = shared([each.tone for each in found])
+    gains = [each.light_1lc.new_tensor(each.tone.albedo_3) / each.light_1lc.new_tensor(tone.albedo_3) for each in found]
+    return [replace(each, light_1lc=each.light_1lc * gain, tone=tone) for each, gain in zip(found, gains, strict=True)]
+
+
+def _lit(estimate: Estimate, found: Explanation) -> Estimate:
+    light, tone, seen = found.light_1lc, found.tone, estimate.seen
+    lit = lighting(light, estimate.surface, position(estimate.fit.camera), estimate.ao_11hw)
+    if not estimate.portrait.colourless:
+        seen = _without_collars(estimate.head, seen, lit, tone)
+    return replace(estimate, seen=seen, light_1lc=light, tone=tone, lighting=lit)
 
 
 def _without_collars(head: Head, seen: Seen, light: Lighting, tone: Tone) -> Seen:

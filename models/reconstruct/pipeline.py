@@ -1,9 +1,10 @@
 """Run the trained stages in order: from a photograph with landmarks to mesh, maps, light and expression."""
 
 import time
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,44 +21,72 @@ CROP = 512
 """Pixels a side of the crop: enough for classes, eyes and teeth; the skin comes from the photograph itself."""
 
 
-def settings(modules: Mapping[str, Any], fit_steps: int = 8, size: int | None = None) -> Settings:
+Progress = Callable[[str, int, int], None]
+"""Is told the name of the step that begins, how many are done, and how many there are."""
+
+
+def settings(
+    modules: Mapping[str, Any], fit_steps: int = 8, size: int | None = None, fit_seconds: float | None = None
+) -> Settings:
     """Settings with the sizes of the trained modules.
 
     Args:
         fit_steps: steps of the shape fit, 0 for none.
         size: texels a side of the avatar's maps; None: as many as hold the photograph's detail.
+        fit_seconds: seconds after which the shape fit ends earlier; None: never.
 
     Raises:
         ValueError: a step has no module.
     """
     if missing := steps.missing(modules):
         raise ValueError(f"modules lack {', '.join(missing)}; expected {', '.join((*steps.SHIPPED, *steps.STEPS))}")
-    return Settings(int(modules["intrinsics"].mean_diffuse_13hw.shape[-1]), CROP, fit_steps, size)
+    map_size = int(modules["intrinsics"].mean_diffuse_13hw.shape[-1])
+    return Settings(map_size, CROP, fit_steps, size, fit_seconds)
 
 
-def reconstruct(head: Head, modules: Mapping[str, Any], portrait: Portrait, settings: Settings) -> Estimate:
-    """Run every step.
+def reconstruct(
+    head: Head,
+    modules: Mapping[str, Any],
+    portraits: Sequence[Portrait],
+    settings: Settings,
+    progress: Progress | None = None,
+) -> list[Estimate]:
+    """Run every step on one or several photographs of one person.
 
     Args:
         head: the head that the modules were trained on.
         modules: stage name -> module, in evaluation mode, for each of :data:`steps.SHIPPED` and :data:`steps.STEPS`.
     """
     timings: dict[str, float] = {}
-    estimate = Estimate(head, portrait, settings)
-    for name in (*steps.SHIPPED, *steps.STEPS):
+    estimates = [Estimate(head, portrait, settings) for portrait in portraits]
+    for done, (name, step) in enumerate(every := _steps(modules)):
+        if progress is not None:
+            progress(name, done, len(every))
         with timed(timings, name):
-            estimate = steps.infer_of(name)(modules[name], estimate)
-        if name == "geometry":
-            with timed(timings, "light"):
-                estimate = see(estimate, modules["geometry"].morphable)
-    with torch.no_grad():
-        with timed(timings, "finish"):
-            estimate = finish(estimate)
-            estimate = replace(estimate, eyes_hw3=eyes_map(estimate), mouth_hw3=mouth_map(estimate))
-        with timed(timings, "expression"):
-            expression = expression_weights(head, estimate.fit.mesh_1v3, estimate.fit.neutral_1v3)
+            estimates = step(estimates)
     timings["total"] = sum(timings.values())
-    return replace(estimate, expression=expression, timings_s=timings)
+    return [replace(estimate, timings_s=timings) for estimate in estimates]
+
+
+def _steps(modules: Mapping[str, Any]) -> list[tuple[str, Callable[[list[Estimate]], list[Estimate]]]]:
+    found = []
+    for name in (*steps.SHIPPED, *steps.STEPS):
+        found.append((name, partial(steps.infer_of(name), modules[name])))
+        if name == "geometry":
+            found.append(("light", partial(see, morphable=modules["geometry"].morphable)))
+    return [*found, ("finish", _finished), ("expression", _with_expression)]
+
+
+@torch.no_grad()
+def _finished(estimates: list[Estimate]) -> list[Estimate]:
+    done = [finish(estimate) for estimate in estimates]
+    return [replace(each, eyes_hw3=eyes_map(each), mouth_hw3=mouth_map(each)) for each in done]
+
+
+@torch.no_grad()
+def _with_expression(estimates: list[Estimate]) -> list[Estimate]:
+    fits = [(estimate, estimate.fit) for estimate in estimates]
+    return [replace(e, expression=expression_weights(e.head, fit.mesh_1v3, fit.neutral_1v3)) for e, fit in fits]
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from mosar.models.head.morph import landmarks, morph_targets
 from mosar.models.morphable.detected_fit import Array, LandmarkModel, Pose, embedded, fit_detected, linear_landmarks
 from mosar.models.morphable.detector_error import DetectorError
 from mosar.models.morphable.network import Morphable
+from mosar.models.reconstruct.budget import Budget
 from mosar.models.stages.geometry.network import Geometry, Parameters, camera_of, image_position
 from mosar.models.stages.geometry.points_network import Normal
 
@@ -28,6 +29,7 @@ FOCAL = 0.3
 """Deviation of the logarithm of an assumed focal length: nine of ten lie within a factor of 1.6."""
 CORRECTION = 0.5  # prior standard deviation of the corrections, in units of the head's own deviations
 _EXPRESSION = 0.5  # the head's own deviation of an expression's weight
+_EIGHT = Budget(8)
 _ROUNDS = 2  # of linearising the decoder
 
 
@@ -36,7 +38,8 @@ class Fit:
     """Refined parameters, the mesh and the neutral mesh (1, v, 3) in mm, and the camera in pixels of the crop.
 
     ``precision_kk``: inverse covariance of the identity codes, given the encoder's answer and the landmarks. ``start``
-    and ``end`` are the negative log posterior before and after the fit.
+    and ``end`` are the negative log posterior before and after the fit. ``ended_early``: whether time ran out before
+    the steps did.
     """
 
     parameters: Parameters
@@ -46,6 +49,7 @@ class Fit:
     precision_kk: Tensor
     start: float
     end: float
+    ended_early: bool = False
 
 
 @torch.no_grad()
@@ -56,7 +60,7 @@ def refine(
     landmarks_1n2: Tensor,
     intrinsics_133: Tensor,
     crop_size: int,
-    steps: int = 8,
+    budget: Budget = _EIGHT,
     weight: float = 1.0,
     camera: Camera | None = None,
     error: DetectorError | None = None,
@@ -67,7 +71,7 @@ def refine(
         start: the encoder's answer, batch of one.
         landmarks_1n2: measured points, pixels of the crop.
         intrinsics_133: of the crop; the focal length is a guess.
-        steps: of each of two linearisations; 0 returns the start.
+        budget: steps of each of two linearisations; 0 returns the start.
         weight: factor on the inverse covariance of the landmarks, which the encoder has seen already.
         camera: to start from; default: the encoder's.
         error: model of the landmarks' errors; default: the joint one of the encoder.
@@ -79,13 +83,23 @@ def refine(
     pose = _pose(camera)
     change_c = np.zeros(len(unknown.basis_cl3))
     values: list[float] = []
-    for _ in range(_ROUNDS if steps else 1):
+    for _ in range(_ROUNDS if budget.steps else 1):
         points_l3 = landmarks(head, module.morphable.decode(*unknown.codes(change_c)))[0, chosen].double().cpu().numpy()
         count = unknown.first_1k.shape[1]
         mean_l3 = points_l3 - np.tensordot(change_c[:count], unknown.basis_cl3[:count], 1)
         zero_c = np.zeros(len(change_c))
         model = LandmarkModel(chosen, mean_l3, unknown.basis_cl3, zero_c, unknown.precision_cc)
-        fit = fit_detected(model, error or module.error, measured_l2, intrinsics, weight, FOCAL, pose, steps, change_c)
+        fit = fit_detected(
+            model,
+            error or module.error,
+            measured_l2,
+            intrinsics,
+            weight,
+            FOCAL,
+            pose,
+            0 if budget.spent else budget.steps,
+            change_c,
+        )
         change_c, pose = fit.code_c, fit.pose
         values += [fit.start, fit.end]
     camera = _camera(pose, intrinsics_133)

@@ -18,6 +18,7 @@ from mosar.models.colour import to_linear
 from mosar.models.head import Head
 from mosar.models.head.morph import vertex_normals
 from mosar.models.morphable.network import Morphable
+from mosar.models.reconstruct.identity_belief import Belief
 from mosar.models.reconstruct.light_estimation import LOW_BANDS, light_deviation
 from mosar.models.shading import irradiance
 from mosar.models.uv import chart
@@ -49,9 +50,9 @@ class Observed:
 
 @dataclass(frozen=True, eq=False)
 class Explained:
-    """Identity codes (1, i), light (1, 81, 3) and reflectance codes (1, k), and the objective before and after."""
+    """Identity codes, light (1, 81, 3) and reflectance codes (1, k), and the objective before and after."""
 
-    identity_1i: Tensor
+    belief: Belief
     light_1lc: Tensor
     reflectance_1k: Tensor
     start: float
@@ -63,8 +64,7 @@ def fit_shading(
     head: Head,
     morphable: Morphable,
     mesh_1v3: Tensor,
-    identity_1i: Tensor,
-    precision_ii: Tensor,
+    prior: Belief,
     expression_1e: Tensor,
     observed: Observed,
     light_1lc: Tensor,
@@ -76,9 +76,10 @@ def fit_shading(
 
     Args:
         mesh_1v3: the posed mesh at which the photograph was unwrapped, mm.
-        identity_1i, precision_ii: mean and inverse covariance of the identity codes given all else that is known.
+        prior: the identity codes given all else that is known; their mean is the identity of the mesh.
         light_1lc, reflectance_1k: estimates to start from; the light's is also its prior's mean.
     """
+    identity_1i, precision_ii = prior.mean_1k, prior.precision_kk
     size = morphable.config.texture_size
     basis_kcn = morphable.reflectance_basis.unflatten(1, (4, size * size))[:, :3, observed.index_n]
     mean_cn = morphable.reflectance_mean.unflatten(0, (4, size * size))[:3, observed.index_n]
@@ -101,9 +102,9 @@ def fit_shading(
     def objective(residual_n3: Tensor, codes: Tensor, light: Tensor, reflectance: Tensor) -> float:
         squared = residual_n3.square().mean(dim=1)
         robust = 4.0 * squared / (squared + 4.0)  # Geman-McClure
-        prior = codes @ precision_ii @ codes + reflectance.square().sum()
-        prior = prior + ((light - light_1lc)[0, :LOW_BANDS] / deviation[:, None]).square().sum()
-        return float(3.0 * (share * robust).sum() + prior)
+        penalty = codes @ precision_ii @ codes + reflectance.square().sum()
+        penalty = penalty + ((light - light_1lc)[0, :LOW_BANDS] / deviation[:, None]).square().sum()
+        return float(3.0 * (share * robust).sum() + penalty)
 
     residual, normal, albedo, lit = missing(codes, light, reflectance)
     first = value = objective(residual, codes, light, reflectance)
@@ -136,7 +137,15 @@ def fit_shading(
         codes, light, reflectance = tried
         residual, normal, albedo, lit = found
         value = new
-    return Explained(identity_1i + codes[None], light, reflectance[None], first, value)
+    told = Belief(identity_1i + codes[None], _marginal(system, count))
+    return Explained(told, light, reflectance[None], first, value)
+
+
+def _marginal(system_pp: Tensor, count: int) -> Tensor:
+    """Inverse covariance of the first unknowns, whatever all others are."""
+    system = system_pp.double()
+    mine, both, rest = system[:count, :count], system[:count, count:], system[count:, count:]
+    return (mine - both @ torch.linalg.solve(rest, both.T)).to(system_pp)
 
 
 class _Normals:

@@ -1,18 +1,22 @@
-"""The shape of one photograph: the landmarks' fit, then the shading, then the landmarks again.
+"""The shape of one person: the landmarks' fit, then the shading, then the landmarks again.
 
-The identity is found from the encoder's answer, the landmarks and the shading. Landmarks count little there, because
-the encoder has seen them. Then the posed mesh is brought onto the landmarks with this identity, so that the texture is
-read where it is.
+The identity is found from the encoder's answers, the landmarks and the shading of all photographs of the person.
+Landmarks count little there, because the encoder has seen them. Then the posed mesh is brought onto the landmarks with
+this identity, so that the texture is read where it is.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
+from mosar.models.camera import Camera
 from mosar.models.head.lips import close_lips
 from mosar.models.morphable.detector_error import DetectorError
+from mosar.models.reconstruct.budget import Budget
+from mosar.models.reconstruct.budget import budget as budget_of
 from mosar.models.reconstruct.estimate import Estimate, Portrait
+from mosar.models.reconstruct.identity_belief import Belief, add, together
 from mosar.models.reconstruct.light import explain, gloss, open_texels, seen_texels
 from mosar.models.reconstruct.refine import Fit, refine
 from mosar.models.reconstruct.seen import BASE, look
@@ -33,21 +37,59 @@ _LEAST = 200  # seen texels below which the shading tells nothing
 
 
 @torch.no_grad()
-def fit_shape(module: Geometry, estimate: Estimate, start: Parameters) -> Fit:
-    """Fit the shape; never worse than the start. ``start``: the encoder's answer."""
-    head, portrait, settings = estimate.head, estimate.portrait, estimate.settings
-    measured = portrait.landmarks_1n2, portrait.intrinsics_133, settings.crop_size
-    first = refine(head, module, start, *measured, settings.fit_steps, LANDMARKS)
-    if settings.fit_steps == 0:
-        return first
-    identity = _through_shading(module, replace(estimate, fit=first), first)
+def fit_shapes(module: Geometry, estimates: Sequence[Estimate], starts: Sequence[Parameters]) -> list[Fit]:
+    """Fit one person to one or several photographs, each with a pose, an expression and a light of its own.
+
+    Never worse than the start. The budget of the first estimate's settings is that of all of them.
+
+    Args:
+        starts: the encoder's answers.
+    """
+    settings = estimates[0].settings
+    budget = budget_of(settings.fit_steps, settings.fit_seconds)
+    prior = together([start.identity for start in starts])
+    told = [replace(start, identity=prior) for start in starts]
+    first = [_landmarks(module, e, start, budget, LANDMARKS) for e, start in zip(estimates, told, strict=True)]
+    if budget.steps == 0 or budget.spent:
+        return [replace(fit, ended_early=budget.spent) for fit in first]
+    belief = add(prior, [Belief(fit.parameters.identity_bk, fit.precision_kk) for fit in first])
+    for estimate, fit in zip(estimates, first, strict=True):
+        belief = _through_shading(module, estimate, fit, belief, budget)
+    identity = belief.mean_1k
     known = Normal(identity, torch.full_like(identity, _FIXED))
-    told = replace(start, identity=known)
-    last = refine(head, module, told, *measured, settings.fit_steps, 1.0, first.camera, _alignment_error(module.error))
     # Corrections follow the detector's habits: they belong to the posed mesh, and not to the person.
-    neutral = close_lips(head, module.morphable.decode(identity, module.morphable.neutral_code()))
-    parameters = replace(last.parameters, identity=Normal(identity, first.parameters.identity.log_variance_bk))
-    return replace(last, parameters=parameters, neutral_1v3=neutral, precision_kk=first.precision_kk, start=first.start)
+    neutral = close_lips(estimates[0].head, module.morphable.decode(identity, module.morphable.neutral_code()))
+    person = Normal(identity, prior.log_variance_bk)
+    found = []
+    for estimate, start, fit in zip(estimates, told, first, strict=True):
+        aligned = replace(start, identity=known)
+        last = _landmarks(module, estimate, aligned, budget, 1.0, fit.camera, _alignment_error(module.error))
+        parameters = replace(last.parameters, identity=person)
+        found.append(
+            replace(
+                last,
+                parameters=parameters,
+                neutral_1v3=neutral,
+                precision_kk=belief.precision_kk,
+                start=fit.start,
+                ended_early=budget.spent,
+            )
+        )
+    return found
+
+
+def _landmarks(
+    module: Geometry,
+    estimate: Estimate,
+    start: Parameters,
+    budget: Budget,
+    weight: float,
+    camera: Camera | None = None,
+    error: DetectorError | None = None,
+) -> Fit:
+    portrait, size = estimate.portrait, estimate.settings.crop_size
+    measured = portrait.landmarks_1n2, portrait.intrinsics_133
+    return refine(estimate.head, module, start, *measured, size, budget, weight, camera, error)
 
 
 def _alignment_error(joint: DetectorError) -> DetectorError:
@@ -57,28 +99,25 @@ def _alignment_error(joint: DetectorError) -> DetectorError:
     return found
 
 
-def _through_shading(module: Geometry, estimate: Estimate, fit: Fit) -> Tensor:
-    """The identity codes (1, k) that also explain the shading."""
+def _through_shading(module: Geometry, estimate: Estimate, fit: Fit, belief: Belief, budget: Budget) -> Belief:
+    """What is believed of the identity when the shading of one more photograph is explained as well."""
+    if budget.spent:
+        return belief
     head, morphable = estimate.head, module.morphable
+    expression = fit.parameters.expression_bk
+    change = morphable.decode(belief.mean_1k, expression) - morphable.decode(fit.parameters.identity_bk, expression)
+    fit = replace(fit, mesh_1v3=fit.mesh_1v3 + change)
+    estimate = replace(estimate, fit=fit)
     ao = open_texels(head, fit.mesh_1v3)
     seen = look(head, _crop_alone(estimate.portrait), fit.mesh_1v3, fit.camera, BASE)
     texels = seen_texels(estimate, morphable.config.texture_size, seen, ao)
     if len(texels.index) < _LEAST:
-        return fit.parameters.identity_bk
+        return belief
     found = explain(estimate, morphable, texels)
     matt = (texels.colour_1n3[0] - gloss(texels, found.light_1lc)).clamp_min(1e-4)
     observed = Observed(texels.index, matt, texels.ao_1n1[0], texels.weight_n)
-    return fit_shading(
-        head,
-        morphable,
-        fit.mesh_1v3,
-        fit.parameters.identity_bk,
-        fit.precision_kk,
-        fit.parameters.expression_bk,
-        observed,
-        found.light_1lc,
-        found.code_1k,
-    ).identity_1i
+    told = fit_shading(head, morphable, fit.mesh_1v3, belief, expression, observed, found.light_1lc, found.code_1k)
+    return told.belief
 
 
 def _crop_alone(portrait: Portrait) -> Portrait:

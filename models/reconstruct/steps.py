@@ -1,11 +1,12 @@
 """The stages that inference runs, in order.
 
 A stage takes part if its name is in ``STEPS`` and its package defines ``infer(module, estimate) -> Estimate``
-(``models/stages/<name>/inference.py``).
+(``models/stages/<name>/inference.py``). Where several photographs of one person share an answer, it defines
+``infer_person(module, estimates) -> list[Estimate]`` instead.
 """
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mosar.models.reconstruct.estimate import Estimate
@@ -15,13 +16,16 @@ STEPS = ("geometry", "completion", "delight", "intrinsics", "normals")
 SHIPPED = ("segmentation",)
 """Stages that the program ships trained. They run first; a bundle may bring its own."""
 
-Infer = Callable[[Any, Estimate], Estimate]
+Infer = Callable[[Any, Sequence[Estimate]], list[Estimate]]
 
 
 def infer_of(name: str) -> Infer:
-    """The function by which inference uses the trained module of the stage ``name``."""
-    infer: Infer = importlib.import_module(f"mosar.models.stages.{name}.inference").infer
-    return infer
+    """The function by which inference uses the trained module of the stage ``name`` on photographs of one person."""
+    inference = importlib.import_module(f"mosar.models.stages.{name}.inference")
+    if hasattr(inference, "infer_person"):
+        shared: Infer = inference.infer_person
+        return shared
+    return lambda module, estimates: [inference.infer(module, estimate) for estimate in estimates]
 
 
 def with_required(requires: Callable[[str], tuple[str, ...]], names: tuple[str, ...] = STEPS) -> tuple[str, ...]:

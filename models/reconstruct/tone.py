@@ -6,6 +6,7 @@ that no tone is more likely than another. What is known of the light is its usua
 whites of the eyes, teeth, the rest of the picture. All quantities are natural logarithms of linear RGB (3).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -88,6 +89,25 @@ def estimate_tone(observed_3: Tensor, cues: Sequence[Cue], colourless: bool = Fa
     # Melanin darkens: the luminance falls along the grid.
     low, high = (float(y_m[int(torch.searchsorted(total, q).clamp_max(_STEPS - 1))]) for q in (0.9, 0.1))
     return Tone((float(albedo[0]), float(albedo[1]), float(albedo[2])), low, high, tuple(cues))
+
+
+def shared(tones: Sequence[Tone]) -> Tone:
+    """The tone that several photographs of one person tell, whose lights differ: each counts by its precision.
+
+    The cues of each photograph err independently. All intervals contain the same flat prior, which adds nothing.
+    """
+    spread = torch.tensor([math.log(tone.high / tone.low) for tone in tones], dtype=torch.float64).clamp_min(1e-3)
+    weight = spread.square().reciprocal() / spread.square().reciprocal().sum()
+    logs = torch.tensor([[*tone.albedo_3, tone.low, tone.high] for tone in tones], dtype=torch.float64).log()
+    *albedo, low, high = (weight @ logs).tolist()
+    # The interval of a weighted mean is narrower; its middle is the mean of the middles.
+    middle, half = 0.5 * (low + high), 0.5 * float(spread.square().reciprocal().sum()) ** -0.5
+    return Tone(
+        (math.exp(albedo[0]), math.exp(albedo[1]), math.exp(albedo[2])),
+        math.exp(middle - half),
+        math.exp(middle + half),
+        tuple(cue for tone in tones for cue in tone.cues),
+    )
 
 
 def hue(luminance: float) -> Tensor:

@@ -55,7 +55,7 @@ def morphable(head):
 
 @pytest.fixture(scope="module")
 def seen_once(avatar, morphable, estimate_of):
-    return see(estimate_of(avatar), morphable)
+    return see([estimate_of(avatar)], morphable)[0]
 
 
 def test_only_skin_is_seen_and_in_its_colours(avatar, portrait_of):
@@ -124,9 +124,21 @@ def halves(like, left):
 
 
 def test_a_darker_picture_is_darker_light(avatar, morphable, seen_once, estimate_of):
-    darker = see(estimate_of(avatar, 0.5), morphable)
+    (darker,) = see([estimate_of(avatar, 0.5)], morphable)
     assert float(darker.light_1lc[0, 0].mean() / seen_once.light_1lc[0, 0].mean()) < 0.75
     assert darker.tone.luminance / seen_once.tone.luminance > 0.6
+
+
+def test_photographs_of_a_person_share_the_tone(avatar, morphable, seen_once, estimate_of):
+    alone = see([estimate_of(avatar, 0.5)], morphable)[0]
+    first, darker = see([estimate_of(avatar), estimate_of(avatar, 0.5)], morphable)
+    assert first.tone == darker.tone
+    low, high = sorted([alone.tone.luminance, seen_once.tone.luminance])
+    assert low < first.tone.luminance < high
+    # The light explains the same picture with the shared tone.
+    for shared, own in ((first, seen_once), (darker, alone)):
+        before = own.light_1lc[0, 0] * torch.tensor(own.tone.albedo_3)
+        torch.testing.assert_close(shared.light_1lc[0, 0] * torch.tensor(shared.tone.albedo_3), before)
 
 
 def test_creases_are_occluded_by_the_persons_own_geometry(avatar, seen_once):

@@ -10,6 +10,7 @@ from mosar.models.head.expression_model import express
 from mosar.models.head.identity_sampling import sample_identity
 from mosar.models.head.morph import landmarks, morph_targets, shape
 from mosar.models.reconstruct.blendshapes import expression_weights
+from mosar.models.reconstruct.budget import Budget
 from mosar.models.reconstruct.light_estimation import solve_light
 from mosar.models.reconstruct.refine import refine
 from mosar.models.shading import Material, shade
@@ -59,7 +60,7 @@ def test_fit_reaches_the_landmarks_of_another_person(module: Geometry, yaw: floa
     assert float(missed.mean()) < 0.8
     assert fit.end < 0.05 * fit.start
     assert (fit.parameters.rotation_b33[0] - rotation).abs().max() < 0.1
-    none = refine(head, module, start, points, intrinsics, SIZE, steps=0)
+    none = refine(head, module, start, points, intrinsics, SIZE, Budget(0))
     assert none.end == none.start == fit.start
     torch.testing.assert_close(none.camera.rotation_b33, UPRIGHT[None])
 

@@ -7,6 +7,7 @@ from mosar.models.head import load_head
 from mosar.models.head.morph import vertex_normals
 from mosar.models.morphable import pretrained
 from mosar.models.morphable.network import Morphable
+from mosar.models.reconstruct.identity_belief import Belief
 from mosar.models.reconstruct.shading_fit import Observed, fit_shading
 from mosar.models.relight import uniform_light
 from mosar.models.shading import irradiance
@@ -55,12 +56,14 @@ def run(
     zero = torch.zeros(1, model.config.identity_codes)
     mesh = model.decode(zero, model.neutral_code())
     reflectance = torch.zeros(1, model.config.reflectance_codes)
-    precision = prior * torch.eye(zero.shape[1])
+    known = Belief(zero, prior * torch.eye(zero.shape[1]))
     expression = model.neutral_code()
-    found = fit_shading(
-        load_head(), model, mesh, zero, precision, expression, observed, light, reflectance, 0.03, 600.0
-    )
-    return found.identity_1i, found.start, found.end
+    found = fit_shading(load_head(), model, mesh, known, expression, observed, light, reflectance, 0.03, 600.0)
+    # The shading adds knowledge of the identity and takes none away.
+    gained = torch.linalg.eigvalsh((found.belief.precision_kk - known.precision_kk).double())
+    assert float(gained.min()) > -1e-3 * float(gained.max())
+    assert float(gained.max()) > 1.0
+    return found.belief.mean_1k, found.start, found.end
 
 
 def test_shading_tells_the_person(model: Morphable, index: torch.Tensor) -> None:

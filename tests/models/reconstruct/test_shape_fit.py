@@ -12,7 +12,7 @@ from mosar.models.camera import project
 from mosar.models.head import load_head
 from mosar.models.head.morph import landmarks
 from mosar.models.reconstruct.estimate import Estimate, Portrait, Settings
-from mosar.models.reconstruct.shape_fit import fit_shape
+from mosar.models.reconstruct.shape_fit import fit_shapes
 from mosar.models.relight import uniform_light
 from mosar.models.stages.geometry.network import Geometry, Parameters, image_position
 from mosar.models.stages.geometry.points_network import Normal
@@ -62,9 +62,10 @@ def distance(found: torch.Tensor, true: torch.Tensor) -> float:
 
 def test_landmarks_and_shading_tell_the_person(module: Geometry, person: Avatar, estimate: Estimate) -> None:
     start = start_of(module, person)
-    before = fit_shape(module, replace(estimate, settings=replace(estimate.settings, fit_steps=0)), start)
+    unfitted = replace(estimate, settings=replace(estimate.settings, fit_steps=0))
+    (before,) = fit_shapes(module, [unfitted], [start])
     torch.testing.assert_close(before.camera.rotation_b33, UPRIGHT[None])
-    fit = fit_shape(module, estimate, start)
+    (fit,) = fit_shapes(module, [estimate], [start])
     assert fit.end < fit.start
     assert distance(fit.neutral_1v3, person.neutral_1v3) < 0.8 * distance(before.neutral_1v3, person.neutral_1v3)
     embedded = torch.from_numpy(person.head.landmark_triangle_l >= 0)
@@ -78,6 +79,28 @@ def test_landmarks_and_shading_tell_the_person(module: Geometry, person: Avatar,
 
 def test_without_seen_skin_the_landmarks_remain(module: Geometry, person: Avatar, estimate: Estimate) -> None:
     nothing = replace(estimate.portrait, classes_1khw=torch.zeros_like(estimate.portrait.classes_1khw))
-    fit = fit_shape(module, replace(estimate, portrait=nothing), start_of(module, person))
+    (fit,) = fit_shapes(module, [replace(estimate, portrait=nothing)], [start_of(module, person)])
     assert bool(fit.mesh_1v3.isfinite().all())
     assert bool(fit.neutral_1v3.isfinite().all())
+
+
+def test_photographs_of_one_person_share_the_neutral_mesh(
+    module: Geometry, person: Avatar, estimate: Estimate, portrait_of: Callable[..., Portrait]
+) -> None:
+    other = replace(estimate, portrait=portrait_of(person, 0.7))
+    start = start_of(module, person)
+    wrong = replace(start, identity=Normal(start.identity_bk + 1.0, start.identity.log_variance_bk))
+    first, second = fit_shapes(module, [estimate, other], [wrong, start])
+    torch.testing.assert_close(first.neutral_1v3, second.neutral_1v3, rtol=0, atol=0)
+    (alone,) = fit_shapes(module, [estimate], [wrong])
+    assert distance(first.neutral_1v3, person.neutral_1v3) < distance(alone.neutral_1v3, person.neutral_1v3)
+
+
+def test_a_fit_without_time_returns_its_start(module: Geometry, person: Avatar, estimate: Estimate) -> None:
+    hurried = replace(estimate, settings=replace(estimate.settings, fit_seconds=1e-9))
+    unfitted = replace(estimate, settings=replace(estimate.settings, fit_steps=0))
+    start = start_of(module, person)
+    (ended,), (before,) = (fit_shapes(module, [each], [start]) for each in (hurried, unfitted))
+    assert ended.ended_early
+    assert not before.ended_early
+    torch.testing.assert_close(ended.mesh_1v3, before.mesh_1v3)
