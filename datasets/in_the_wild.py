@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosar.datasets import detection, schema
+from mosar.datasets.focal_length import recorded_focal
 from mosar.datasets.photographs import read_photograph
 from mosar.datasets.portrait import PortraitCrop, crop_portrait, without_borders
 from mosar.datasets.quality import measure
@@ -44,7 +45,7 @@ def in_the_wild_sample(
     if np.ptp(points[:, 1]) < SMALLEST_PX:
         raise PhotographError(f"the face is too small; expected at least {SMALLEST_PX} pixels")
     scene, corner = without_borders(image)
-    portrait = crop_portrait(scene, points - corner, size)
+    portrait = crop_portrait(scene, points - corner, size, focal_px=recorded_focal(data))
     in_crop = detection.observe(detector, schema.stored(portrait.image_hw3))
     if not detection.found(in_crop):
         raise PhotographError("the face was not found again in its crop")

@@ -24,7 +24,7 @@ class PortraitCrop:
         image_hw3: sRGB, uint8; beyond the photograph its outermost pixels are repeated.
         inside_hw: bool, which pixels show the photograph.
         landmarks_n2: the detector's points, pixels of the crop.
-        intrinsics_33: assumed intrinsics, in pixels of the crop.
+        intrinsics_33: in pixels of the crop: the focal length is known or assumed.
         to_crop_33: affine map from pixels of the photograph to those of the crop.
     """
 
@@ -40,6 +40,7 @@ def crop_portrait(
     landmarks_n2: NDArray[np.floating],
     size: int,
     corners_42: NDArray[np.floating] | None = None,
+    focal_px: float | None = None,
 ) -> PortraitCrop:
     """The ``size`` x ``size`` crop around a face in a photograph.
 
@@ -47,12 +48,15 @@ def crop_portrait(
         image_hw3: the photograph without borders (:func:`without_borders`).
         landmarks_n2: pixels of the photograph.
         corners_42: its corners, clockwise from the top left, in pixels, if it was turned within its image.
+        focal_px: focal length, if it is known.
     """
     to_crop = crop.face_crop(landmarks_n2, size)
     corners = crop.corners(*image_hw3.shape[:2]) if corners_42 is None else np.asarray(corners_42)
     sides = np.linalg.norm(corners[1] - corners[0]), np.linalg.norm(corners[3] - corners[0])
     intrinsics = crop.assumed_intrinsics(landmarks_n2, float(sides[1]), float(sides[0]))
     intrinsics[:2, 2] = corners.mean(axis=0)
+    if focal_px is not None:
+        intrinsics[[0, 1], [0, 1]] = focal_px
     inside = np.zeros((size, size), np.uint8)
     fill(inside, crop.transform_points(corners, to_crop), 255)
     return PortraitCrop(

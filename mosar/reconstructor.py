@@ -16,6 +16,7 @@ from mosar.datasets.colour_check import grey, is_colourless
 from mosar.datasets.crop import shift
 from mosar.datasets.detection import scores
 from mosar.datasets.face_search import LEAST_PX, find_faces, size_px
+from mosar.datasets.focal_length import recorded_focal
 from mosar.datasets.landmarks import Detector, Face
 from mosar.datasets.photographs import read_photograph
 from mosar.datasets.portrait import crop_portrait, without_borders
@@ -143,7 +144,7 @@ class Reconstructor:
         return found if several else found[0]
 
     def _prepared(self, photograph: Photograph, face: FaceChoice) -> "_Prepared":
-        image = _pixels(photograph)
+        image, focal_px = _read(photograph)
         name = f"{photograph}: " if isinstance(photograph, str | Path) else ""
         chosen, remarks = _chosen(find_faces(self._detector, image), face, name)
         scene, corner = without_borders(image)
@@ -152,7 +153,7 @@ class Reconstructor:
         if colourless:
             upright = replace(upright, image_hw3=grey(upright.image_hw3))
             remarks += ("the photograph has no colours: the hues of skin and light are assumed",)
-        portrait = self._portrait(chosen, upright, scene, colourless)
+        portrait = self._portrait(chosen, upright, scene, colourless, focal_px)
         return _Prepared(image, shift(corner) @ np.linalg.inv(upright.turn_33), upright.image_hw3, portrait, remarks)
 
     def _reconstruct(self, given: Sequence["_Prepared"], progress: pipeline.Progress | None) -> tuple[Avatar, ...]:
@@ -178,9 +179,17 @@ class Reconstructor:
             remarks=remarks,
         )
 
-    def _portrait(self, face: Face, upright: Upright, scene_hw3: npt.NDArray[np.uint8], colourless: bool) -> Portrait:
+    def _portrait(
+        self,
+        face: Face,
+        upright: Upright,
+        scene_hw3: npt.NDArray[np.uint8],
+        colourless: bool,
+        focal_px: float | None,
+    ) -> Portrait:
         image_hw3 = upright.image_hw3
-        crop = crop_portrait(image_hw3, upright.landmarks_n2, self._settings.crop_size, upright.corners_42)
+        crop_size = self._settings.crop_size
+        crop = crop_portrait(image_hw3, upright.landmarks_n2, crop_size, upright.corners_42, focal_px)
         scale = float(np.hypot(*crop.to_crop_33[0, :2]))
         points = np.concatenate([crop.landmarks_n2, scale * face.landmarks[:, 2:]], axis=1)
         return Portrait(
@@ -188,6 +197,7 @@ class Reconstructor:
             thumbnail_13tt=thumbnail(torch.from_numpy(scene_hw3), THUMBNAIL).to(self.device),
             inside_11hw=self._tensor(crop.inside_hw)[None],
             colourless=colourless,
+            focal_known=focal_px is not None,
             crop_13hw=self._tensor(crop.image_hw3 / 255.0).permute(0, 3, 1, 2),
             points_1n3=self._tensor(points),
             scores_1e=self._tensor(scores(face)),
@@ -249,19 +259,20 @@ def _place(face: Face) -> str:
     return f"{size_px(face):.0f} pixels high at ({x:.0f}, {y:.0f})"
 
 
-def _pixels(photograph: Photograph) -> npt.NDArray[np.uint8]:
+def _read(photograph: Photograph) -> tuple[npt.NDArray[np.uint8], float | None]:
+    """Pixels of a photograph, and the focal length in pixels, if its camera recorded it."""
     if isinstance(photograph, np.ndarray):
         if photograph.dtype != np.uint8 or photograph.ndim != 3 or photograph.shape[2] != 3:
             got = f"{photograph.dtype} of shape {photograph.shape}"
             raise PhotographError(f"got an array of {got}, expected sRGB pixels (h, w, 3) uint8")
-        return photograph
+        return photograph, None
     if isinstance(photograph, bytes):
-        return read_photograph(photograph)
+        return read_photograph(photograph), recorded_focal(photograph)
     try:
         content = Path(photograph).read_bytes()
     except OSError as error:
         raise PhotographError(f"{photograph}: {error.strerror}; give an image file") from error
     try:
-        return read_photograph(content)
+        return read_photograph(content), recorded_focal(content)
     except PhotographError as error:
         raise PhotographError(f"{photograph}: {error}") from error

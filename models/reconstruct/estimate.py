@@ -40,6 +40,7 @@ class Portrait:
         to_crop_133: affine map from pixels of the photograph to those of the crop.
         width, height: of the photograph, pixels.
         colourless: whether it is black and white.
+        focal_known: whether the camera recorded its focal length; otherwise it is assumed.
         classes_1khw: probability of each of :data:`~mosar.models.face_classes.CLASSES` in the crop, 0 beyond the
             photograph; set by ``segmentation``.
     """
@@ -55,6 +56,7 @@ class Portrait:
     width: int
     height: int
     colourless: bool = False
+    focal_known: bool = False
     classes_1khw: Tensor = _LATER
 
     @property

@@ -27,6 +27,9 @@ from mosar.models.stages.geometry.points_network import Normal
 
 FOCAL = 0.3
 """Deviation of the logarithm of an assumed focal length: nine of ten lie within a factor of 1.6."""
+RECORDED_FOCAL = 0.03
+"""Deviation of the logarithm of a focal length that the camera recorded: it is rounded to millimetres, and focusing on
+a near face changes it."""
 CORRECTION = 0.5  # prior standard deviation of the corrections, in units of the head's own deviations
 _EXPRESSION = 0.5  # the head's own deviation of an expression's weight
 _EIGHT = Budget(8)
@@ -64,17 +67,19 @@ def refine(
     weight: float = 1.0,
     camera: Camera | None = None,
     error: DetectorError | None = None,
+    focal_deviation: float = FOCAL,
 ) -> Fit:
     """Find the mode of the posterior; never worse than the start.
 
     Args:
         start: the encoder's answer, batch of one.
         landmarks_1n2: measured points, pixels of the crop.
-        intrinsics_133: of the crop; the focal length is a guess.
+        intrinsics_133: of the crop.
         budget: steps of each of two linearisations; 0 returns the start.
         weight: factor on the inverse covariance of the landmarks, which the encoder has seen already.
         camera: to start from; default: the encoder's.
         error: model of the landmarks' errors; default: the joint one of the encoder.
+        focal_deviation: of the logarithm of the focal length about that of the intrinsics.
     """
     unknown = _unknowns(head, module.morphable, start)
     chosen = embedded(head)
@@ -95,7 +100,7 @@ def refine(
             measured_l2,
             intrinsics,
             weight,
-            FOCAL,
+            focal_deviation,
             pose,
             0 if budget.spent else budget.steps,
             change_c,

@@ -18,7 +18,7 @@ from mosar.models.reconstruct.budget import budget as budget_of
 from mosar.models.reconstruct.estimate import Estimate, Portrait
 from mosar.models.reconstruct.identity_belief import Belief, add, together
 from mosar.models.reconstruct.light import explain, gloss, open_texels, seen_texels
-from mosar.models.reconstruct.refine import Fit, refine
+from mosar.models.reconstruct.refine import FOCAL, RECORDED_FOCAL, Fit, refine
 from mosar.models.reconstruct.seen import BASE, look
 from mosar.models.reconstruct.shading_fit import Observed, fit_shading
 from mosar.models.stages.geometry.network import Geometry, Parameters
@@ -89,7 +89,8 @@ def _landmarks(
 ) -> Fit:
     portrait, size = estimate.portrait, estimate.settings.crop_size
     measured = portrait.landmarks_1n2, portrait.intrinsics_133
-    return refine(estimate.head, module, start, *measured, size, budget, weight, camera, error)
+    focal = RECORDED_FOCAL if portrait.focal_known else FOCAL
+    return refine(estimate.head, module, start, *measured, size, budget, weight, camera, error, focal)
 
 
 def _alignment_error(joint: DetectorError) -> DetectorError:
