@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from mosar.avatar import Avatar
 from mosar.jobs.evaluation.avatar import alignment
@@ -100,18 +101,34 @@ def region_mm(head: Head, found_v3: Points, true_v3: Points) -> dict[str, float]
     return found | {"all": float(np.mean([found[r] for r in REGIONS]))}
 
 
-def pose_degrees(found: Avatar, truth: Avatar) -> float:
+def pose_degrees(found: Avatar, truth: Avatar, from_ray: bool = False) -> float:
     """Angle of the rigid fit between both posed faces in the frame of the camera.
 
     A rotation of the head frame that the camera undoes does not count.
+
+    Args:
+        from_ray: measure each pose against the ray from the camera to the middle of the face instead of against the
+            optical axis. A crop shows this pose, and not where the optical axis was.
     """
     face = face_of(truth.head)
 
     def in_camera(avatar: Avatar) -> Points:
-        rotation = avatar.camera.rotation_b33[0].double().numpy()
-        return np.asarray(array(avatar.vertices_1v3)[face.vertex_f] @ rotation.T)
+        rotation, shift = (x[0].double().numpy() for x in (avatar.camera.rotation_b33, avatar.camera.translation_b3))
+        points = array(avatar.vertices_1v3)[face.vertex_f] @ rotation.T
+        if not from_ray:
+            return np.asarray(points)
+        ray = face.weight_f @ points + shift
+        return np.asarray(points @ _onto_axis(ray / np.linalg.norm(ray)).T)
 
     return alignment.fit(in_camera(found), in_camera(truth), face.weight_f).degrees
+
+
+def _onto_axis(ray_3: Points) -> Points:
+    """The smallest rotation that turns a unit vector in front of the camera onto its optical axis z."""
+    axis = np.cross(ray_3, [0.0, 0.0, 1.0])
+    sine = float(np.linalg.norm(axis))
+    turn = axis / max(sine, 1e-12) * np.arctan2(sine, ray_3[2])
+    return np.asarray(Rotation.from_rotvec(turn).as_matrix())
 
 
 def shape_metrics(found: Avatar, truth: Avatar) -> dict[str, float]:
@@ -124,4 +141,5 @@ def shape_metrics(found: Avatar, truth: Avatar) -> dict[str, float]:
         "vertex_mm": vertex_mm(head, posed, true_posed),
         **regions,
         "pose_deg": pose_degrees(found, truth),
+        "pose_from_ray_deg": pose_degrees(found, truth, from_ray=True),
     }

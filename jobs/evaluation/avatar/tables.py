@@ -14,7 +14,10 @@ from mosar.jobs.evaluation.avatar.rows import AVERAGE, LANDMARK_FIT, ROWS
 
 Numbers = NDArray[np.float64]
 
-SHAPE = ("neutral_vertex_mm", "vertex_mm", "nose_mm", "mouth_mm", "forehead_mm", "cheek_mm", "all_mm", "pose_deg")
+SHAPE = (
+    *("neutral_vertex_mm", "vertex_mm", "nose_mm", "mouth_mm", "forehead_mm", "cheek_mm", "all_mm"),
+    *("pose_deg", "pose_from_ray_deg"),
+)
 APPEARANCE = (
     "diffuse_delta_e", "hidden_diffuse_delta_e", "specular_psnr_db", "ao_psnr_db", "translucency_psnr_db", "normal_deg",
     "relit_psnr_db", "relit_gain_psnr_db", "shading_left",

@@ -54,6 +54,18 @@ def test_the_truth_itself_is_without_error(captures, prior):
     assert found["relit_psnr_db"] == found["ao_psnr_db"] == 60.0
 
 
+def test_a_face_beside_the_optical_axis_may_have_another_pose_that_looks_the_same(captures):
+    """A camera that is turned about its own centre sees the same rays."""
+    truth, angle = captures[0].truth, 0.1
+    cos, sin = np.cos(angle), np.sin(angle)
+    turn = torch.tensor([[cos, 0.0, sin], [0.0, 1.0, 0.0], [-sin, 0.0, cos]], dtype=torch.float32)[None]
+    camera = truth.camera
+    place = (turn @ camera.translation_b3[..., None])[..., 0]
+    found = replace(truth, camera=replace(camera, rotation_b33=turn @ camera.rotation_b33, translation_b3=place))
+    assert shape.pose_degrees(found, truth) == pytest.approx(np.degrees(angle), abs=1e-2)
+    assert shape.pose_degrees(found, truth, from_ray=True) < 0.3
+
+
 def test_every_row_is_there(rows, summary):
     assert set(rows[0]) == set(ROWS) == set(summary["rows"])
     assert summary["count"] == 3
