@@ -11,7 +11,7 @@ from typing import Any
 from mosar import bundle
 from mosar.bundle import locate
 from mosar.errors import ConfigError, DataError
-from mosar.jobs import hydra_main
+from mosar.jobs import hydra_main, shipped
 from mosar.platform import storage
 from mosar.platform.data.manifest import Manifest
 from mosar.platform.runs import run
@@ -62,7 +62,8 @@ class Assemble:
     bundle: name below ``bundles/`` of the storage root, absolute folder, or URI.
     storage: root of runs and bundles; default: MOSAR_STORAGE, else ~/.mosar.
     runs: stage -> name of its run, if it is not ``<stage>-<preset>``; of segmentation, if the bundle shall have its own
-        instead of the shipped one.
+        instead of the shipped one. ``morphable: shipped`` is the model that the program ships, if ``geometry`` was
+        trained on it.
     """
 
     preset: str
@@ -84,28 +85,36 @@ def main(config: Assemble) -> None:
         raise ConfigError(f"runs: unknown stage {unknown[0]!r}; expected some of {known}")
     root = storage.root(config.storage)
     runs = {n: storage.join(root, "runs", config.runs.get(n, f"{n}-{config.preset}")) for n in stages}
-    unfinished = [name for name, where in runs.items() if run.summary(where) is None]
+    if config.runs.get(shipped.STAGE) == shipped.SHIPPED:
+        runs[shipped.STAGE] = shipped.SHIPPED
+    unfinished = [name for name, where in runs.items() if where != shipped.SHIPPED and run.summary(where) is None]
     if unfinished:
         raise ConfigError(f"runs: {', '.join(runs[n] for n in unfinished)} not finished; train them first")
-    fingerprints = {name: run.fingerprint(where) for name, where in runs.items()}
+    fingerprints = {name: run.fingerprint(where) for name, where in runs.items() if where != shipped.SHIPPED}
+    if shipped.SHIPPED in runs.values():
+        fingerprints[shipped.STAGE] = shipped.fingerprint(fingerprints["geometry"]["head"])
     _belong_together(runs, fingerprints)
     path = fingerprints["geometry"]["head"]["path"]
     head = load_head(path)
     if head.digest != fingerprints["geometry"]["head"]["digest"]:
         raise DataError(f"head: {path or DEFAULT_PATH} is not the head that the runs were trained on; restore it")
     derived = head.digest == load_head().digest
-    summaries = {name: run.summary(where) or {} for name, where in runs.items()}
+    summaries = {name: run.summary(where) or {} for name, where in runs.items() if where != shipped.SHIPPED}
     location = locate(config.bundle, config.storage)
     digest = bundle.write(
         location,
         storage.read_bytes(str(path or DEFAULT_PATH)),
-        {name: run.weights_file(where) for name, where in runs.items()},
+        {name: _weights(where, path) for name, where in runs.items()},
         {name: fingerprint["model"] for name, fingerprint in fingerprints.items()},
         _card(config.preset, head.name, head.digest, derived, fingerprints, summaries),
-        {"preset": config.preset, "runs": {n: {"location": w, **summaries[n]} for n, w in runs.items()}},
+        {"preset": config.preset, "runs": {n: {"location": w, **summaries.get(n, {})} for n, w in runs.items()}},
         {ICT_LICENCE_PATH.name: ICT_LICENCE_PATH.read_bytes()} if derived else {},
     )
     print(f"{location}: bundle {digest[:12]} of {', '.join(runs)}")
+
+
+def _weights(location: str, head: str | None) -> bytes:
+    return shipped.weights(head) if location == shipped.SHIPPED else run.weights_file(location)
 
 
 def _belong_together(runs: Mapping[str, str], fingerprints: Mapping[str, Mapping[str, Any]]) -> None:
@@ -115,7 +124,8 @@ def _belong_together(runs: Mapping[str, str], fingerprints: Mapping[str, Mapping
         raise DataError(f"runs were trained on different heads ({digests}); train them on the same head")
     for name, fingerprint in fingerprints.items():
         for parent, about in fingerprint["parents"].items():
-            found = (run.summary(runs[parent]) or {})["weights_sha256"]
+            where = runs[parent]
+            found = (shipped.parent() if where == shipped.SHIPPED else run.summary(where) or {})["weights_sha256"]
             if found != about["weights_sha256"]:
                 raise DataError(f"{runs[name]} was trained on other weights of {parent} than {runs[parent]} holds")
 
@@ -128,7 +138,7 @@ def _card(
     fingerprints: Mapping[str, Mapping[str, Any]],
     summaries: Mapping[str, Mapping[str, Any]],
 ) -> str:
-    rows = []
+    rows = [f"| {name} | shipped with the program | | | | |" for name in fingerprints if name not in summaries]
     for name, summary in summaries.items():
         figures = [f"{summary['heldout'][key]:.4g}" for key in ("start", "end", "baseline")]
         data = ", ".join(f"{s} {d['digest'][:12]}" for s, d in fingerprints[name]["data"].items())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mosar.config import parse, to_mapping
 from mosar.errors import ConfigError
+from mosar.jobs import shipped
 from mosar.platform.data.stream import Decode
 from mosar.platform.runs import run
 from mosar.platform.training.stage import Stage, StreamSpec
@@ -46,9 +47,13 @@ def configs(values: Mapping[str, Any]) -> dict[str, type]:
 def build(
     name: str, model: Mapping[str, Any], head: str | None, parents: Mapping[str, str]
 ) -> "tuple[Stage, nn.Module]":
-    """Return the stage and its freshly initialised module; ``parents`` maps each required stage to its run."""
+    """Return the stage and its freshly initialised module; ``parents``: required stage -> its run."""
     stage = make(name, model, head)
-    return stage, stage.build({parent: trained(location)[1] for parent, location in parents.items()})
+    return stage, stage.build({parent: _parent(location, head) for parent, location in parents.items()})
+
+
+def _parent(location: str, head: str | None) -> "nn.Module":
+    return shipped.module(head) if location == shipped.SHIPPED else trained(location)[1]
 
 
 def trained(location: str) -> "tuple[Stage, nn.Module]":

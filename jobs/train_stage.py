@@ -8,7 +8,7 @@ from typing import Any
 
 from mosar.datasets import schema
 from mosar.errors import ConfigError, DataError
-from mosar.jobs import hydra_main, stages
+from mosar.jobs import hydra_main, shipped, stages
 from mosar.jobs.inspection.schema_version import other_version
 from mosar.platform import cluster, storage
 from mosar.platform.data.manifest import open_manifest
@@ -32,7 +32,8 @@ class TrainStage:
     run: name of the run.
     head: head file to use instead of the default.
     data: stream -> name of its data set.
-    parents: required stage -> name of its finished run; by default ``<stage>-<preset>``.
+    parents: required stage -> name of its finished run; by default ``<stage>-<preset>``. ``morphable: shipped`` is the
+        model that the program ships.
     """
 
     stage: str
@@ -127,11 +128,16 @@ def _check_data(location: str, head_digest: str) -> None:
 def parent_location(config: TrainStage, parent: str) -> str:
     """Location of the run of a stage that this one requires."""
     name = config.parents.get(parent, f"{parent}-{config.preset}")
+    if name == shipped.SHIPPED:
+        shipped.check(parent)
+        return name
     return storage.join(storage.root(config.storage), "runs", name)
 
 
 def finished_parent(stage: str, location: str) -> dict[str, str]:
     """Location and digest of the weights of a finished run. Raises ConfigError if it is not finished."""
+    if location == shipped.SHIPPED:
+        return shipped.parent()
     finished = run.summary(location)
     if finished is None:
         raise ConfigError(
