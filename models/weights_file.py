@@ -15,12 +15,20 @@ from mosar.errors import DataError
 
 def to_bytes(module: nn.Module, about: Mapping[str, Any]) -> bytes:
     """Content of the file that :func:`read` reads; the same weights give the same bytes. ``about`` is JSON-ready."""
-    # Means stay in single precision: half precision rounds values of the size of a head to a tenth of a millimetre.
-    tensors = {
-        name: value.detach().cpu().to(torch.float32 if "mean" in name else torch.float16).contiguous()
-        for name, value in module.state_dict().items()
-    }
-    return save(tensors, {"about": json.dumps(about, sort_keys=True)})
+    return save(half(module.state_dict()), {"about": json.dumps(about, sort_keys=True)})
+
+
+def half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights in half precision, on the CPU; counts stay as they are.
+
+    Means stay in single precision: half precision rounds values of the size of a head to a tenth of a millimetre.
+    """
+
+    def stored(name: str, value: Tensor) -> Tensor:
+        short = value.is_floating_point() and "mean" not in name
+        return value.detach().cpu().to(torch.float16 if short else value.dtype).contiguous()
+
+    return {name: stored(name, value) for name, value in state.items()}
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 HEAD = "head.npz"
 CARD = "MODEL_CARD.md"
+RELEASED = "released"
+"""Name of the bundle that the program ships. It holds neither the head nor the morphable model, which lie beside it:
+its manifest has their digests."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,23 @@ class Bundle:
 
 
 def locate(name: str, root: str | None) -> str:
-    """The location of a bundle that is given as URI, folder, or name below ``bundles/`` of the storage root."""
+    """The location of a bundle that is given as URI, folder, or name below ``bundles/`` of the storage root.
+
+    ``"released"`` is the shipped one.
+    """
+    if name == RELEASED:
+        return str(_released_path())
     if storage.is_uri(name) or Path(name).is_absolute():
         return name
     if (Path(name) / bundle.MANIFEST).is_file():
         return str(Path(name).absolute())
     return storage.join(storage.root(root), "bundles", name)
+
+
+def _released_path() -> Path:
+    from mosar import models
+
+    return Path(next(iter(models.__path__))) / RELEASED
 
 
 def write(
@@ -75,15 +89,11 @@ def open_bundle(location: str, device: str = "cpu") -> Bundle:
     """
     from safetensors.torch import load
 
-    from mosar.models.head import load_head
-
     files, about = bundle.read_files(location)
-    if HEAD not in files or not about.get("stages"):
+    shipped = about.get("shipped", {})
+    if not (HEAD in files or "head" in shipped) or not about.get("stages"):
         raise BundleError(f"{location}: the bundle lacks a head or stages; assemble it again with jobs/assemble.py")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / HEAD
-        path.write_bytes(files[HEAD])
-        head = load_head(path)
+    head = _head_of(files[HEAD]) if HEAD in files else _shipped_head(shipped["head"], location)
     modules: dict[str, nn.Module] = {}
     waiting = {name: _stage(name, values, head, location) for name, values in about["stages"].items()}
     while waiting:
@@ -91,15 +101,54 @@ def open_bundle(location: str, device: str = "cpu") -> Bundle:
         if not ready:
             raise BundleError(f"{location}: {', '.join(waiting)} need stages that the bundle lacks; assemble it again")
         for name in ready:
-            module = waiting.pop(name).build(modules)
+            stage = waiting.pop(name)
+            if name in shipped:
+                modules[name] = _shipped_morphable(shipped[name], head, location).to(device)
+                continue
+            module = stage.build(modules)
             try:
-                module.load_state_dict(load(files[f"{name}.safetensors"]))
+                inherited = {key: v for key, v in module.state_dict().items() if key.startswith(_prefixes(stage))}
+                module.load_state_dict(inherited | load(files[f"{name}.safetensors"]))
             except (KeyError, RuntimeError) as error:
                 raise BundleError(
                     f"{location}: the weights of {name} do not fit this version; train and assemble the stages again"
                 ) from error
             modules[name] = module.eval().requires_grad_(False).to(device)
     return Bundle(bundle.digest_of(location), head, modules, about)
+
+
+def _prefixes(stage: Any) -> tuple[str, ...]:
+    """How the names of weights begin that a stage has from others, and that a bundle need not hold again."""
+    return tuple(f"{name}." for name in stage.requires)
+
+
+def _head_of(content: bytes) -> "Head":
+    from mosar.models.head import load_head
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / HEAD
+        path.write_bytes(content)
+        return load_head(path)
+
+
+def _shipped_head(digest: str, location: str) -> "Head":
+    from mosar.models.head import load_head
+
+    head = load_head()
+    if head.digest != digest:
+        raise BundleError(f"{location}: the bundle belongs to another version of the program, with another head")
+    return head
+
+
+def _shipped_morphable(digest: str, head: "Head", location: str) -> "nn.Module":
+    from mosar.models.morphable import pretrained
+    from mosar.platform.storage import digest as digests
+
+    if digests.of_file(str(pretrained.DEFAULT_PATH)) != digest:
+        raise BundleError(
+            f"{location}: the bundle belongs to another version of the program, with another morphable model"
+        )
+    return pretrained.load(head)
 
 
 def _stage(name: str, values: Mapping[str, Any], head: "Head", location: str) -> Any:

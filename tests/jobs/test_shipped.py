@@ -1,5 +1,6 @@
 """Stages can be trained on the shipped morphable model, and a bundle holds it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,8 @@ import pytest
 import torch
 
 from mosar.bundle import open_bundle
-from mosar.errors import ConfigError
-from mosar.jobs import hydra_main, shipped, stages, train_stage
+from mosar.errors import BundleError, ConfigError
+from mosar.jobs import hydra_main, release, shipped, stages, train_stage
 from mosar.jobs.assemble import Assemble, main
 from mosar.models.head import load_head
 from mosar.models.morphable import pretrained
@@ -38,15 +39,45 @@ def finish_untrained(root: Path, parents: dict[str, str]) -> None:
         run.finish(where, module.state_dict(), {"steps": 0, "heldout": held_out})
 
 
-def test_a_bundle_on_the_shipped_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    finish_untrained(tmp_path, {shipped.STAGE: shipped.SHIPPED})
-    main(Assemble("tiny", "mine", str(tmp_path), {shipped.STAGE: shipped.SHIPPED}))
-    assert "bundle" in capsys.readouterr().out
-    found = open_bundle(str(tmp_path / "bundles" / "mine"))
+@pytest.fixture(scope="module")
+def assembled(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A bundle of untrained stages on the shipped morphable model."""
+    root = tmp_path_factory.mktemp("storage")
+    finish_untrained(root, {shipped.STAGE: shipped.SHIPPED})
+    main(Assemble("tiny", "mine", str(root), {shipped.STAGE: shipped.SHIPPED}))
+    return str(root / "bundles" / "mine")
+
+
+def test_a_bundle_on_the_shipped_model(assembled: str) -> None:
+    found = open_bundle(assembled)
     ours, theirs = found.modules[shipped.STAGE].state_dict(), pretrained.load(load_head()).state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    assert "shipped with the program" in (tmp_path / "bundles" / "mine" / "MODEL_CARD.md").read_text()
+    assert "shipped with the program" in (Path(assembled) / "MODEL_CARD.md").read_text()
+
+
+def test_a_release_holds_the_same_weights_in_half_precision(assembled: str, tmp_path: Path) -> None:
+    release.main(release.Release(assembled, str(tmp_path / "released")))
+    first, found = open_bundle(assembled), open_bundle(str(tmp_path / "released"))
+    assert found.head.digest == first.head.digest
+    for name, module in first.modules.items():
+        state = found.modules[name].state_dict()
+        for key, value in module.state_dict().items():
+            torch.testing.assert_close(state[key], value, rtol=2e-3, atol=1e-6)
+    size = {path.name: path.stat().st_size for path in (tmp_path / "released").iterdir()}
+    before = (Path(assembled) / "delight.safetensors").stat().st_size
+    assert size["delight.safetensors"] < 0.6 * before
+    assert not {"head.npz", "morphable.safetensors"} & size.keys()
+    assert str(tmp_path) not in (tmp_path / "released" / "manifest.json").read_text()
+
+
+def test_a_release_of_another_version_is_refused(assembled: str, tmp_path: Path) -> None:
+    release.main(release.Release(assembled, str(tmp_path)))
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest["about"]["shipped"]["morphable"] = "0" * 64
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="another version of the program, with another morphable model"):
+        open_bundle(str(tmp_path))
 
 
 def test_only_the_morphable_model_is_shipped_for_others_to_build_on() -> None:

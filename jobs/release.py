@@ -1,0 +1,74 @@
+"""Make the bundle that the program ships from an assembled one: half precision, without what lies beside it.
+
+python jobs/release.py bundle=mine
+"""
+
+import sys
+from dataclasses import dataclass
+
+from mosar import bundle
+from mosar.errors import BundleError
+from mosar.jobs import hydra_main
+from mosar.platform.storage import bundle as files_of
+
+
+@dataclass(frozen=True)
+class Release:
+    """Attributes:
+
+    bundle: name below ``bundles/`` of the storage root, absolute folder, or URI. Its head and its morphable model are
+        the shipped ones.
+    output: folder to write; by default the one that is shipped.
+    storage: root of bundles; default: MOSAR_STORAGE, else ~/.mosar.
+    """
+
+    bundle: str
+    output: str | None = None
+    storage: str | None = None
+
+
+def main(config: Release) -> None:
+    from safetensors.torch import save
+
+    from mosar.models import weights_file
+    from mosar.models.morphable import pretrained
+    from mosar.platform.storage import digest
+
+    location = bundle.locate(config.bundle, config.storage)
+    opened = bundle.open_bundle(location)
+    files, about = files_of.read_files(location)
+    _check_shipped(opened, location)
+    kept = {name: content for name, content in files.items() if not name.endswith(".safetensors")}
+    del kept[bundle.HEAD]
+    for name, module in opened.modules.items():
+        if name != "morphable":
+            own = {key: v for key, v in module.state_dict().items() if not key.startswith("morphable.")}
+            kept[f"{name}.safetensors"] = save(weights_file.half(own))
+    runs = {n: {k: v for k, v in run.items() if k != "location"} for n, run in about.get("runs", {}).items()}
+    shipped = {"head": opened.head.digest, "morphable": digest.of_file(str(pretrained.DEFAULT_PATH))}
+    output = config.output or bundle.locate(bundle.RELEASED, None)
+    found = files_of.write_files(output, kept, {**about, "runs": runs, "shipped": shipped})
+    bundle.open_bundle(output)
+    print(f"{output}: bundle {found[:12]}, {sum(map(len, kept.values())) / 1e6:.1f} MB")
+
+
+def _check_shipped(opened: bundle.Bundle, location: str) -> None:
+    """Check that head and morphable model are those that the program ships."""
+    import torch
+
+    from mosar.models.head import load_head
+    from mosar.models.morphable import pretrained
+
+    if opened.head.digest != load_head().digest:
+        raise BundleError(f"{location}: has another head than the shipped one; train its stages on the shipped head")
+    theirs = pretrained.load(opened.head).state_dict()
+    ours = opened.modules["morphable"].state_dict()
+    if ours.keys() != theirs.keys() or not all(torch.equal(ours[name], theirs[name]) for name in theirs):
+        raise BundleError(
+            f"{location}: has another morphable model than the shipped one; train geometry with "
+            "parents.morphable=shipped, or ship its model first (jobs/export_weights.py)"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(hydra_main.run(main, Release, "release"))
