@@ -67,7 +67,7 @@ class Assemble:
     """
 
     preset: str
-    bundle: str = "default"
+    bundle: str = "mine"
     storage: str | None = None
     runs: Mapping[str, str] = field(default_factory=dict)
 

@@ -1,6 +1,6 @@
 """Serve a bundle on Ray Serve: ``POST /v1/avatars`` (a photograph in; GLB, zip or sheet out), ``/healthz``, a page.
 
-python jobs/serve.py bundle=default
+python jobs/serve.py bundle=mine
 curl --data-binary @portrait.jpg -H 'Accept: application/zip' http://127.0.0.1:8000/v1/avatars -o avatar.zip
 """
 
@@ -40,7 +40,7 @@ class Serve:
         serving: address and limits of the endpoint.
     """
 
-    bundle: str = "default"
+    bundle: str = "released"
     storage: str | None = None
     device: str = "cpu"
     fit_steps: int = 8

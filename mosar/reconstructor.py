@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from mosar.avatar import Avatar
-from mosar.bundle import locate, open_bundle
+from mosar.bundle import RELEASED, locate, open_bundle
 from mosar.datasets.colour_check import grey, is_colourless
 from mosar.datasets.crop import shift
 from mosar.datasets.detection import scores
@@ -39,7 +39,7 @@ Photographs = list[Photograph] | list[str] | list[Path] | tuple[Photograph, ...]
 
 
 def load(
-    bundle: str = "default",
+    bundle: str = RELEASED,
     *,
     storage: str | None = None,
     device: str = "cpu",
@@ -51,7 +51,8 @@ def load(
     """Load a bundle.
 
     Args:
-        bundle: a folder, a URI, or a name below ``bundles/`` of the storage root.
+        bundle: a folder, a URI, or a name below ``bundles/`` of the storage root; by default the one that the program
+            ships.
         storage: storage root; by default MOSAR_STORAGE, else ``~/.mosar``.
         device: ``"cpu"`` or ``"cuda"``.
         fit_steps: steps of the shape fit, 0 for none.

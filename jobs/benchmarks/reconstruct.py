@@ -46,7 +46,7 @@ class Config:
     threads: threads of torch during a reconstruction.
     """
 
-    bundle: str = "default"
+    bundle: str = "released"
     storage: str | None = None
     photo: str | None = None
     rounds: int = 3

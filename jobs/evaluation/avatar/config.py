@@ -33,7 +33,7 @@ class Config:
     storage: storage root; default: MOSAR_STORAGE, else ~/.mosar.
     """
 
-    bundle: str = "default"
+    bundle: str = "released"
     compare: tuple[str, ...] = ()
     set: str = ""
     folder: str | None = None

@@ -52,7 +52,7 @@ class Config:
         answer and the next post the handler takes one of them.
     """
 
-    bundle: str = "default"
+    bundle: str = "released"
     storage: str | None = None
     photo: str = ""
     posts: int = 200

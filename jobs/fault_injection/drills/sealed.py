@@ -49,7 +49,7 @@ class Config:
     """
 
     what_runs: tuple[str, ...] = ("reconstruct", "make_shards", "serve")
-    bundle: str = "default"
+    bundle: str = "released"
     storage: str | None = None
     photo: str = ""
 
