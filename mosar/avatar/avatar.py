@@ -1,7 +1,7 @@
 """The result of a reconstruction: a head that can be relit, rendered from any view, saved and opened again."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,8 @@ class Avatar:
         bundle_digest: of the bundle that reconstructed it.
         timings_s: seconds that each step took; empty in an opened avatar.
         remarks: sentences on what of the photograph was ignored or assumed.
+        made_from: digest of the photograph's file and settings, as ``mosar reconstruct`` records them to know an avatar
+            that it need not make again; empty in other avatars.
     """
 
     head: Head
@@ -59,6 +61,7 @@ class Avatar:
     timings_s: Mapping[str, float]
     photograph_hw3: npt.NDArray[np.uint8] | None = None
     remarks: tuple[str, ...] = ()
+    made_from: Mapping[str, Any] = field(default_factory=dict)
 
     @staticmethod
     def of(estimate: Estimate, photograph_hw3: npt.NDArray[np.uint8], bundle_digest: str) -> "Avatar":
@@ -99,7 +102,7 @@ class Avatar:
             ConfigError: the light does not exist, or coefficients have another shape or are not finite.
             DataError: the file is not an environment map.
         """
-        return replace(self, light_1lc=torch.as_tensor(light_sh(light)).to(self.light_1lc)[None])
+        return replace(self, light_1lc=torch.as_tensor(light_sh(light)).to(self.light_1lc)[None], made_from={})
 
     def render(self, camera: Camera | None = None, size: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
         """Render a picture (height, width, 4), uint8: sRGB, not premultiplied, and coverage.
@@ -111,6 +114,29 @@ class Avatar:
         from mosar.avatar.full_size import coloured
 
         return coloured(self, camera or self.camera, size or (self.height, self.width))
+
+    def turntable(self, path: str | Path, size: int = 384, seconds: float = 8.0, rate: int = 15) -> None:
+        """Write an animation under the avatar's light: the head turns once, then the light goes round it once.
+
+        Args:
+            path: ends in ``.gif`` or ``.webm`` (VP8); written whole or not at all.
+            size: side of the square pictures, pixels; an even number from 64 to 1024.
+            seconds: length, 1 to 30.
+            rate: pictures per second, 1 to 30.
+
+        Raises:
+            ConfigError: a value is out of range, the path has another ending, or it cannot be written.
+            RunError: OpenCV on this machine cannot write WebM.
+        """
+        from mosar import animation
+        from mosar.avatar.turntable import pictures
+        from mosar.platform.storage import check_writable, replace_file
+        from mosar.turntable_plan import TurntablePlan
+
+        place, plan = Path(path), TurntablePlan(size, seconds, rate)
+        ending = animation.check_ending(place)
+        check_writable(place)
+        replace_file(place, animation.encode(pictures(self, plan.views, size), ending, rate))
 
     def files(self, names: Collection[str] | None = None, targets: "TargetSet" = "arkit") -> dict[str, bytes]:
         """Files of the avatar by their relative paths; docs/avatar.md defines them.
