@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"failed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:
-        print(f"interrupted{error}", file=sys.stderr)
+        print(": ".join(["interrupted", *map(str, error.args)]), file=sys.stderr)
         return 130
     except Exception as error:
         lacking = system_libraries.missing(error)

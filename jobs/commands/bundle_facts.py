@@ -50,12 +50,15 @@ def _training_data(location: str) -> str:
 
 def _stages(about: Mapping[str, Any], files: Mapping[str, Any]) -> list[str]:
     """A table of the stages; held-out figures where the manifest has them."""
-    lines = [f"{'stage':<14}{'size':>9}{'steps':>9}  held-out loss: start, end, best that ignores the input"]
+    heading = "held-out loss: start, end, best that ignores the input"
+    lines = [f"{'stage':<14}{'size':>9}{'steps':>9}  {heading:<56}data"]
     for name in about.get("stages", {}):
         weights = files.get(f"{name}.safetensors")
         run = about.get("runs", {}).get(name, {})
         heldout = run.get("heldout", {})
         figures = ", ".join(f"{heldout[key]:.4g}" for key in ("start", "end", "baseline") if key in heldout)
+        sets = about.get("data", {}).get(name, {})
+        data = ", ".join(f"{stream} {found['digest'][:12]}" for stream, found in sets.items())
         held = facts_table.size(weights["bytes"]) if weights else "-"
-        lines.append(f"{name:<14}{held:>9}{run.get('steps', '-'):>9}  {figures or '-'}")
+        lines.append(f"{name:<14}{held:>9}{run.get('steps', '-'):>9}  {figures or '-':<56}{data or '-'}")
     return lines

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mosar.errors import ConfigError
+from mosar.jobs.commands.parser import number
 
 Light = str | tuple[float, float]
 FORMS = "FILE.hdr, FILE.exr, AZIMUTH,ELEVATION or a built-in name such as studio"
@@ -23,8 +24,14 @@ def add_light(parser: argparse.ArgumentParser, required: bool, default: str = ""
     parser.add_argument("--light", required=required, metavar="LIGHT", help=meaning)
 
 
+def add_exposure(parser: argparse.ArgumentParser) -> None:
+    """Add ``--exposure`` to a parser."""
+    meaning = "stops by which the light is brighter: 1 doubles it, -1 halves it (default 0)"
+    parser.add_argument("--exposure", type=number(float, -10, 10), default=0.0, metavar="STOPS", help=meaning)
+
+
 def with_joined_angles(words: Sequence[str]) -> list[str]:
-    """The words of a command with ``--light -60,20`` as ``--light=-60,20``, for -60,20 looks like an option."""
+    """The words of a command, with ``--light -60,20`` as ``--light=-60,20``, for -60,20 looks like an option."""
     joined: list[str] = []
     for word in words:
         if joined and joined[-1] == "--light" and word.startswith("-") and _ANGLES.fullmatch(word):

@@ -81,4 +81,5 @@ def _in_folder(folder: Path) -> tuple[list[Path], str]:
     if not images:
         raise PhotographError(f"{folder}: the folder has no image ({', '.join(ENDINGS)}); its own folders do not count")
     left = len(files) - len(images)
-    return images, f"{folder}: {left} of {len(files)} files were left out, which are no images" if left else ""
+    known = f"{folder}: {left} of {len(files)} files were left out, whose endings are none of {', '.join(ENDINGS)}"
+    return images, known if left else ""

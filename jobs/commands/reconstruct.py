@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             _reconstruct_all(arguments, location, waiting, progress)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f": {progress.done}; the same command goes on") from None
+            raise KeyboardInterrupt(f"{progress.done}; the same command goes on") from None
         except PhotographError as error:
             if len(files) == 1:
                 raise

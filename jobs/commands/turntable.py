@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mosar.jobs.commands import avatar_folder, light
 from mosar.jobs.commands.parser import Commands, add_command, number
+from mosar.platform.storage import check_writable, replace_file
 from mosar.turntable_plan import LENGTHS_S, RATES, SIZES, TurntablePlan
 
 _ABOUT = """Write an animation of an avatar: first the head turns once while the light stays in place, then the light
@@ -26,6 +27,7 @@ def add(commands: Commands) -> None:
         "-o", "--output", type=Path, required=True, metavar="FILE", help="file name that ends in .gif or .webm"
     )
     light.add_light(command, required=False, default="; default: the photograph's")
+    light.add_exposure(command)
     for name, kind, limits, default, what in (
         ("--size", int, SIZES, plan.size, "side of the square pictures in pixels, an even number"),
         ("--seconds", float, LENGTHS_S, plan.seconds, "length"),
@@ -38,7 +40,6 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the animation."""
     from mosar import animation
-    from mosar.platform.storage import check_writable, replace_file
 
     avatar_folder.check(arguments.avatar)
     given = light.parse(arguments.light) if arguments.light else None
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mosar.jobs.progress_bar import with_bar
 
     avatar = mosar.open(arguments.avatar)
-    avatar = avatar if given is None else avatar.relight(given)
+    avatar = avatar.relight(avatar.light_1lc[0].numpy() if given is None else given, arguments.exposure)
     drawn = pictures(avatar, with_bar(plan.views, "pictures"), plan.size)
     content = animation.encode(drawn, ending, plan.rate)
     replace_file(arguments.output, content)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mosar.avatar.encode import quantized
 from mosar.avatar.lighting import LightLike, light_sh
+from mosar.errors import ConfigError
 from mosar.models.camera import Camera, project, transform_image
 from mosar.models.head import Head
 from mosar.models.head.morph import landmarks
@@ -91,18 +92,24 @@ class Avatar:
         embedded = torch.from_numpy(self.head.landmark_triangle_l >= 0).to(points.device)[:, None]
         return torch.where(embedded, points, torch.full_like(points, torch.nan))
 
-    def relight(self, light: LightLike) -> "Avatar":
+    def relight(self, light: LightLike, exposure: float = 0.0) -> "Avatar":
         """The same head under another light.
 
         Args:
             light: name of a built-in environment (``"studio"``), path of an equirectangular ``.exr`` or ``.hdr``
                 file, azimuth (to the subject's left) and elevation of a lamp in degrees, or 81 x 3 SH coefficients.
+            exposure: in stops: 1 doubles the light, -1 halves it. Environments have a mean luminance of one; the lamp
+                gives a surface that faces it the irradiance 2.5 (under pi it would show its albedo).
 
         Raises:
-            ConfigError: the light does not exist, or coefficients have another shape or are not finite.
+            ConfigError: the light does not exist, an angle is out of range, coefficients have another shape or are not
+                finite, or the exposure is not between -10 and 10.
             DataError: the file is not an environment map.
         """
-        return replace(self, light_1lc=torch.as_tensor(light_sh(light)).to(self.light_1lc)[None], made_from={})
+        if not abs(exposure) <= 10.0:
+            raise ConfigError(f"exposure: got {exposure:g}, expected stops from -10 to 10")
+        light_1lc = torch.as_tensor(light_sh(light)).to(self.light_1lc)[None] * 2.0**exposure
+        return replace(self, light_1lc=light_1lc, made_from={})
 
     def render(self, camera: Camera | None = None, size: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
         """Render a picture (height, width, 4), uint8: sRGB, not premultiplied, and coverage.

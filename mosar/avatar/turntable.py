@@ -69,10 +69,12 @@ def _camera(scene: Scene, size: int, degrees: float) -> Camera:
     """A level camera before the head, which is turned about its own vertical axis and stays whole in the picture."""
     low, high = scene.vertices_1v3[0].amin(dim=0), scene.vertices_1v3[0].amax(dim=0)
     centre = (low + high) / 2
-    from_axis = scene.vertices_1v3[0] - centre
-    radius = float(from_axis[:, [0, 2]].norm(dim=1).max())
-    reach = max(radius, float(from_axis[:, 1].abs().max()))
-    focal = size / 2 / (_MARGIN * reach) * (_DISTANCE_MM - radius)
+    from_centre = scene.vertices_1v3[0] - centre
+    radius_v, height_v = from_centre[:, [0, 2]].norm(dim=1), from_centre[:, 1].abs()
+    # The largest slopes of rays to a vertex while it goes round the axis: sideways, and up or down when it is nearest.
+    sideways = radius_v / (_DISTANCE_MM**2 - radius_v**2).sqrt()
+    slope = float(torch.maximum(sideways, height_v / (_DISTANCE_MM - radius_v)).max())
+    focal = size / (2 * _MARGIN * slope)
     facing = torch.diag(centre.new_tensor([1.0, -1.0, -1.0]))
     rotation = facing @ _turn(degrees)[0].to(centre)
     translation = centre.new_tensor([0.0, 0.0, _DISTANCE_MM]) - rotation @ centre

@@ -19,6 +19,7 @@ from mosar.bundle import open_bundle
 from mosar.config import to_mapping
 from mosar.errors import BundleError
 from mosar.jobs import cli
+from mosar.jobs.commands import finished
 from mosar.models.camera import Camera, project
 from mosar.models.face_classes import CLASSES
 from mosar.models.head.morph import landmarks
@@ -55,6 +56,50 @@ def test_every_file_of_the_contract(avatar: Path) -> None:
     assert read(avatar / "maps" / "normal.png").dtype == np.uint16
     assert read(avatar / "render.png").shape == (*read(avatar / "mask.png").shape, 3) == (512, 512, 3)
     assert set(np.unique(read(avatar / "mask.png"))) == {0, 255}
+
+
+def test_a_finished_avatar_is_kept(avatar: Path, pipeline: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(finished.FILES) == FILES
+    before = (avatar / "avatar.json").stat()
+    assert reconstruct(pipeline, avatar.parent / "photo.png", avatar, "auto") == 0
+    assert f"{avatar}: kept" in capsys.readouterr().out
+    assert (avatar / "avatar.json").stat() == before
+
+
+def test_several_photographs_with_a_bad_one_among_them(
+    pipeline: Any,
+    photographs: dict[str, bytes],
+    mistakes: dict[str, tuple[bytes, str]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(mistakes["noface"][0])
+    (tmp_path / "in" / "b.png").write_bytes(photographs["jpeg"])
+    command = ["reconstruct", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--storage", str(pipeline.storage)]
+    assert cli.main([*command, "--fit-steps", "0", "--size", "512", "--keep-going"]) == 1
+    said = capsys.readouterr()
+    assert "1 reconstructed, 0 kept, 1 failed" in said.out
+    assert "no face" in said.err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b"]
+    assert {str(p.relative_to(tmp_path / "out" / "b")) for p in (tmp_path / "out").rglob("*") if p.is_file()} == FILES
+
+
+def test_the_commands_show_it(avatar: Path, pipeline: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    relit, animation = tmp_path / "relit.png", tmp_path / "turntable.webm"
+    assert cli.main(["relight", str(avatar), "--light", "-60,10", "-o", str(relit)]) == 0
+    picture = read(relit)
+    np.testing.assert_array_equal(picture[..., [2, 1, 0, 3]], mosar.open(avatar).relight((-60.0, 10.0)).render())
+    words = ["--size", "64", "--seconds", "1", "--fps", "4"]
+    assert cli.main(["turntable", str(avatar), "-o", str(animation), *words]) == 0
+    assert cv2.VideoCapture(str(animation)).read()[1].shape == (64, 64, 3)
+    capsys.readouterr()
+    for what in (str(avatar), pipeline.bundle):
+        assert cli.main(["info", what]) == 0
+    said = capsys.readouterr().out
+    assert said.count(bundle_files.digest_of(pipeline.bundle)) == 2  # the avatar's bundle, and the bundle itself
+    assert "512 x 512 pixels, sha256" in said
+    assert "trained on    synthetic captures" in said
 
 
 def test_the_python_api_opens_and_relights_it(avatar: Path, pipeline: Any, tmp_path: Path) -> None:
