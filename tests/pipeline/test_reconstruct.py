@@ -1,5 +1,7 @@
 """``mosar reconstruct`` on real photographs and on unusable input."""
 
+import contextlib
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -64,25 +66,6 @@ def test_a_finished_avatar_is_kept(avatar: Path, pipeline: Any, capsys: pytest.C
     assert reconstruct(pipeline, avatar.parent / "photo.png", avatar, "auto") == 0
     assert f"{avatar}: kept" in capsys.readouterr().out
     assert (avatar / "avatar.json").stat() == before
-
-
-def test_several_photographs_with_a_bad_one_among_them(
-    pipeline: Any,
-    photographs: dict[str, bytes],
-    mistakes: dict[str, tuple[bytes, str]],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a.png").write_bytes(mistakes["noface"][0])
-    (tmp_path / "in" / "b.png").write_bytes(photographs["jpeg"])
-    command = ["reconstruct", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--storage", str(pipeline.storage)]
-    assert cli.main([*command, "--fit-steps", "0", "--size", "512", "--keep-going"]) == 1
-    said = capsys.readouterr()
-    assert "1 reconstructed, 0 kept, 1 failed" in said.out
-    assert "no face" in said.err
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b"]
-    assert {str(p.relative_to(tmp_path / "out" / "b")) for p in (tmp_path / "out").rglob("*") if p.is_file()} == FILES
 
 
 def test_the_commands_show_it(avatar: Path, pipeline: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -219,14 +202,44 @@ def test_another_photograph_gives_another_avatar(
     assert one["expression"] != other["expression"]
 
 
-@pytest.mark.parametrize("kind", ["jpeg", "grey", "rgba", "sixteen", "turned"])
-def test_every_kind_of_photograph(pipeline: Any, photographs: dict[str, bytes], tmp_path: Path, kind: str) -> None:
-    photo = tmp_path / "photo.bin"  # the file name does not reveal the format
-    photo.write_bytes(photographs[kind])
-    assert reconstruct(pipeline, photo, tmp_path / "out") == 0
-    assert read(tmp_path / "out" / "render.png").shape == (512, 512, 3)
-    rotation = np.array(json.loads((tmp_path / "out" / "avatar.json").read_text())["camera"]["rotation"])
+KINDS = ["jpeg", "grey", "rgba", "sixteen", "turned"]
+
+
+@pytest.fixture(scope="module")
+def several(
+    pipeline: Any,
+    photographs: dict[str, bytes],
+    mistakes: dict[str, tuple[bytes, str]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, int, str]:
+    """Folder of the avatars of several photographs with a bad one among them, the exit code, and what was printed."""
+    folder = tmp_path_factory.mktemp("several")
+    for kind in KINDS:
+        (folder / f"{kind}.bin").write_bytes(photographs[kind])  # the file name does not reveal the format
+    (folder / "meadow.bin").write_bytes(mistakes["noface"][0])
+    printed = io.StringIO()
+    command = ["reconstruct", f"{folder}/*.bin", "-o", f"{folder}/out", "--storage", str(pipeline.storage)]
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        code = cli.main([*command, "--size", "512", "--keep-going"])
+    return folder / "out", code, printed.getvalue()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_photograph(several: tuple[Path, int, str], kind: str) -> None:
+    out = several[0] / kind
+    assert {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()} == FILES
+    assert read(out / "render.png").shape == (512, 512, 3)
+    rotation = np.array(json.loads((out / "avatar.json").read_text())["camera"]["rotation"])
     assert rotation[1, 1] < -0.7  # upright
+
+
+def test_a_bad_photograph_among_several_is_listed(several: tuple[Path, int, str]) -> None:
+    out, code, printed = several
+    assert code == 1
+    assert sorted(path.name for path in out.iterdir()) == sorted(KINDS)
+    assert printed.count("loading the bundle") == 1
+    assert "5 reconstructed, 0 kept, 1 failed" in printed
+    assert "no face" in printed
 
 
 @pytest.mark.parametrize("kind", ["noface", "twofaces", "text", "empty", "truncated", "dot", "huge"])
