@@ -107,7 +107,11 @@ def main(config: Assemble) -> None:
         {name: _weights(where, path) for name, where in runs.items()},
         {name: fingerprint["model"] for name, fingerprint in fingerprints.items()},
         _card(config.preset, head.name, head.digest, derived, fingerprints, summaries),
-        {"preset": config.preset, "runs": {n: {"location": w, **summaries.get(n, {})} for n, w in runs.items()}},
+        {
+            "preset": config.preset,
+            "data": {name: dict(fingerprint["data"]) for name, fingerprint in fingerprints.items()},
+            "runs": {n: {"location": w, **summaries.get(n, {})} for n, w in runs.items()},
+        },
         {ICT_LICENCE_PATH.name: ICT_LICENCE_PATH.read_bytes()} if derived else {},
     )
     print(f"{location}: bundle {digest[:12]} of {', '.join(runs)}")

@@ -1,15 +1,42 @@
 """A bar on stderr for jobs that work through a list."""
 
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Generator, Sequence
 from typing import TypeVar
 
 Thing = TypeVar("Thing")
+_HOUR_S = 3600.0
 
 
-def with_bar(things: Sequence[Thing], what: str) -> Iterable[Thing]:
-    """The things, with a bar on stderr that shows the time left if that is a terminal."""
+def is_shown() -> bool:
+    """Whether :func:`with_bar` shows its bar: stderr is a terminal."""
     from rich.console import Console
-    from rich.progress import track
 
-    console = Console(stderr=True)
-    return track(things, what, console=console, disable=not console.is_terminal)
+    return Console(stderr=True).is_terminal
+
+
+def with_bar(things: Sequence[Thing], what: str, shown: bool | None = None) -> Generator[Thing, None, None]:
+    """The things, with a bar on stderr that shows count, rate and time left; by default if that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}")
+    bar = Progress(
+        *columns,
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=Console(stderr=True),
+        disable=not (is_shown() if shown is None else shown),
+        speed_estimate_period=_HOUR_S,  # things may take minutes
+        redirect_stdout=sys.stdout.isatty(),  # else what is printed would go to stderr
+    )
+    with bar:
+        task = bar.add_task(what, total=len(things), rate="")
+        for number, thing in enumerate(things, start=1):
+            yield thing
+            elapsed = bar.tasks[0].elapsed
+            bar.update(task, completed=number, rate=_rate(number / elapsed) if elapsed else "")
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second:.1f} a second" if per_second >= 1.0 else f"{60.0 * per_second:.1f} a minute"

@@ -5,6 +5,7 @@ python jobs/release.py bundle=mine
 
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 from mosar import bundle
 from mosar.errors import BundleError
@@ -44,12 +45,19 @@ def main(config: Release) -> None:
         if name != "morphable":
             own = {key: v for key, v in module.state_dict().items() if not key.startswith("morphable.")}
             kept[f"{name}.safetensors"] = save(weights_file.half(own))
-    runs = {n: {k: v for k, v in run.items() if k != "location"} for n, run in about.get("runs", {}).items()}
+    about = _without_places(about)
     shipped = {"head": opened.head.digest, "morphable": digest.of_file(str(pretrained.DEFAULT_PATH))}
     output = config.output or bundle.locate(bundle.RELEASED, None)
-    found = files_of.write_files(output, kept, {**about, "runs": runs, "shipped": shipped})
+    found = files_of.write_files(output, kept, {**about, "shipped": shipped})
     bundle.open_bundle(output)
     print(f"{output}: bundle {found[:12]}, {sum(map(len, kept.values())) / 1e6:.1f} MB")
+
+
+def _without_places(facts: Any) -> Any:
+    """The same facts without locations, which say where something lay on the machine that trained."""
+    if isinstance(facts, dict):
+        return {key: _without_places(value) for key, value in facts.items() if key not in {"location", "path"}}
+    return facts
 
 
 def _check_shipped(opened: bundle.Bundle, location: str) -> None:

@@ -1,7 +1,7 @@
 """The result of a reconstruction: a head that can be relit, rendered from any view, saved and opened again."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mosar.avatar.encode import quantized
 from mosar.avatar.lighting import LightLike, light_sh
+from mosar.errors import ConfigError
 from mosar.models.camera import Camera, project, transform_image
 from mosar.models.head import Head
 from mosar.models.head.morph import landmarks
@@ -41,6 +42,8 @@ class Avatar:
         bundle_digest: of the bundle that reconstructed it.
         timings_s: seconds that each step took; empty in an opened avatar.
         remarks: sentences on what of the photograph was ignored or assumed.
+        made_from: digest of the photograph's file and settings, as ``mosar reconstruct`` records them to know an avatar
+            that it need not make again; empty in other avatars.
     """
 
     head: Head
@@ -59,6 +62,7 @@ class Avatar:
     timings_s: Mapping[str, float]
     photograph_hw3: npt.NDArray[np.uint8] | None = None
     remarks: tuple[str, ...] = ()
+    made_from: Mapping[str, Any] = field(default_factory=dict)
 
     @staticmethod
     def of(estimate: Estimate, photograph_hw3: npt.NDArray[np.uint8], bundle_digest: str) -> "Avatar":
@@ -88,18 +92,24 @@ class Avatar:
         embedded = torch.from_numpy(self.head.landmark_triangle_l >= 0).to(points.device)[:, None]
         return torch.where(embedded, points, torch.full_like(points, torch.nan))
 
-    def relight(self, light: LightLike) -> "Avatar":
+    def relight(self, light: LightLike, exposure: float = 0.0) -> "Avatar":
         """The same head under another light.
 
         Args:
             light: name of a built-in environment (``"studio"``), path of an equirectangular ``.exr`` or ``.hdr``
                 file, azimuth (to the subject's left) and elevation of a lamp in degrees, or 81 x 3 SH coefficients.
+            exposure: in stops: 1 doubles the light, -1 halves it. Environments have a mean luminance of one; the lamp
+                gives a surface that faces it the irradiance 2.5 (under pi it would show its albedo).
 
         Raises:
-            ConfigError: the light does not exist, or coefficients have another shape or are not finite.
+            ConfigError: the light does not exist, an angle is out of range, coefficients have another shape or are not
+                finite, or the exposure is not between -10 and 10.
             DataError: the file is not an environment map.
         """
-        return replace(self, light_1lc=torch.as_tensor(light_sh(light)).to(self.light_1lc)[None])
+        if not abs(exposure) <= 10.0:
+            raise ConfigError(f"exposure: got {exposure:g}, expected stops from -10 to 10")
+        light_1lc = torch.as_tensor(light_sh(light)).to(self.light_1lc)[None] * 2.0**exposure
+        return replace(self, light_1lc=light_1lc, made_from={})
 
     def render(self, camera: Camera | None = None, size: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
         """Render a picture (height, width, 4), uint8: sRGB, not premultiplied, and coverage.
@@ -111,6 +121,29 @@ class Avatar:
         from mosar.avatar.full_size import coloured
 
         return coloured(self, camera or self.camera, size or (self.height, self.width))
+
+    def turntable(self, path: str | Path, size: int = 384, seconds: float = 8.0, rate: int = 15) -> None:
+        """Write an animation under the avatar's light: the head turns once, then the light goes round it once.
+
+        Args:
+            path: ends in ``.gif`` or ``.webm`` (VP8); written whole or not at all.
+            size: side of the square pictures, pixels; an even number from 64 to 1024.
+            seconds: length, 1 to 30.
+            rate: pictures per second, 1 to 30.
+
+        Raises:
+            ConfigError: a value is out of range, the path has another ending, or it cannot be written.
+            RunError: OpenCV on this machine cannot write WebM.
+        """
+        from mosar import animation
+        from mosar.avatar.turntable import pictures
+        from mosar.platform.storage import check_writable, replace_file
+        from mosar.turntable_plan import TurntablePlan
+
+        place, plan = Path(path), TurntablePlan(size, seconds, rate)
+        ending = animation.check_ending(place)
+        check_writable(place)
+        replace_file(place, animation.encode(pictures(self, plan.views, size), ending, rate))
 
     def files(self, names: Collection[str] | None = None, targets: "TargetSet" = "arkit") -> dict[str, bytes]:
         """Files of the avatar by their relative paths; docs/avatar.md defines them.

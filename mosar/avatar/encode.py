@@ -46,10 +46,11 @@ def normal16(normal_13hw: Tensor) -> Words:
 
 
 def png(array: Bytes | Words) -> bytes:
-    """A PNG file of an array (h, w), or RGB (h, w, 3), of 8 or 16 bits."""
-    done, data = cv2.imencode(".png", array[..., ::-1] if array.ndim == 3 else array)
+    """A PNG file of an array (h, w), RGB (h, w, 3), or RGB and coverage (h, w, 4), of 8 or 16 bits."""
+    order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}
+    done, data = cv2.imencode(".png", array[..., order[array.shape[2]]] if array.ndim == 3 else array)
     if not done:
-        raise ValueError(f"png: got {array.dtype} {array.shape}, expected uint8 or uint16, (h, w) or (h, w, 3)")
+        raise ValueError(f"png: got {array.dtype} {array.shape}, expected uint8 or uint16, (h, w), (h, w, 3 or 4)")
     return data.tobytes()
 
 

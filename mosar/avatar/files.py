@@ -113,6 +113,7 @@ def open_avatar(folder: str | Path, head: str | None = None) -> Avatar:
         bundle_digest=facts["bundle_digest"],
         timings_s={},
         remarks=tuple(facts["remarks"]),
+        made_from=facts.get("made_from", {}),
     )
 
 
@@ -147,6 +148,7 @@ def describe(avatar: Avatar) -> dict[str, Any]:
         "timings_s": {name: round(seconds, 4) for name, seconds in avatar.timings_s.items()},
         "confidence": {name: round(float(at.float().mean()), 4) for name, at in shares.items()},
         "remarks": list(avatar.remarks),
+        "made_from": dict(avatar.made_from),
     }
 
 

@@ -22,7 +22,8 @@ def light_sh(light: LightLike) -> npt.NDArray[np.float32]:
     Environments, built-in or from a file, are scaled to a mean luminance of one.
 
     Raises:
-        ConfigError: the light does not exist, or coefficients have another shape or are not finite.
+        ConfigError: the light does not exist, an angle is out of range, or coefficients have another shape or are not
+            finite.
         DataError: the file is not an environment map.
     """
     if isinstance(light, str | Path):
@@ -33,6 +34,10 @@ def light_sh(light: LightLike) -> npt.NDArray[np.float32]:
             raise ConfigError(f"light: got {str(light)!r}, expected one of {names}, or an .exr or .hdr file")
         return lights.normalized_sh(read_environment(Path(light)))
     if isinstance(light, tuple):
+        if len(light) != 2 or not np.isfinite(light).all() or abs(light[1]) > 90.0:
+            raise ConfigError(
+                f"light: got {light}, expected azimuth and elevation in degrees, the elevation from -90 to 90"
+            )
         azimuth, elevation = np.radians(light)
         direction = [np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)]
         lamp = sh.directional(torch.tensor([direction], dtype=torch.float64), torch.full((1, 3), _LAMP).double())[0]

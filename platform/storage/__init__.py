@@ -20,9 +20,11 @@ from mosar.platform.storage.filesystem import (
     write_json,
 )
 from mosar.platform.storage.folder import replace_folder
+from mosar.platform.storage.local_file import check_writable, replace_file
 
 __all__ = [
     "append_bytes",
+    "check_writable",
     "exists",
     "files",
     "fingerprints",
@@ -35,6 +37,7 @@ __all__ = [
     "read_json",
     "read_ranges",
     "remove",
+    "replace_file",
     "replace_folder",
     "root",
     "size",

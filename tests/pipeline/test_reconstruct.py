@@ -1,5 +1,7 @@
 """``mosar reconstruct`` on real photographs and on unusable input."""
 
+import contextlib
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -19,6 +21,7 @@ from mosar.bundle import open_bundle
 from mosar.config import to_mapping
 from mosar.errors import BundleError
 from mosar.jobs import cli
+from mosar.jobs.commands import finished
 from mosar.models.camera import Camera, project
 from mosar.models.face_classes import CLASSES
 from mosar.models.head.morph import landmarks
@@ -55,6 +58,31 @@ def test_every_file_of_the_contract(avatar: Path) -> None:
     assert read(avatar / "maps" / "normal.png").dtype == np.uint16
     assert read(avatar / "render.png").shape == (*read(avatar / "mask.png").shape, 3) == (512, 512, 3)
     assert set(np.unique(read(avatar / "mask.png"))) == {0, 255}
+
+
+def test_a_finished_avatar_is_kept(avatar: Path, pipeline: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(finished.FILES) == FILES
+    before = (avatar / "avatar.json").stat()
+    assert reconstruct(pipeline, avatar.parent / "photo.png", avatar, "auto") == 0
+    assert f"{avatar}: kept" in capsys.readouterr().out
+    assert (avatar / "avatar.json").stat() == before
+
+
+def test_the_commands_show_it(avatar: Path, pipeline: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    relit, animation = tmp_path / "relit.png", tmp_path / "turntable.webm"
+    assert cli.main(["relight", str(avatar), "--light", "-60,10", "-o", str(relit)]) == 0
+    picture = read(relit)
+    np.testing.assert_array_equal(picture[..., [2, 1, 0, 3]], mosar.open(avatar).relight((-60.0, 10.0)).render())
+    words = ["--size", "64", "--seconds", "1", "--fps", "4"]
+    assert cli.main(["turntable", str(avatar), "-o", str(animation), *words]) == 0
+    assert cv2.VideoCapture(str(animation)).read()[1].shape == (64, 64, 3)
+    capsys.readouterr()
+    for what in (str(avatar), pipeline.bundle):
+        assert cli.main(["info", what]) == 0
+    said = capsys.readouterr().out
+    assert said.count(bundle_files.digest_of(pipeline.bundle)) == 2  # the avatar's bundle, and the bundle itself
+    assert "512 x 512 pixels, sha256" in said
+    assert "trained on    synthetic captures" in said
 
 
 def test_the_python_api_opens_and_relights_it(avatar: Path, pipeline: Any, tmp_path: Path) -> None:
@@ -174,14 +202,44 @@ def test_another_photograph_gives_another_avatar(
     assert one["expression"] != other["expression"]
 
 
-@pytest.mark.parametrize("kind", ["jpeg", "grey", "rgba", "sixteen", "turned"])
-def test_every_kind_of_photograph(pipeline: Any, photographs: dict[str, bytes], tmp_path: Path, kind: str) -> None:
-    photo = tmp_path / "photo.bin"  # the file name does not reveal the format
-    photo.write_bytes(photographs[kind])
-    assert reconstruct(pipeline, photo, tmp_path / "out") == 0
-    assert read(tmp_path / "out" / "render.png").shape == (512, 512, 3)
-    rotation = np.array(json.loads((tmp_path / "out" / "avatar.json").read_text())["camera"]["rotation"])
+KINDS = ["jpeg", "grey", "rgba", "sixteen", "turned"]
+
+
+@pytest.fixture(scope="module")
+def several(
+    pipeline: Any,
+    photographs: dict[str, bytes],
+    mistakes: dict[str, tuple[bytes, str]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, int, str]:
+    """Folder of the avatars of several photographs with a bad one among them, the exit code, and what was printed."""
+    folder = tmp_path_factory.mktemp("several")
+    for kind in KINDS:
+        (folder / f"{kind}.bin").write_bytes(photographs[kind])  # the file name does not reveal the format
+    (folder / "meadow.bin").write_bytes(mistakes["noface"][0])
+    printed = io.StringIO()
+    command = ["reconstruct", f"{folder}/*.bin", "-o", f"{folder}/out", "--storage", str(pipeline.storage)]
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        code = cli.main([*command, "--size", "512", "--keep-going"])
+    return folder / "out", code, printed.getvalue()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_photograph(several: tuple[Path, int, str], kind: str) -> None:
+    out = several[0] / kind
+    assert {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()} == FILES
+    assert read(out / "render.png").shape == (512, 512, 3)
+    rotation = np.array(json.loads((out / "avatar.json").read_text())["camera"]["rotation"])
     assert rotation[1, 1] < -0.7  # upright
+
+
+def test_a_bad_photograph_among_several_is_listed(several: tuple[Path, int, str]) -> None:
+    out, code, printed = several
+    assert code == 1
+    assert sorted(path.name for path in out.iterdir()) == sorted(KINDS)
+    assert printed.count("loading the bundle") == 1
+    assert f"{len(KINDS)} reconstructed, 0 kept, 1 failed" in printed
+    assert "no face" in printed
 
 
 @pytest.mark.parametrize("kind", ["noface", "twofaces", "text", "empty", "truncated", "dot", "huge"])

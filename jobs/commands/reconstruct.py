@@ -1,0 +1,196 @@
+"""``mosar reconstruct``: photographs to avatars."""
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mosar.bundle import locate
+from mosar.errors import ConfigError, PhotographError
+from mosar.jobs.commands import failures, finished, photograph_files
+from mosar.jobs.commands.parser import Commands, add_command, add_storage
+from mosar.jobs.commands.photograph_files import PhotographFile
+from mosar.jobs.progress_bar import is_shown, with_bar
+from mosar.platform.storage import bundle as bundles
+
+if TYPE_CHECKING:
+    from mosar import Reconstructor
+
+_ABOUT = """Reconstruct an avatar from one photograph, or one from each of several photographs.
+
+One image file: the avatar's files are written into the folder DIR. Several files, a folder (the images directly in
+it) or a quoted pattern (** goes into folders): each avatar gets a folder in DIR that is named after its photograph.
+An avatar that is there already, of the same photograph, bundle and settings, is kept. So after an interruption the
+same command goes on where it was.
+
+Exit code: 0 if all went well, 2 for unusable input, 1 if something failed, 130 if interrupted."""
+_EXAMPLES = """  mosar reconstruct me.jpg -o me/ --bundle out/demo/storage/bundles/demo
+  mosar reconstruct ann.jpg bob.jpg -o avatars/           # avatars/ann, avatars/bob
+  mosar reconstruct portraits/ -o avatars/ --keep-going   # goes on after bad photographs and lists them
+  mosar reconstruct 'portraits/**/*.jpg' -o avatars/ --size 1024 --face largest"""
+_SIZES = ("auto", "512", "1024", "2048", "4096")
+
+
+def add(commands: Commands) -> None:
+    """Add the command to the parser."""
+    command = add_command(commands, "reconstruct", run, "make avatars from photographs", _ABOUT, _EXAMPLES)
+    command.add_argument("photo", nargs="+", metavar="PHOTO", help="an image file, a folder or a quoted pattern")
+    command.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder for the avatar or avatars; made if missing",
+    )
+    command.add_argument("--bundle", default="default", help="folder, URI, or name in bundles/ of the storage root")
+    add_storage(command)
+    command.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    command.add_argument("--threads", type=int, default=1, help="torch threads; more than 1 help if cores are idle")
+    command.add_argument("--fit-steps", type=int, default=8, help="steps of the shape fit, 0 for none")
+    command.add_argument(
+        "--size", type=_size, help=f"texels a side of the maps: auto (default), {', '.join(_SIZES[1:])}"
+    )
+    command.add_argument("--face", type=_face, default="only", help="which of several: largest, or N from the left")
+    command.add_argument("--targets", choices=("arkit", "talking"), default="arkit", help="morph targets of the GLB")
+    command.add_argument(
+        "--keep-going", action="store_true", help="go on after a bad photograph; exit code 1 at the end"
+    )
+    command.add_argument("--again", action="store_true", help="also make avatars that are there already")
+
+
+@dataclass
+class _Progress:
+    """What became of the photographs so far; ``failed``: the reason of each one that failed."""
+
+    files: Sequence[PhotographFile]
+    kept: int = 0
+    made: int = 0
+    failed: dict[Path, str] = field(default_factory=dict)
+
+    @property
+    def done(self) -> str:
+        return f"{self.made + self.kept} of {len(self.files)} photographs are done"
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Make the avatars; 1 if any failed."""
+    # What is missing is noticed before anything is loaded.
+    photographs, remarks = photograph_files.find(arguments.photo)
+    files = photograph_files.with_folders(photographs, arguments.photo, arguments.output)
+    if arguments.fit_steps < 0 or arguments.threads < 1:
+        raise ConfigError("--fit-steps: expected 0 or more; --threads: expected 1 or more")
+    location = locate(arguments.bundle, arguments.storage)
+    bundles.read_manifest(location)
+    for remark in remarks:
+        _say(f"note: {remark}")
+    progress = _Progress(files)
+    waiting = _waiting(arguments, location, progress)
+    if waiting:
+        try:
+            _reconstruct_all(arguments, location, waiting, progress)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"{progress.done}; the same command goes on") from None
+        except PhotographError as error:
+            if len(files) == 1:
+                raise
+            raise PhotographError(
+                f"{error} ({progress.done}; leave this photograph out, or pass --keep-going)"
+            ) from error
+    _report(arguments.output, progress)
+    return 1 if progress.failed else 0
+
+
+def _waiting(
+    arguments: argparse.Namespace, location: str, progress: _Progress
+) -> list[tuple[PhotographFile, dict[str, Any]]]:
+    """The photographs whose avatars are to be made, and what each is made from."""
+    settings = {name: getattr(arguments, name) for name in ("face", "fit_steps", "size", "targets")}
+    bundle_digest = bundles.digest_of(location)
+    waiting = []
+    for file in progress.files:
+        made_from = finished.origin(file.path, settings)
+        if not arguments.again and finished.is_finished(file.avatar, made_from, bundle_digest):
+            progress.kept += 1
+            print(f"{file.avatar}: kept, it is of this photograph by this bundle (--again makes it anew)")
+        else:
+            waiting.append((file, made_from))
+    return waiting
+
+
+def _reconstruct_all(
+    arguments: argparse.Namespace,
+    location: str,
+    waiting: Sequence[tuple[PhotographFile, dict[str, Any]]],
+    progress: _Progress,
+) -> None:
+    import mosar
+
+    options = {"device": arguments.device, "fit_steps": arguments.fit_steps, "threads": arguments.threads}
+    _say(f"loading the bundle {location}")
+    several = len(waiting) > 1
+    bar = several and is_shown()
+    with (
+        mosar.load(location, **options, size=arguments.size) as reconstructor,
+        contextlib.closing(with_bar(waiting, "photographs", bar)) as shown,  # the bar ends before an error is told
+    ):
+        for number, (file, made_from) in enumerate(shown, start=1):
+            if not bar:
+                _say(f"reconstructing {file.path}" + (f" ({number} of {len(waiting)})" if several else ""))
+            try:
+                _reconstruct(reconstructor, file, made_from, arguments, several)
+            except Exception as error:
+                # Whatever befalls one photograph is told of it. That nothing can be written concerns all of them.
+                if not arguments.keep_going or isinstance(error, ConfigError):
+                    raise
+                known = isinstance(error, PhotographError)
+                progress.failed[file.path] = str(error) if known else f"{type(error).__name__}: {error}"
+            else:
+                progress.made += 1
+
+
+def _reconstruct(
+    reconstructor: "Reconstructor",
+    file: PhotographFile,
+    made_from: dict[str, Any],
+    arguments: argparse.Namespace,
+    several: bool,
+) -> None:
+    avatar = reconstructor(file.path, arguments.face)
+    for remark in avatar.remarks:
+        _say(f"note: {f'{file.path}: ' if several else ''}{remark}")
+    replace(avatar, made_from=made_from).save(file.avatar, arguments.targets)
+    if several:
+        print(f"{file.avatar}: reconstructed")
+
+
+def _report(output: Path, progress: _Progress) -> None:
+    if progress.failed:
+        failures.show(progress.failed)
+    if progress.files[0].avatar == output:
+        if not progress.failed:
+            print(f"{output / 'sheet.png'}: overview of the avatar")
+            print(f"{output / 'avatar.glb'}: the head, for any glTF viewer")
+        return
+    print(f"{output}: {progress.made} reconstructed, {progress.kept} kept, {len(progress.failed)} failed")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _face(text: str) -> str | int:
+    if text in {"only", "largest"}:
+        return text
+    if text.isdecimal() and int(text) >= 1:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"got {text!r}, expected largest, or a number from 1, counted from the left")
+
+
+def _size(text: str) -> int | None:
+    if text not in _SIZES:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected one of {', '.join(_SIZES)}")
+    return None if text == "auto" else int(text)
