@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mosar.platform.cluster.lean_head import LOGS, lean_head
 from mosar.platform.cluster.temporary import ray_folder
-from mosar.platform.cluster.without_dashboard import without_dashboard
 
 LOGICAL_CPUS = 16
 """CPUs of a cluster on this machine, not tied to its cores: workers that held every CPU would starve readers."""
@@ -42,13 +42,13 @@ def connect(logical_cpus: int = LOGICAL_CPUS) -> Iterator[None]:
     with changed_environment(unproxied() | ({} if given else credentials() | LOOPBACK)):
         import ray
 
-        options: dict[str, Any] = {"log_to_driver": bool(os.environ.get("MOSAR_RAY_LOGS"))}
+        options: dict[str, Any] = {"log_to_driver": bool(os.environ.get(LOGS))}
         with contextlib.ExitStack() as stack:
             if not given:
                 folder = stack.enter_context(ray_folder())
                 options |= {"num_cpus": logical_cpus, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
                 options |= {"_temp_dir": str(folder)}
-            with contextlib.nullcontext() if given else without_dashboard():
+            with contextlib.nullcontext() if given else lean_head():
                 ray.init(address=given or "local", configure_logging=True, logging_level="ERROR", **options)
             stack.callback(ray.shutdown)
             yield

@@ -27,9 +27,9 @@ from mosar.platform.cluster.connection import (
     credentials,
     unproxied,
 )
+from mosar.platform.cluster.lean_head import NO_REPORT
 from mosar.platform.cluster.processes import free_ports, living, processes_below
 from mosar.platform.cluster.temporary import ray_folder
-from mosar.platform.cluster.without_dashboard import NO_REPORT
 
 _START_S, _STOP_S = 180.0, 15.0
 
@@ -71,8 +71,8 @@ def _started(
 ) -> Iterator[LocalCluster]:
     secret = credentials() | unproxied()
     gcs, web, agent, client = free_ports(4)
-    ray = "ray.scripts.scripts" if dashboard else "mosar.platform.cluster.without_dashboard"
-    command = [sys.executable, "-m", ray, "start", "--head", "--block", "--disable-usage-stats"]
+    command = [sys.executable, "-m", "mosar.platform.cluster.lean_head", "start", "--head"]
+    command += ["--block", "--disable-usage-stats"]
     command += ["--node-ip-address=127.0.0.1", f"--port={gcs}", f"--temp-dir={folder}"]
     command += [f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}"]
     # Any free ports: by default the workers of every cluster take theirs from 10002 on, and several clusters on one
@@ -81,6 +81,8 @@ def _started(
     command += [f"--include-dashboard={dashboard}", "--dashboard-host=127.0.0.1", f"--dashboard-port={web}"]
     environment = {k: v for k, v in os.environ.items() if k != ADDRESS} | secret | LOOPBACK | NO_REPORT
     environment["RAY_JOB_STOP_WAIT_TIME_S"] = "60"  # as in deploy/Dockerfile
+    if dashboard:  # Submitted jobs bring their code, and workers that wait without it are of no use to them.
+        environment["RAY_prestart_worker_first_driver"] = "0"
     # As in an activated environment, because submitted jobs are started as `python`.
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
     if shipped is not None:
