@@ -1,7 +1,8 @@
 """A bar on stderr for jobs that work through a list."""
 
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 Thing = TypeVar("Thing")
@@ -36,6 +37,22 @@ def with_bar(things: Sequence[Thing], what: str, shown: bool | None = None) -> G
             yield thing
             elapsed = bar.tasks[0].elapsed
             bar.update(task, completed=number, rate=_rate(number / elapsed) if elapsed else "")
+
+
+@contextmanager
+def step_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for the named steps of one piece of work, if stderr is a terminal.
+
+    It yields a function that is told the step that begins, how many are done, and how many there are.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn("{task.description:<12}"), BarColumn(), TimeElapsedColumn()
+    bar = Progress(*columns, console=Console(stderr=True), disable=not is_shown(), transient=True)
+    with bar:
+        task = bar.add_task("", total=None)
+        yield lambda name, done, total: bar.update(task, description=name, completed=done, total=total)
 
 
 def _rate(per_second: float) -> str:

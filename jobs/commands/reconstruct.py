@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mosar.bundle import locate
+from mosar.bundle import RELEASED, locate
 from mosar.errors import ConfigError, PhotographError
 from mosar.jobs.commands import failures, finished, photograph_files
 from mosar.jobs.commands.parser import Commands, add_command, add_storage
 from mosar.jobs.commands.photograph_files import PhotographFile
-from mosar.jobs.progress_bar import is_shown, with_bar
+from mosar.jobs.progress_bar import is_shown, step_bar, with_bar
 from mosar.platform.storage import bundle as bundles
 
 if TYPE_CHECKING:
@@ -26,8 +26,12 @@ it) or a quoted pattern (** goes into folders): each avatar gets a folder in DIR
 An avatar that is there already, of the same photograph, bundle and settings, is kept. So after an interruption the
 same command goes on where it was.
 
+With --same-person all photographs show one person: their avatars share the neutral mesh and the tone of the skin.
+
 Exit code: 0 if all went well, 2 for unusable input, 1 if something failed, 130 if interrupted."""
-_EXAMPLES = """  mosar reconstruct me.jpg -o me/ --bundle out/demo/storage/bundles/demo
+_EXAMPLES = """  mosar reconstruct me.jpg -o me/
+  mosar reconstruct me.jpg -o me/ --bundle out/demo/storage/bundles/demo
+  mosar reconstruct front.jpg side.jpg -o me/ --same-person
   mosar reconstruct ann.jpg bob.jpg -o avatars/           # avatars/ann, avatars/bob
   mosar reconstruct portraits/ -o avatars/ --keep-going   # goes on after bad photographs and lists them
   mosar reconstruct 'portraits/**/*.jpg' -o avatars/ --size 1024 --face largest"""
@@ -46,11 +50,19 @@ def add(commands: Commands) -> None:
         metavar="DIR",
         help="folder for the avatar or avatars; made if missing",
     )
-    command.add_argument("--bundle", default="default", help="folder, URI, or name in bundles/ of the storage root")
+    command.add_argument(
+        "--bundle",
+        default=RELEASED,
+        help="folder, URI, or name in bundles/ of the storage root; default: the one that the program ships",
+    )
     add_storage(command)
     command.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     command.add_argument("--threads", type=int, default=1, help="torch threads; more than 1 help if cores are idle")
     command.add_argument("--fit-steps", type=int, default=8, help="steps of the shape fit, 0 for none")
+    command.add_argument(
+        "--fit-seconds", type=float, help="end the shape fit earlier, after so many seconds (default: never)"
+    )
+    command.add_argument("--same-person", action="store_true", help="all photographs show one person")
     command.add_argument(
         "--size", type=_size, help=f"texels a side of the maps: auto (default), {', '.join(_SIZES[1:])}"
     )
@@ -83,6 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
     files = photograph_files.with_folders(photographs, arguments.photo, arguments.output)
     if arguments.fit_steps < 0 or arguments.threads < 1:
         raise ConfigError("--fit-steps: expected 0 or more; --threads: expected 1 or more")
+    if arguments.same_person and arguments.keep_going:
+        raise ConfigError("--keep-going: got it with --same-person, whose avatars need all photographs; leave it out")
     location = locate(arguments.bundle, arguments.storage)
     bundles.read_manifest(location)
     for remark in remarks:
@@ -108,16 +122,24 @@ def _waiting(
     arguments: argparse.Namespace, location: str, progress: _Progress
 ) -> list[tuple[PhotographFile, dict[str, Any]]]:
     """The photographs whose avatars are to be made, and what each is made from."""
-    settings = {name: getattr(arguments, name) for name in ("face", "fit_steps", "size", "targets")}
+    settings = {name: getattr(arguments, name) for name in ("face", "fit_steps", "fit_seconds", "size", "targets")}
+    if arguments.same_person:
+        settings["person"] = [finished.origin(file.path, {})["photograph_sha256"] for file in progress.files]
     bundle_digest = bundles.digest_of(location)
-    waiting = []
+    waiting: list[tuple[PhotographFile, dict[str, Any]]] = []
+    kept: list[PhotographFile] = []
     for file in progress.files:
         made_from = finished.origin(file.path, settings)
         if not arguments.again and finished.is_finished(file.avatar, made_from, bundle_digest):
-            progress.kept += 1
-            print(f"{file.avatar}: kept, it is of this photograph by this bundle (--again makes it anew)")
+            kept.append(file)
         else:
             waiting.append((file, made_from))
+    if arguments.same_person and 0 < len(waiting) < len(progress.files):
+        # Avatars of one person are made together; those that are there are made again.
+        return [(file, finished.origin(file.path, settings)) for file in progress.files]
+    progress.kept = len(kept)
+    for file in kept:
+        print(f"{file.avatar}: kept, it is of this photograph by this bundle (--again makes it anew)")
     return waiting
 
 
@@ -129,12 +151,17 @@ def _reconstruct_all(
 ) -> None:
     import mosar
 
-    options = {"device": arguments.device, "fit_steps": arguments.fit_steps, "threads": arguments.threads}
+    options = {name: getattr(arguments, name) for name in ("device", "fit_steps", "fit_seconds", "threads", "size")}
     _say(f"loading the bundle {location}")
+    if arguments.same_person:
+        with mosar.load(location, **options) as reconstructor:
+            _reconstruct_person(reconstructor, arguments, waiting)
+        progress.made = len(waiting)
+        return
     several = len(waiting) > 1
     bar = several and is_shown()
     with (
-        mosar.load(location, **options, size=arguments.size) as reconstructor,
+        mosar.load(location, **options) as reconstructor,
         contextlib.closing(with_bar(waiting, "photographs", bar)) as shown,  # the bar ends before an error is told
     ):
         for number, (file, made_from) in enumerate(shown, start=1):
@@ -152,6 +179,21 @@ def _reconstruct_all(
                 progress.made += 1
 
 
+def _reconstruct_person(
+    reconstructor: "Reconstructor",
+    arguments: argparse.Namespace,
+    waiting: Sequence[tuple[PhotographFile, dict[str, Any]]],
+) -> None:
+    """Avatars of one person."""
+    with step_bar() as progress:
+        avatars = reconstructor([file.path for file, _ in waiting], arguments.face, progress)
+    for (file, made_from), avatar in zip(waiting, avatars, strict=True):
+        for remark in avatar.remarks:
+            _say(f"note: {file.path}: {remark}")
+        replace(avatar, made_from=made_from).save(file.avatar, arguments.targets)
+        print(f"{file.avatar}: reconstructed")
+
+
 def _reconstruct(
     reconstructor: "Reconstructor",
     file: PhotographFile,
@@ -159,7 +201,8 @@ def _reconstruct(
     arguments: argparse.Namespace,
     several: bool,
 ) -> None:
-    avatar = reconstructor(file.path, arguments.face)
+    with step_bar() if not several else contextlib.nullcontext() as progress:
+        avatar = reconstructor(file.path, arguments.face, progress)
     for remark in avatar.remarks:
         _say(f"note: {f'{file.path}: ' if several else ''}{remark}")
     replace(avatar, made_from=made_from).save(file.avatar, arguments.targets)

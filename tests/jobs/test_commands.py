@@ -45,7 +45,9 @@ class FakeReconstructor:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def __call__(self, photograph: Path, face: str | int) -> FakeAvatar:
+    def __call__(self, photograph: Path | list[Path], face: str | int, progress: object = None) -> Any:
+        if isinstance(photograph, list):
+            return tuple(self(each, face) for each in photograph)
         content = photograph.read_text()
         if content == "bad":
             raise PhotographError(f"{photograph}: no face was found")
@@ -91,6 +93,20 @@ def test_many_photographs_need_one_load_and_finished_avatars_are_kept(
     assert run("in", "-o", "out", "--size", "512") == 0
     assert run("in", "-o", "out", "--size", "512", "--again") == 0
     assert len(FakeReconstructor.made) == 11
+
+
+def test_photographs_of_one_person_are_made_together(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("in", "-o", "out", "--same-person") == 0
+    facts = [json.loads(Path(f"out/{name}/avatar.json").read_bytes())["made_from"] for name in ("ann", "bob", "eve")]
+    assert facts[0]["person"] == [each["photograph_sha256"] for each in facts]
+    assert run("in", "-o", "out", "--same-person") == 0
+    assert len(FakeReconstructor.made) == 3  # all are kept
+    Path("in/bob.jpg").write_text("another photograph")
+    assert run("in", "-o", "out", "--same-person") == 0
+    assert len(FakeReconstructor.made) == 6  # a changed photograph changes the avatars of the others
+    capsys.readouterr()
+    assert run("in", "-o", "out", "--same-person", "--keep-going") == 2
+    assert "--keep-going" in capsys.readouterr().err
 
 
 def test_one_file_has_its_avatar_in_the_folder_itself(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

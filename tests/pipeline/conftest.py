@@ -40,7 +40,7 @@ class Pipeline:
 
     @property
     def bundle(self) -> str:
-        return locate("default", str(self.storage))
+        return locate("mine", str(self.storage))
 
     def summary(self, stage: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.storage / "runs" / f"{stage}-tiny" / "summary.json").read_text())

@@ -28,7 +28,7 @@ def url(pipeline: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     folder = tmp_path_factory.mktemp("serve")
     (folder / "key").write_text(KEY + "\n")
     limits = ["serving.max_body_mb=8", "serving.max_queued=1", f"serving.key_file={folder / 'key'}"]
-    arguments = [f"storage={pipeline.storage}", f"serving.port={port}", *limits]
+    arguments = ["bundle=mine", f"storage={pipeline.storage}", f"serving.port={port}", *limits]
     with serving(arguments, pipeline.environment(), folder / "log"):
         yield f"http://127.0.0.1:{port}"
 
@@ -43,13 +43,13 @@ def test_a_second_endpoint_on_the_port_or_the_cluster_is_refused(
     url: str, client: httpx.Client, pipeline: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     port = int(url.rsplit(":", 1)[1])
-    arguments = [f"storage={pipeline.storage}", f"serving.port={port}"]
+    arguments = ["bundle=mine", f"storage={pipeline.storage}", f"serving.port={port}"]
     assert hydra_main.run(serve.main, serve.Serve, "serve", arguments) == 1
     assert f"port {port} of 127.0.0.1" in capsys.readouterr().err
     for key, value in pipeline.environment().items():
         monkeypatch.setenv(key, value)
     (other,) = free_ports(1)
-    assert hydra_main.run(serve.main, serve.Serve, "serve", [arguments[0], f"serving.port={other}"]) == 1
+    assert hydra_main.run(serve.main, serve.Serve, "serve", [*arguments[:2], f"serving.port={other}"]) == 1
     assert "already serves 'mosar'" in capsys.readouterr().err
     assert client.get("/healthz").status_code == 200
 

@@ -14,7 +14,7 @@ def test_the_command_line_sends_no_packet(pipeline: Any) -> None:
     command = ["unshare", "--user", "--map-root-user", "--net", "true"]
     if not shutil.which("ip") or not shutil.which("unshare") or subprocess.run(command, check=False).returncode:
         pytest.skip("no network namespaces here: they need Linux, iproute2 and unprivileged user namespaces")
-    metrics = sealed.run(sealed.Config(("reconstruct",), storage=str(pipeline.storage)))
+    metrics = sealed.run(sealed.Config(("reconstruct",), bundle="mine", storage=str(pipeline.storage)))
     assert metrics["test_call"] > 0
     assert metrics["reconstruct"] == 0
     assert sealed.short(metrics) == []

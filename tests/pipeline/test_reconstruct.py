@@ -37,7 +37,7 @@ FILES = {
 
 
 def reconstruct(pipeline: Any, photo: Path, out: Path, size: str = "512") -> int:
-    return cli.main(["reconstruct", str(photo), "-o", str(out), "--storage", str(pipeline.storage), "--size", size])
+    return cli.main(["reconstruct", str(photo), "-o", str(out), "--bundle", pipeline.bundle, "--size", size])
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +264,7 @@ def test_bad_photographs_are_refused(
 def test_missing_photograph_or_bundle(pipeline: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert reconstruct(pipeline, tmp_path / "none.jpg", tmp_path / "out") == 2
     assert "none.jpg" in capsys.readouterr().err
-    assert cli.main(["reconstruct", "x.jpg", "-o", "out", "--storage", str(tmp_path)]) == 2
+    assert cli.main(["reconstruct", "x.jpg", "-o", "out", "--storage", str(tmp_path), "--bundle", "none"]) == 2
 
 
 def test_an_altered_bundle_is_refused(pipeline: Any, tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_an_altered_bundle_is_refused(pipeline: Any, tmp_path: Path) -> None:
 def test_a_turned_photograph_gives_the_same_avatar(pipeline: Any, avatar: Path) -> None:
     image = read(avatar.parent / "photo.png")
     upright = mosar.open(avatar)
-    with mosar.load(storage=str(pipeline.storage)) as reconstructor:
+    with mosar.load(pipeline.bundle) as reconstructor:
         for degrees in (180, 120):
             matrix = cv2.getRotationMatrix2D((256, 256), degrees, 1.0)
             centres = matrix.copy()  # OpenCV has pixel centres at integers
@@ -301,14 +301,8 @@ def test_one_of_several_faces_is_chosen(
     pair[:, :512] = image
     pair[100:484, 512:896] = cv2.resize(image, (384, 384))
     cv2.imwrite(str(tmp_path / "pair.png"), pair)
-    command = [
-        "reconstruct",
-        str(tmp_path / "pair.png"),
-        "--storage",
-        str(pipeline.storage),
-        "-o",
-        str(tmp_path / "out"),
-    ]
+    pair_png, out = str(tmp_path / "pair.png"), str(tmp_path / "out")
+    command = ["reconstruct", pair_png, "--bundle", pipeline.bundle, "-o", out]
     assert cli.main(command) == 2
     assert "2 faces were found, from left to right" in capsys.readouterr().err
     assert cli.main([*command, "--face", "3"]) == 2
@@ -318,9 +312,21 @@ def test_one_of_several_faces_is_chosen(
 
 
 def test_a_grey_photograph_gets_no_invented_colours(pipeline: Any, photographs: dict[str, bytes]) -> None:
-    with mosar.load(storage=str(pipeline.storage)) as reconstructor:
+    with mosar.load(pipeline.bundle) as reconstructor:
         avatar = reconstructor(photographs["grey"])
     assert any("no colours" in remark for remark in avatar.remarks)
     assert torch.equal(avatar.light_1lc[..., 0], avatar.light_1lc[..., 2])
     red, green, blue = avatar.maps.diffuse[0, :, 20:-20, 20:-20].mean(dim=(1, 2)).tolist()
     assert red > green > blue  # the hue of skin
+
+
+def test_photographs_of_one_person_share_shape_and_tone(pipeline: Any, photographs: dict[str, bytes]) -> None:
+    told: list[tuple[str, int, int]] = []
+    with mosar.load(pipeline.bundle, size=512) as reconstructor:
+        given = [photographs["plain"], photographs["grey"]]
+        plain, grey = reconstructor(given, progress=lambda *step: told.append(step))
+    assert torch.equal(plain.neutral_1v3, grey.neutral_1v3)
+    assert not torch.equal(plain.maps.diffuse, grey.maps.diffuse)
+    assert plain.tone == grey.tone
+    assert "from 2 photographs together" in plain.remarks[-1]
+    assert [done for _, done, _ in told] == list(range(told[0][2]))
