@@ -67,7 +67,8 @@ def main(config: Walkthrough) -> None:
         _copy(clone)
         data = demo.photograph(config.portrait)
         (home / "data" / "portraits").mkdir(parents=True)
-        for place in (clone / "portrait.jpg", home / "data" / "portraits" / "portrait.png"):
+        names = "portrait.jpg", "front.jpg", "side.jpg"  # any name will do: what a file is, its content says
+        for place in (*(clone / name for name in names), home / "data" / "portraits" / "portrait.png"):
             place.write_bytes(data)
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "MOSAR_"))} | {
             "HOME": str(home),
