@@ -18,7 +18,7 @@ from mosar.platform.runs import run
 
 _CARD = """# Model card
 
-A reconstructor of relightable head avatars from one portrait photograph, trained with the preset `{preset}`.
+A reconstructor of relightable head avatars from one portrait photograph, trained with the preset `{preset}`{others}.
 
 {trained_on} Held-out figures are measured on people and
 lights that are not in the training data. They do not show how well photographs of real people are reconstructed.
@@ -106,7 +106,7 @@ def main(config: Assemble) -> None:
         storage.read_bytes(str(path or DEFAULT_PATH)),
         {name: _weights(where, path) for name, where in runs.items()},
         {name: fingerprint["model"] for name, fingerprint in fingerprints.items()},
-        _card(config.preset, head.name, head.digest, derived, fingerprints, summaries),
+        _card(config, head.name, head.digest, derived, fingerprints, summaries),
         {
             "preset": config.preset,
             "data": {name: dict(fingerprint["data"]) for name, fingerprint in fingerprints.items()},
@@ -135,7 +135,7 @@ def _belong_together(runs: Mapping[str, str], fingerprints: Mapping[str, Mapping
 
 
 def _card(
-    preset: str,
+    config: Assemble,
     head: str,
     head_digest: str,
     derived: bool,
@@ -150,7 +150,8 @@ def _card(
     data = fingerprints["geometry"]["data"]
     stage, wild = _source(data["lightstage"]["location"], _LIGHTSTAGE), _source(data["wild"]["location"], _WILD)
     return _CARD.format(
-        preset=preset,
+        preset=config.preset,
+        others="".join(f"; {name}: `{run_name}`" for name, run_name in sorted(config.runs.items())),
         trained_on=f"{_LIGHTSTAGE[stage]}{_WILD[wild]}.",
         limits=_LIMITS[stage],
         head=head,

@@ -30,7 +30,9 @@ def test_the_card_names_the_source_of_the_data(
 ) -> None:
     data = {"lightstage": data_set(tmp_path / "stage", stage), "wild": data_set(tmp_path / "wild", wild)}
     summary = {"steps": 10, "heldout": {"start": 2.0, "end": 1.0, "baseline": 1.5}}
-    card = assemble._card("tiny", "head", "0" * 64, False, {"geometry": {"data": data}}, {"geometry": summary})
+    card = assemble._card(
+        assemble.Assemble("tiny"), "head", "0" * 64, False, {"geometry": {"data": data}}, {"geometry": summary}
+    )
     assert all(words in card for words in said), card
     assert not any(words in card for words in unsaid), card
     assert "| geometry | 10 | 2 | 1 | 1.5 |" in card
