@@ -1,6 +1,7 @@
 """The focal length that a camera recorded in an image file (EXIF)."""
 
 import io
+import warnings
 
 import numpy as np
 from PIL import Image
@@ -17,15 +18,17 @@ def recorded_focal(data: bytes) -> float | None:
     """Focal length in pixels of the image as it is stored; None if it is not recorded or cannot be trusted.
 
     The recorded length belongs to the whole picture that the camera took. If the image has another aspect ratio, it was
-    cropped since.
+    cropped since. A crop of the same aspect ratio cannot be told.
 
     Args:
         data: an image file that :func:`mosar.datasets.photographs.read_photograph` reads.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            width, height = image.size
-            tags = image.getexif().get_ifd(_EXIF)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # damaged tags
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                width, height = image.size
+                tags = image.getexif().get_ifd(_EXIF)
         equivalent_mm, *recorded = (float(tags.get(tag, 0)) for tag in (_EQUIVALENT, _WIDTH, _HEIGHT))
     except Exception:  # damaged tags raise nearly any type, and the photograph is good without them
         return None

@@ -7,6 +7,10 @@ from numpy.typing import NDArray
 
 from mosar.datasets import crop
 from mosar.datasets.skin_mask import fill
+from mosar.models.face_outlines import FACE_MM
+
+NEAREST_MM = 250.0
+"""Least distance of a face from the camera."""
 
 _FLAT = 8  # largest difference of 8-bit values within a border: the noise of JPEG
 _THINNEST = 2  # rows of a border
@@ -26,6 +30,7 @@ class PortraitCrop:
         landmarks_n2: the detector's points, pixels of the crop.
         intrinsics_33: in pixels of the crop: the focal length is known or assumed.
         to_crop_33: affine map from pixels of the photograph to those of the crop.
+        focal_known: whether the camera recorded the focal length; otherwise it is assumed.
     """
 
     image_hw3: NDArray[np.uint8]
@@ -33,6 +38,7 @@ class PortraitCrop:
     landmarks_n2: NDArray[np.float32]
     intrinsics_33: NDArray[np.float64]
     to_crop_33: NDArray[np.float64]
+    focal_known: bool = False
 
 
 def crop_portrait(
@@ -48,14 +54,16 @@ def crop_portrait(
         image_hw3: the photograph without borders (:func:`without_borders`).
         landmarks_n2: pixels of the photograph.
         corners_42: its corners, clockwise from the top left, in pixels, if it was turned within its image.
-        focal_px: focal length, if it is known.
+        focal_px: focal length, if the camera recorded it. One that would put the face nearer than ``NEAREST_MM`` is not
+            used: the photograph was cropped.
     """
     to_crop = crop.face_crop(landmarks_n2, size)
     corners = crop.corners(*image_hw3.shape[:2]) if corners_42 is None else np.asarray(corners_42)
     sides = np.linalg.norm(corners[1] - corners[0]), np.linalg.norm(corners[3] - corners[0])
     intrinsics = crop.assumed_intrinsics(landmarks_n2, float(sides[1]), float(sides[0]))
     intrinsics[:2, 2] = corners.mean(axis=0)
-    if focal_px is not None:
+    known = focal_px is not None and plausible(focal_px, landmarks_n2)
+    if known:
         intrinsics[[0, 1], [0, 1]] = focal_px
     inside = np.zeros((size, size), np.uint8)
     fill(inside, crop.transform_points(corners, to_crop), 255)
@@ -65,7 +73,13 @@ def crop_portrait(
         landmarks_n2=crop.transform_points(landmarks_n2, to_crop),
         intrinsics_33=to_crop @ intrinsics,
         to_crop_33=to_crop,
+        focal_known=known,
     )
+
+
+def plausible(focal_px: float, landmarks_n2: NDArray[np.floating]) -> bool:
+    """Whether a focal length puts the face farther than an arm holds a camera."""
+    return focal_px * FACE_MM / crop.box(landmarks_n2)[1] >= NEAREST_MM
 
 
 def without_borders(image_hw3: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

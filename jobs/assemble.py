@@ -71,6 +71,13 @@ class Assemble:
     storage: str | None = None
     runs: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.bundle == bundle.RELEASED:
+            raise ConfigError(
+                f"bundle: got {bundle.RELEASED}, the name of the shipped one; give another name, and ship it with "
+                "jobs/release.py"
+            )
+
 
 def main(config: Assemble) -> None:
     """Read the runs, check that they belong together, and write the bundle."""

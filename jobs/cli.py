@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     # Threads that wait must not spin on cores that others need. Read when torch is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    parser = Parser(prog="mosar", description="Relightable 3D head avatars from one photograph.")
+    parser = Parser(prog="mosar", description="Relightable 3D head avatars from photographs.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
     for command in (reconstruct, relight, turntable, info):

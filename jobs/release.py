@@ -4,12 +4,15 @@ python jobs/release.py bundle=mine
 """
 
 import sys
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mosar import bundle
-from mosar.errors import BundleError
+from mosar.errors import BundleError, ConfigError
 from mosar.jobs import hydra_main
+from mosar.platform import storage
 from mosar.platform.storage import bundle as files_of
 
 
@@ -26,6 +29,12 @@ class Release:
     bundle: str
     output: str | None = None
     storage: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.bundle == bundle.RELEASED:
+            raise ConfigError(
+                f"bundle: got {bundle.RELEASED}, expected the assembled bundle that it shall be made from"
+            )
 
 
 def main(config: Release) -> None:
@@ -47,10 +56,24 @@ def main(config: Release) -> None:
             kept[f"{name}.safetensors"] = save(weights_file.half(own))
     about = _without_places(about)
     shipped = {"head": opened.head.digest, "morphable": digest.of_file(str(pretrained.DEFAULT_PATH))}
-    output = config.output or bundle.locate(bundle.RELEASED, None)
-    found = files_of.write_files(output, kept, {**about, "shipped": shipped})
-    bundle.open_bundle(output)
-    print(f"{output}: bundle {found[:12]}, {sum(map(len, kept.values())) / 1e6:.1f} MB")
+    output = Path(config.output or bundle.locate(bundle.RELEASED, None))
+    with tempfile.TemporaryDirectory() as folder:
+        found = files_of.write_files(folder, kept, {**about, "shipped": shipped})
+        _check_finite(bundle.open_bundle(folder), location)
+        made = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    for path in output.glob("*"):  # of an earlier release
+        if path.name not in made and path.is_file():
+            path.unlink()
+    storage.replace_folder(output, made)
+    print(f"{output}: bundle {found[:12]}, {sum(map(len, made.values())) / 1e6:.1f} MB")
+
+
+def _check_finite(opened: bundle.Bundle, location: str) -> None:
+    """Check that half precision held every weight."""
+    for name, module in opened.modules.items():
+        wrong = [key for key, value in module.state_dict().items() if not bool(value.isfinite().all())]
+        if wrong:
+            raise BundleError(f"{location}: {name}: {wrong[0]} has values that half precision cannot hold")
 
 
 def _without_places(facts: Any) -> Any:

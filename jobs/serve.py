@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mosar.bundle import locate
+from mosar.bundle import RELEASED, locate
 from mosar.config import parse
 from mosar.errors import ConfigError
 from mosar.jobs import hydra_main
@@ -85,10 +85,11 @@ def application(arguments: Mapping[str, Any]) -> Any:
 class AvatarHandler:
     """Reconstructs avatars from photographs in a replica."""
 
-    def __init__(self, location: str, device: str, fit_steps: int, size: int | None) -> None:
+    def __init__(self, bundle: str, storage: str | None, device: str, fit_steps: int, size: int | None) -> None:
         from mosar.reconstructor import Reconstructor
 
-        self._reconstructor = Reconstructor(location, device, fit_steps, size=size)
+        # The shipped bundle lies where this node has the program, which need not be where the driver has it.
+        self._reconstructor = Reconstructor(locate(bundle, storage), device, fit_steps, size=size)
 
     def respond(self, body: bytes, media_type: str) -> bytes:
         """Return the avatar as GLB, as a zip of every file, or its sheet as PNG."""
@@ -106,8 +107,8 @@ class AvatarHandler:
 
 def parts(config: Serve) -> tuple[Callable[[], endpoint.Handler], str, tuple[str, ...], str]:
     """What :func:`endpoint.start` needs beside its limits: the handler's maker, its route and media types, the page."""
-    location = locate(config.bundle, config.storage)
-    build = partial(AvatarHandler, location, config.device, config.fit_steps, config.size)
+    bundle = RELEASED if config.bundle == RELEASED else locate(config.bundle, config.storage)
+    build = partial(AvatarHandler, bundle, config.storage, config.device, config.fit_steps, config.size)
     return build, ROUTE, (GLB, ZIP, PNG), PAGE.read_text(encoding="utf-8")
 
 

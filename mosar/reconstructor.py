@@ -32,6 +32,8 @@ from mosar.models.stages.segmentation import released
 from mosar.torch_threads import torch_threads
 
 FaceChoice = Literal["only", "largest"] | int
+MOST = 16
+"""Photographs of one person in one call: all of them are in memory together."""
 _BESIDE = 0.4
 """Faces smaller than this share of the largest are bystanders."""
 Photograph = str | Path | bytes | npt.NDArray[np.uint8]
@@ -134,12 +136,12 @@ class Reconstructor:
 
         Raises:
             PhotographError: not an image, too large or small, no face, or several faces.
-            ConfigError: ``face`` is none of the above, or the list is empty.
+            ConfigError: ``face`` is none of the above, or the list is empty or longer than :data:`MOST`.
         """
         several = isinstance(photograph, list | tuple)
         photographs: Sequence[Photograph] = photograph if isinstance(photograph, list | tuple) else [photograph]
-        if not photographs:
-            raise ConfigError("photograph: got an empty list, expected at least one photograph")
+        if not 1 <= len(photographs) <= MOST:
+            raise ConfigError(f"photographs of one person: got {len(photographs)}, expected 1 to {MOST}")
         with torch_threads(self._threads):
             found = self._reconstruct([self._prepared(each, face) for each in photographs], progress)
         return found if several else found[0]
@@ -198,7 +200,7 @@ class Reconstructor:
             thumbnail_13tt=thumbnail(torch.from_numpy(scene_hw3), THUMBNAIL).to(self.device),
             inside_11hw=self._tensor(crop.inside_hw)[None],
             colourless=colourless,
-            focal_known=focal_px is not None,
+            focal_known=crop.focal_known,
             crop_13hw=self._tensor(crop.image_hw3 / 255.0).permute(0, 3, 1, 2),
             points_1n3=self._tensor(points),
             scores_1e=self._tensor(scores(face)),

@@ -1,10 +1,17 @@
 """The folder of an avatar that a command is given."""
 
+import argparse
 from pathlib import Path
 
 from mosar.errors import DataError
 
 FACTS = "avatar.json"
+
+
+def add_head(parser: argparse.ArgumentParser) -> None:
+    """Add ``--head`` to a parser."""
+    meaning = "the head file of the avatar, if it is not the default one"
+    parser.add_argument("--head", metavar="FILE", help=meaning)
 
 
 def check(folder: Path) -> None:

@@ -30,7 +30,7 @@ def bundle_facts(location: str) -> str:
         "digest": bundles.digest_of(location),
         "written": facts_table.date(Path(location) / bundles.MANIFEST) if local else "",
         "size": f"{facts_table.size(whole)} in {len(files)} files",
-        "head": files.get("head.npz", {}).get("sha256", ""),
+        "head": files.get("head.npz", {}).get("sha256", "") or about.get("shipped", {}).get("head", ""),
         "preset": str(about.get("preset", "")),
         "trained on": _training_data(location),
     }
@@ -59,6 +59,6 @@ def _stages(about: Mapping[str, Any], files: Mapping[str, Any]) -> list[str]:
         figures = ", ".join(f"{heldout[key]:.4g}" for key in ("start", "end", "baseline") if key in heldout)
         sets = about.get("data", {}).get(name, {})
         data = ", ".join(f"{stream} {found['digest'][:12]}" for stream, found in sets.items())
-        held = facts_table.size(weights["bytes"]) if weights else "-"
+        held = facts_table.size(weights["bytes"]) if weights else "shipped" if name in about.get("shipped", {}) else "-"
         lines.append(f"{name:<14}{held:>9}{run.get('steps', '-'):>9}  {figures or '-':<56}{data or '-'}")
     return lines

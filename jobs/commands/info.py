@@ -15,7 +15,7 @@ _ABOUT = """Say what a bundle or an avatar is: its digest, what it was made from
 Exit code: 0 if all went well, 2 for unusable input."""
 _EXAMPLES = """  mosar info me/                                # an avatar
   mosar info out/demo/storage/bundles/demo      # a bundle by its folder
-  mosar info default                            # a bundle by its name in bundles/ of the storage root"""
+  mosar info released                           # the shipped bundle; or a name in bundles/ of the storage root"""
 
 
 def add(commands: Commands) -> None:

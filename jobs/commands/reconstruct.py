@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mosar.bundle import RELEASED, locate
 from mosar.errors import ConfigError, PhotographError
 from mosar.jobs.commands import failures, finished, photograph_files
-from mosar.jobs.commands.parser import Commands, add_command, add_storage
+from mosar.jobs.commands.parser import Commands, add_command, add_storage, number
 from mosar.jobs.commands.photograph_files import PhotographFile
 from mosar.jobs.progress_bar import is_shown, step_bar, with_bar
 from mosar.platform.storage import bundle as bundles
@@ -57,10 +57,21 @@ def add(commands: Commands) -> None:
     )
     add_storage(command)
     command.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    command.add_argument("--threads", type=int, default=1, help="torch threads; more than 1 help if cores are idle")
-    command.add_argument("--fit-steps", type=int, default=8, help="steps of the shape fit, 0 for none")
     command.add_argument(
-        "--fit-seconds", type=float, help="end the shape fit earlier, after so many seconds (default: never)"
+        "--threads",
+        type=number(int, 1, 1024),
+        default=1,
+        metavar="N",
+        help="torch threads; more than 1 help if cores are idle",
+    )
+    command.add_argument(
+        "--fit-steps", type=number(int, 0, 1000), default=8, metavar="N", help="steps of the shape fit, 0 for none"
+    )
+    command.add_argument(
+        "--fit-seconds",
+        type=number(float, 0.001, 1e6),
+        metavar="S",
+        help="end the shape fit earlier, after so many seconds (default: never)",
     )
     command.add_argument("--same-person", action="store_true", help="all photographs show one person")
     command.add_argument(
@@ -93,8 +104,6 @@ def run(arguments: argparse.Namespace) -> int:
     # What is missing is noticed before anything is loaded.
     photographs, remarks = photograph_files.find(arguments.photo)
     files = photograph_files.with_folders(photographs, arguments.photo, arguments.output)
-    if arguments.fit_steps < 0 or arguments.threads < 1:
-        raise ConfigError("--fit-steps: expected 0 or more; --threads: expected 1 or more")
     if arguments.same_person and arguments.keep_going:
         raise ConfigError("--keep-going: got it with --same-person, whose avatars need all photographs; leave it out")
     location = locate(arguments.bundle, arguments.storage)
@@ -111,6 +120,8 @@ def run(arguments: argparse.Namespace) -> int:
         except PhotographError as error:
             if len(files) == 1:
                 raise
+            if arguments.same_person:
+                raise PhotographError(f"{error} (leave this photograph out)") from error
             raise PhotographError(
                 f"{error} ({progress.done}; leave this photograph out, or pass --keep-going)"
             ) from error

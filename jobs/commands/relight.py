@@ -23,6 +23,7 @@ def add(commands: Commands) -> None:
     """Add the command to the parser."""
     command = add_command(commands, "relight", run, "show an avatar under another light", _ABOUT, _EXAMPLES)
     command.add_argument("avatar", type=Path, metavar="AVATAR", help="folder that `mosar reconstruct` wrote")
+    avatar_folder.add_head(command)
     light.add_light(command, required=True)
     light.add_exposure(command)
     command.add_argument(
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"opening {arguments.avatar}", file=sys.stderr, flush=True)
     import mosar
 
-    picture = mosar.open(arguments.avatar).relight(given, arguments.exposure).render()
+    picture = mosar.open(arguments.avatar, arguments.head).relight(given, arguments.exposure).render()
     from mosar.avatar.encode import png
 
     replace_file(output, png(picture))

@@ -26,6 +26,7 @@ def add(commands: Commands) -> None:
     command.add_argument(
         "-o", "--output", type=Path, required=True, metavar="FILE", help="file name that ends in .gif or .webm"
     )
+    avatar_folder.add_head(command)
     light.add_light(command, required=False, default="; default: the photograph's")
     light.add_exposure(command)
     for name, kind, limits, default, what in (
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mosar.avatar.turntable import pictures
     from mosar.jobs.progress_bar import with_bar
 
-    avatar = mosar.open(arguments.avatar)
+    avatar = mosar.open(arguments.avatar, arguments.head)
     avatar = avatar.relight(avatar.light_1lc[0].numpy() if given is None else given, arguments.exposure)
     drawn = pictures(avatar, with_bar(plan.views, "pictures"), plan.size)
     content = animation.encode(drawn, ending, plan.rate)

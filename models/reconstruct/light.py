@@ -63,7 +63,7 @@ def see(estimates: Sequence[Estimate], morphable: Morphable) -> list[Estimate]:
     looked = [_looked(estimate) for estimate in estimates]
     size = morphable.config.texture_size
     found = [explain(e, morphable, seen_texels(e, size, e.seen, e.ao_11hw)) for e in looked]
-    return [_lit(e, each) for e, each in zip(looked, _of_one_person(found), strict=True)]
+    return [_lit(e, each) for e, each in zip(looked, _of_one_person(looked, found), strict=True)]
 
 
 def _looked(estimate: Estimate) -> Estimate:
@@ -76,11 +76,11 @@ def _looked(estimate: Estimate) -> Estimate:
     )
 
 
-def _of_one_person(found: Sequence[Explanation]) -> list[Explanation]:
+def _of_one_person(looked: Sequence[Estimate], found: Sequence[Explanation]) -> list[Explanation]:
     """The same explanations with one tone; each light takes what the tone gives or takes."""
     if len(found) == 1:
         return list(found)
-    tone = shared([each.tone for each in found])
+    tone = shared([each.tone for each in found], [estimate.portrait.colourless for estimate in looked])
     gains = [each.light_1lc.new_tensor(each.tone.albedo_3) / each.light_1lc.new_tensor(tone.albedo_3) for each in found]
     return [replace(each, light_1lc=each.light_1lc * gain, tone=tone) for each, gain in zip(found, gains, strict=True)]
 

@@ -58,23 +58,36 @@ def reconstruct(
         modules: stage name -> module, in evaluation mode, for each of :data:`steps.SHIPPED` and :data:`steps.STEPS`.
     """
     timings: dict[str, float] = {}
-    estimates = [Estimate(head, portrait, settings) for portrait in portraits]
-    for done, (name, step) in enumerate(every := _steps(modules)):
-        if progress is not None:
-            progress(name, done, len(every))
-        with timed(timings, name):
-            estimates = step(estimates)
+    together, alone = _steps(modules)
+    every = len(together) + len(portraits) * len(alone)
+    done = 0
+
+    def run(chosen: Sequence[_Step], estimates: list[Estimate]) -> list[Estimate]:
+        nonlocal done
+        for name, step in chosen:
+            if progress is not None:
+                progress(name, done, every)
+            with timed(timings, name):
+                estimates = step(estimates)
+            done += 1
+        return estimates
+
+    estimates = run(together, [Estimate(head, portrait, settings) for portrait in portraits])
+    finished = [run(alone, [estimate])[0] for estimate in estimates]
     timings["total"] = sum(timings.values())
-    return [replace(estimate, timings_s=timings) for estimate in estimates]
+    return [replace(estimate, timings_s=timings) for estimate in finished]
 
 
-def _steps(modules: Mapping[str, Any]) -> list[tuple[str, Callable[[list[Estimate]], list[Estimate]]]]:
-    found = []
-    for name in (*steps.SHIPPED, *steps.STEPS):
-        found.append((name, partial(steps.infer_of(name), modules[name])))
-        if name == "geometry":
-            found.append(("light", partial(see, morphable=modules["geometry"].morphable)))
-    return [*found, ("finish", _finished), ("expression", _with_expression)]
+_Step = tuple[str, Callable[[list[Estimate]], list[Estimate]]]
+
+
+def _steps(modules: Mapping[str, Any]) -> tuple[list[_Step], list[_Step]]:
+    """The steps in which photographs of one person share answers, and those that follow for each by itself."""
+    found = [(name, partial(steps.infer_of(name), modules[name])) for name in (*steps.SHIPPED, *steps.STEPS)]
+    shared = next(i for i, (name, _) in enumerate(found) if name == "geometry") + 1
+    light = ("light", partial(see, morphable=modules["geometry"].morphable))
+    last = [("finish", _finished), ("expression", _with_expression)]
+    return [*found[:shared], light], [*found[shared:], *last]
 
 
 @torch.no_grad()
@@ -91,7 +104,7 @@ def _with_expression(estimates: list[Estimate]) -> list[Estimate]:
 
 @contextmanager
 def timed(timings: MutableMapping[str, float], name: str) -> Iterator[None]:
-    """Store the duration of a block in seconds under ``name``."""
+    """Add the duration of a block in seconds under ``name``."""
     start = time.perf_counter()
     yield
-    timings[name] = time.perf_counter() - start
+    timings[name] = timings.get(name, 0.0) + time.perf_counter() - start

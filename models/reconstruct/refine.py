@@ -27,9 +27,9 @@ from mosar.models.stages.geometry.points_network import Normal
 
 FOCAL = 0.3
 """Deviation of the logarithm of an assumed focal length: nine of ten lie within a factor of 1.6."""
-RECORDED_FOCAL = 0.03
-"""Deviation of the logarithm of a focal length that the camera recorded: it is rounded to millimetres, and focusing on
-a near face changes it."""
+RECORDED_FOCAL = 0.1
+"""Deviation of the logarithm of a focal length that the camera recorded: it is rounded to millimetres, focusing on a
+near face changes it, and the picture may have been cropped a little since."""
 CORRECTION = 0.5  # prior standard deviation of the corrections, in units of the head's own deviations
 _EXPRESSION = 0.5  # the head's own deviation of an expression's weight
 _EIGHT = Budget(8)
@@ -88,12 +88,14 @@ def refine(
     pose = _pose(camera)
     change_c = np.zeros(len(unknown.basis_cl3))
     values: list[float] = []
+    ended_early = False
     for _ in range(_ROUNDS if budget.steps else 1):
         points_l3 = landmarks(head, module.morphable.decode(*unknown.codes(change_c)))[0, chosen].double().cpu().numpy()
         count = unknown.first_1k.shape[1]
         mean_l3 = points_l3 - np.tensordot(change_c[:count], unknown.basis_cl3[:count], 1)
         zero_c = np.zeros(len(change_c))
         model = LandmarkModel(chosen, mean_l3, unknown.basis_cl3, zero_c, unknown.precision_cc)
+        ended_early |= budget.spent
         fit = fit_detected(
             model,
             error or module.error,
@@ -102,7 +104,7 @@ def refine(
             weight,
             focal_deviation,
             pose,
-            0 if budget.spent else budget.steps,
+            0 if ended_early else budget.steps,
             change_c,
         )
         change_c, pose = fit.code_c, fit.pose
@@ -121,7 +123,7 @@ def refine(
     mesh = module.morphable.decode(identity, expression) + shaped + moved
     neutral = close_lips(head, module.morphable.decode(identity, module.morphable.neutral_code()) + shaped)
     precision = torch.from_numpy(fit.precision(identity.shape[1])).to(mesh)
-    return Fit(found, mesh, neutral, camera, precision, values[0], values[-1])
+    return Fit(found, mesh, neutral, camera, precision, values[0], values[-1], ended_early)
 
 
 @dataclass(frozen=True, eq=False)

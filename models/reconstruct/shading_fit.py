@@ -50,7 +50,7 @@ class Observed:
 
 @dataclass(frozen=True, eq=False)
 class Explained:
-    """Identity codes, light (1, 81, 3) and reflectance codes (1, k), and the objective before and after."""
+    """What is believed of the identity, light (1, 81, 3), reflectance codes (1, k), the objective before and after."""
 
     belief: Belief
     light_1lc: Tensor

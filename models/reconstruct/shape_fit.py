@@ -40,7 +40,9 @@ _LEAST = 200  # seen texels below which the shading tells nothing
 def fit_shapes(module: Geometry, estimates: Sequence[Estimate], starts: Sequence[Parameters]) -> list[Fit]:
     """Fit one person to one or several photographs, each with a pose, an expression and a light of its own.
 
-    Never worse than the start. The budget of the first estimate's settings is that of all of them.
+    Never worse than the start. The budget of the first estimate's settings is that of all of them. When its time is
+    spent, what is left of the landmarks' fit and the shading are left out, and the mesh is still brought onto the
+    landmarks.
 
     Args:
         starts: the encoder's answers.
@@ -50,11 +52,14 @@ def fit_shapes(module: Geometry, estimates: Sequence[Estimate], starts: Sequence
     prior = together([start.identity for start in starts])
     told = [replace(start, identity=prior) for start in starts]
     first = [_landmarks(module, e, start, budget, LANDMARKS) for e, start in zip(estimates, told, strict=True)]
-    if budget.steps == 0 or budget.spent:
-        return [replace(fit, ended_early=budget.spent) for fit in first]
+    if budget.steps == 0:
+        return first  # without corrections, the photographs of one person have one neutral mesh already
+    ended_early = any(fit.ended_early for fit in first)
     belief = add(prior, [Belief(fit.parameters.identity_bk, fit.precision_kk) for fit in first])
     for estimate, fit in zip(estimates, first, strict=True):
-        belief = _through_shading(module, estimate, fit, belief, budget)
+        ended_early |= budget.spent
+        if not budget.spent:
+            belief = _through_shading(module, estimate, fit, belief)
     identity = belief.mean_1k
     known = Normal(identity, torch.full_like(identity, _FIXED))
     # Corrections follow the detector's habits: they belong to the posed mesh, and not to the person.
@@ -63,7 +68,8 @@ def fit_shapes(module: Geometry, estimates: Sequence[Estimate], starts: Sequence
     found = []
     for estimate, start, fit in zip(estimates, told, first, strict=True):
         aligned = replace(start, identity=known)
-        last = _landmarks(module, estimate, aligned, budget, 1.0, fit.camera, _alignment_error(module.error))
+        whole = Budget(budget.steps)  # a mesh beside the landmarks would read the texture where it is not
+        last = _landmarks(module, estimate, aligned, whole, 1.0, fit.camera, _alignment_error(module.error))
         parameters = replace(last.parameters, identity=person)
         found.append(
             replace(
@@ -72,7 +78,7 @@ def fit_shapes(module: Geometry, estimates: Sequence[Estimate], starts: Sequence
                 neutral_1v3=neutral,
                 precision_kk=belief.precision_kk,
                 start=fit.start,
-                ended_early=budget.spent,
+                ended_early=ended_early,
             )
         )
     return found
@@ -100,10 +106,8 @@ def _alignment_error(joint: DetectorError) -> DetectorError:
     return found
 
 
-def _through_shading(module: Geometry, estimate: Estimate, fit: Fit, belief: Belief, budget: Budget) -> Belief:
+def _through_shading(module: Geometry, estimate: Estimate, fit: Fit, belief: Belief) -> Belief:
     """What is believed of the identity when the shading of one more photograph is explained as well."""
-    if budget.spent:
-        return belief
     head, morphable = estimate.head, module.morphable
     expression = fit.parameters.expression_bk
     change = morphable.decode(belief.mean_1k, expression) - morphable.decode(fit.parameters.identity_bk, expression)

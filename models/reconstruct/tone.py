@@ -91,19 +91,25 @@ def estimate_tone(observed_3: Tensor, cues: Sequence[Cue], colourless: bool = Fa
     return Tone((float(albedo[0]), float(albedo[1]), float(albedo[2])), low, high, tuple(cues))
 
 
-def shared(tones: Sequence[Tone]) -> Tone:
+def shared(tones: Sequence[Tone], colourless: Sequence[bool]) -> Tone:
     """The tone that several photographs of one person tell, whose lights differ: each counts by its precision.
 
     The cues of each photograph err independently. All intervals contain the same flat prior, which adds nothing.
+    Photographs without colours (``colourless``) tell the luminance and, beside others, no hue.
     """
     spread = torch.tensor([math.log(tone.high / tone.low) for tone in tones], dtype=torch.float64).clamp_min(1e-3)
-    weight = spread.square().reciprocal() / spread.square().reciprocal().sum()
-    logs = torch.tensor([[*tone.albedo_3, tone.low, tone.high] for tone in tones], dtype=torch.float64).log()
-    *albedo, low, high = (weight @ logs).tolist()
+    precision = spread.square().reciprocal()
+    coloured = precision * ~torch.tensor(list(colourless))
+    coloured = coloured if bool(coloured.any()) else precision
+    bright = torch.tensor([[tone.luminance, tone.low, tone.high] for tone in tones], dtype=torch.float64).log()
+    hues = torch.tensor([tone.albedo_3 for tone in tones], dtype=torch.float64).log() - bright[:, :1]
+    luminance, low, high = (precision @ bright / precision.sum()).tolist()
+    albedo = (coloured @ hues / coloured.sum()).exp()
+    albedo = albedo * (math.exp(luminance) / float(albedo @ torch.tensor(LUMINANCE, dtype=torch.float64)))
     # The interval of a weighted mean is narrower; its middle is the mean of the middles.
-    middle, half = 0.5 * (low + high), 0.5 * float(spread.square().reciprocal().sum()) ** -0.5
+    middle, half = 0.5 * (low + high), 0.5 * float(precision.sum()) ** -0.5
     return Tone(
-        (math.exp(albedo[0]), math.exp(albedo[1]), math.exp(albedo[2])),
+        (float(albedo[0]), float(albedo[1]), float(albedo[2])),
         math.exp(middle - half),
         math.exp(middle + half),
         tuple(cue for tone in tones for cue in tone.cues),

@@ -44,7 +44,8 @@ def read_manifest(location: str) -> dict[str, Any]:
         manifest = storage.read_json(storage.join(location, MANIFEST))
     except DataError as error:
         raise BundleError(f"{location}: not a bundle ({error}); assemble one first") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
+    whole = isinstance(manifest, dict) and {"about", "files"} <= manifest.keys()
+    if not whole or manifest.get("format") != _FORMAT:
         raise BundleError(f"{location}: not a bundle of format {_FORMAT}")
     return manifest
 

@@ -53,6 +53,12 @@ def test_damaged_tags_are_no_error() -> None:
 
 def test_the_crop_has_the_known_focal_length() -> None:
     points = np.random.default_rng(0).uniform(30, 90, (478, 2))
-    found = crop_portrait(np.zeros((120, 120, 3), np.uint8), points, 96, focal_px=77.0)
+    image = np.zeros((120, 120, 3), np.uint8)
+    found = crop_portrait(image, points, 96, focal_px=377.0)
     scale = found.to_crop_33[0, 0]
-    np.testing.assert_allclose(found.intrinsics_33[[0, 1], [0, 1]], 77.0 * scale)
+    assert found.focal_known
+    np.testing.assert_allclose(found.intrinsics_33[[0, 1], [0, 1]], 377.0 * scale)
+    # With this one the camera would touch the face: the photograph was cropped.
+    assumed, near = crop_portrait(image, points, 96), crop_portrait(image, points, 96, focal_px=20.0)
+    assert not near.focal_known
+    np.testing.assert_array_equal(near.intrinsics_33, assumed.intrinsics_33)

@@ -22,7 +22,7 @@ HEAVY = ("torch", "cv2", "mediapipe", "ray", "numba")
         (["missing.jpg", "-o", "out"], "missing.jpg: no such file"),
         (["photo.jpg", "-o", "out", "--bundle", "missing"], "not a bundle"),
         (["photo.jpg", "-o", "photo.jpg"], "photo.jpg is a file, expected a folder"),
-        (["photo.jpg", "-o", "out", "--threads", "0"], "--threads: expected 1"),
+        (["photo.jpg", "-o", "out", "--threads", "0"], "--threads: got '0', expected a whole number, 1 to 1024"),
     ],
 )
 def test_what_is_missing_is_noticed_before_anything_is_loaded(

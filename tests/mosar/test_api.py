@@ -20,7 +20,7 @@ from mosar.models.head import Head
 from mosar.models.preview import frontal_camera
 from mosar.models.reconstruct.estimate import Maps
 from mosar.models.shading import irradiance
-from mosar.reconstructor import _pixels
+from mosar.reconstructor import _read
 
 SIZE, WIDTH, HEIGHT = 48, 130, 100
 
@@ -147,7 +147,7 @@ def test_photographs_come_in_three_forms(tmp_path: Path) -> None:
     path = tmp_path / "photo.png"
     assert cv2.imwrite(str(path), image[..., ::-1])
     for form in (image, path, str(path), path.read_bytes()):
-        np.testing.assert_array_equal(_pixels(form), image)
+        np.testing.assert_array_equal(_read(form)[0], image)
     for wrong in (image[..., 0], image.astype(np.float32), tmp_path / "none.png"):
         with pytest.raises(PhotographError):
-            _pixels(wrong)
+            _read(wrong)
