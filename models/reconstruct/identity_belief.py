@@ -12,7 +12,7 @@ from torch import Tensor
 from mosar.models.stages.geometry.points_network import Normal
 
 CORRELATION = 0.5
-"""Correlation of the encoder's errors in two photographs of one person."""
+"""Correlation of the encoder's errors in two photographs of one person: assumed, not measured."""
 
 
 @dataclass(frozen=True, eq=False)
