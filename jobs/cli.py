@@ -23,7 +23,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add(commands)
     try:
         arguments = parser.parse_args(light.with_joined_angles(sys.argv[1:] if argv is None else argv))
-        return int(arguments.run(arguments))
+        code = int(arguments.run(arguments))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read what is printed has left, as head(1) does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -13,6 +13,7 @@ from mosar.jobs import cli, hydra_main, system_libraries
 from mosar.jobs.package import Package
 from mosar.platform.storage import bundle
 
+ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "cv2", "mediapipe", "ray", "numba")
 
 
@@ -96,3 +97,13 @@ def test_every_job_can_be_started_without_the_libraries() -> None:
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
     assert importlib.import_module("mosar.jobs.make_shards")
+
+
+def test_a_reader_that_leaves_is_no_traceback() -> None:
+    command = [sys.executable, "-m", "mosar.jobs.cli", "info", "released"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait() == 1
