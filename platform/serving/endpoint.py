@@ -28,6 +28,8 @@ _RETRY_AFTER_S = 5
 """Seconds after which a client should try again if the queue is full."""
 _SENDERS = 64
 """Requests of a replica whose bodies may arrive at once."""
+_PROXY_S = 120
+"""Seconds for which a proxy that Ray Serve started again may take to answer."""
 _WHOLE_BODY = 6
 """A body may take this many times the time after which it counts as stalled."""
 
@@ -67,13 +69,39 @@ def start(
             "(`serve shutdown -y`), or start this endpoint without RAY_ADDRESS, on a cluster of its own"
         )
     _check_resources(config)
-    serve.start(http_options={"host": config.host, "port": config.port})
+    _start_proxies({"host": config.host, "port": config.port})
     try:
         serve.run(application(config, build, path, media_types, page), name=_NAME, route_prefix="/")
     except RuntimeError as error:
         reason = _reason(serve.status().applications.get(_NAME), error)
         serve.shutdown()
         raise RunError(f"the endpoint did not start: {reason}") from error
+
+
+def _start_proxies(options: Mapping[str, Any]) -> None:
+    """Start Ray Serve, and return when its HTTP proxies answer.
+
+    On a busy machine a proxy may take longer than Ray Serve allows (``RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S``). Its
+    controller then ends this proxy, for which ``serve.start`` waits, and starts another with more time.
+
+    Raises:
+        RunError: no proxy answers in time.
+    """
+    from ray import serve
+    from ray.exceptions import ActorDiedError
+    from ray.serve.schema import ProxyStatus
+
+    try:
+        serve.start(http_options=dict(options))
+    except ActorDiedError:
+        log.warning("Ray Serve started its HTTP proxy again, because it did not answer in time")
+        serve.start(http_options=dict(options))
+        deadline = time.monotonic() + _PROXY_S
+        while set(serve.status().proxies.values()) != {ProxyStatus.HEALTHY}:
+            if time.monotonic() > deadline:
+                serve.shutdown()
+                raise RunError(f"Ray Serve's HTTP proxy did not answer within {_PROXY_S} seconds") from None
+            time.sleep(0.2)
 
 
 def check_port(config: ServingConfig) -> None:
