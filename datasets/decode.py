@@ -17,6 +17,7 @@ _CROPPED = ("image", "mask", "classes", "landmarks", "detected", "intrinsics", "
 _DIRECT = (*(name for name in schema.MEMBERS if name not in (*_CROPPED, *schema.JSON)), "expression", "found")
 """Fields that the crop does not affect: members of the same name, the expression weights, whether a face was found."""
 FIELDS = (*_DIRECT, *_CROPPED)
+_ON_CHART = (*schema.MAPS, "unwrapped", "seen", "estimate_ao")
 JITTER = 0.04
 """Largest relative change of scale, and largest shift in crop sides, by which augmentation changes a crop."""
 TILT = float(np.radians(3.0))
@@ -68,9 +69,13 @@ def _direct(members: Mapping[str, bytes], name: str, map_size: int) -> NDArray[A
     if name == "found":
         return np.asarray(schema.decode_member(members, "pose")[3, 3:], np.float32)
     value = schema.decode_member(members, name)
-    if name not in schema.MAPS:
+    if name not in _ON_CHART:
         return np.asarray(value)
-    value = crop.resize_area(value, map_size)
+    if name == "unwrapped":  # what is not seen has no colour
+        seen = schema.decode_member(members, "seen")[..., None] / np.float32(255)
+        value = crop.resize_area(value * seen, map_size) / np.maximum(crop.resize_area(seen, map_size), 1e-3)[..., None]
+    else:
+        value = crop.resize_area(value, map_size)
     if name == "normal":
         value = value / np.maximum(np.linalg.norm(value, axis=-1, keepdims=True), 1e-6)
     channels_last = value.reshape(map_size, map_size, -1)

@@ -42,6 +42,12 @@ MEMBERS: dict[str, tuple[str, Codec]] = {
     "pose": ("pose.npy", "npy"),
     "camera": ("camera.json", "json"),
     "capture": ("capture.json", "json"),
+    "unwrapped": ("unwrapped.png", "rgb"),
+    "seen": ("seen.png", "grey"),
+    "estimate_ao": ("estimate_ao.png", "grey"),
+    "estimate_mesh": ("estimate_mesh.npy", "npy"),
+    "estimate_light": ("estimate_light.npy", "npy"),
+    "estimate_eye": ("estimate_eye.npy", "npy"),
 }
 """Stem to (file name, encoding)."""
 
@@ -51,6 +57,12 @@ KINDS: dict[Kind, tuple[str, ...]] = {
     "wild": ("image", "mask", "landmarks", "detected", "blendshapes", "pose", "camera", "capture"),
 }  # fmt: skip
 """Members of a light stage sample and of an in-the-wild sample."""
+
+ESTIMATE = ("unwrapped", "seen", "estimate_ao", "estimate_mesh", "estimate_light", "estimate_eye")
+"""Further members of a light stage sample from which a bundle has estimated mesh, camera and light: all or none.
+
+``image.jpg`` unwrapped through the estimate (sRGB), how well each texel is seen, the occlusion by the estimated mesh,
+this mesh (mm) and the light (81 x 3) in the head frame, and the camera's position in it (3, mm)."""
 
 JSON = ("camera", "capture")
 MAPS = ("diffuse", "specular", "ao", "translucency", "normal")
@@ -100,11 +112,14 @@ def validate(members: Mapping[str, bytes], kind: Kind | None = None) -> None:
         DataError: a member is missing, unknown, unreadable, of the wrong shape, or has values out of range.
     """
     kind = kind or kind_of(members)
-    names = {MEMBERS[stem][0] for stem in KINDS[kind]}
+    stems = KINDS[kind]
+    if kind == "lightstage" and {MEMBERS[stem][0] for stem in ESTIMATE} & set(members):
+        stems += ESTIMATE
+    names = {MEMBERS[stem][0] for stem in stems}
     unknown = sorted(set(members) - names)
     if unknown:
         raise DataError(f"member {unknown[0]} does not belong to a {kind} sample; expected {', '.join(sorted(names))}")
-    sample = {stem: decode_member(members, stem) for stem in KINDS[kind]}
+    sample = {stem: decode_member(members, stem) for stem in stems}
     image, mask = sample["image"], sample["mask"]
     _expect("image.jpg", image.shape[0] == image.shape[1], f"shape {image.shape}, expected a square")
     _expect("mask.png", mask.shape == image.shape[:2], f"shape {mask.shape}, expected {image.shape[:2]} as image.jpg")
@@ -119,9 +134,14 @@ def validate(members: Mapping[str, bytes], kind: Kind | None = None) -> None:
     _numbers("light.npy", sample["light"], (SH, 3))
     _numbers("mesh.npy", sample["mesh"], (None, 3), 1000)
     _numbers("neutral.npy", sample["neutral"], sample["mesh"].shape, 1000)
-    sizes = {stem: sample[stem].shape[:2] for stem in MAPS}
-    wrong = [stem for stem in MAPS if sizes[stem] != (sizes["diffuse"][0],) * 2]
+    maps = (*MAPS, "unwrapped", "seen", "estimate_ao") if "unwrapped" in sample else MAPS
+    sizes = {stem: sample[stem].shape[:2] for stem in maps}
+    wrong = [stem for stem in maps if sizes[stem] != (sizes["diffuse"][0],) * 2]
     _expect(f"{(wrong or MAPS)[0]}.png", not wrong, f"expected square maps of one size, got {sizes}")
+    if "unwrapped" in sample:
+        _numbers("estimate_mesh.npy", sample["estimate_mesh"], sample["mesh"].shape, 1000)
+        _numbers("estimate_light.npy", sample["estimate_light"], (SH, 3))
+        _numbers("estimate_eye.npy", sample["estimate_eye"], (3,))
     expression = sample["capture"].get("expression")
     _expect("capture.json", isinstance(expression, dict), "no mapping 'expression'")
 

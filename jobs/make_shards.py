@@ -1,4 +1,5 @@
-"""Make data sets: virtual ones (light stage and wild), or from a folder of photographs or of studio captures.
+"""Make data sets: virtual ones (light stage and wild), from a folder of photographs or of studio captures, or from
+captures with what a bundle estimates from their pictures (training data of the texture stages).
 
     python jobs/make_shards.py source=virtual preset=tiny
     python jobs/make_shards.py source=virtual preset=cpu renderer=mixed share=0.2
@@ -7,6 +8,7 @@
     python jobs/make_shards.py source=photographs preset=tiny folder=/data/portraits exclude=held_out.txt
     python jobs/make_shards.py source=photographs preset=cpu folder=/data/portraits segmentation=segmentation-cpu
     python jobs/make_shards.py source=studio preset=paper folder=/data/studio name=spring
+    python jobs/make_shards.py source=estimates captures=virtual-cpu preset=cpu
     python jobs/make_shards.py source=studio example=/data/example
 
 Repeat the command to continue unfinished data sets; finished shards are not made again.
@@ -19,18 +21,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from mosar.bundle import RELEASED, locate
 from mosar.config import to_mapping
 from mosar.datasets import schema
 from mosar.datasets.quality import FLAGS
 from mosar.errors import ConfigError, DataError
 from mosar.jobs import hydra_main
 from mosar.jobs.inspection import contact_sheet
-from mosar.jobs.sources import evaluation, held_out, image_files, photographs, studio, trained_segmentation, virtual
+from mosar.jobs.sources import (
+    estimates,
+    evaluation,
+    held_out,
+    image_files,
+    photographs,
+    studio,
+    trained_segmentation,
+    virtual,
+)
 from mosar.jobs.sources.image_files import Picture
 from mosar.jobs.sources.trained_segmentation import TrainedSegmentation
 from mosar.platform import cluster, storage
 from mosar.platform.data import writer
-from mosar.platform.data.manifest import Manifest
+from mosar.platform.data.manifest import Manifest, open_manifest
+from mosar.platform.storage import bundle as bundles
 from mosar.platform.storage import digest
 
 SPLITS = ("train", "validation", "test")
@@ -39,6 +52,7 @@ KINDS = {
     "evaluation": evaluation.PARTS,
     "photographs": ("wild",),
     "studio": ("studio",),
+    "estimates": ("estimated",),
 }
 """Source -> first words of the names of the data sets that are made from it."""
 
@@ -98,11 +112,15 @@ class MakeShards:
     """Attributes:
 
     source: virtual; evaluation (the preset's test subjects, path traced under each held-out light, some larger and from
-        several sides); photographs; or studio, captures of a real light stage (docs/data.md shows the folder).
+        several sides); photographs; studio, captures of a real light stage (docs/data.md shows the folder); or
+        estimates, another data set of captures with what a bundle estimates from their pictures.
     preset: which of ``presets`` to make.
     presets: name -> sizes.
     name: last word of the data sets' names, such as wild-NAME or studio-NAME; default: the preset.
     folder: folder of photographs (files, tars, Parquet) or of studio captures; a path or fsspec URI.
+    captures: name of the data set of captures to which estimates are added.
+    bundle: bundle that estimates; by default the one that the program ships.
+    fit_steps: steps of the shape fit of the estimates.
     example: instead of importing, write an example of a studio's folder here: three people of the virtual light stage.
     without: leave out photographs with these flags (small, blurred, turned, occluded, grey); by default none.
     exclude: text file with names of photographs to leave out, one a line; jobs/list_held_out.py makes one.
@@ -118,11 +136,14 @@ class MakeShards:
     concurrency: number of shards made at once; the cluster's cores if null; 0 runs without Ray.
     """
 
-    source: Literal["virtual", "evaluation", "photographs", "studio"] | None = None
+    source: Literal["virtual", "evaluation", "photographs", "studio", "estimates"] | None = None
     preset: str = "tiny"
     presets: Mapping[str, Sizes] = field(default_factory=dict)
     name: str | None = None
     folder: str | None = None
+    captures: str | None = None
+    bundle: str = RELEASED
+    fit_steps: int = 8
     example: str | None = None
     without: tuple[str, ...] = ()
     exclude: str | None = None
@@ -138,7 +159,7 @@ class MakeShards:
 
     def __post_init__(self) -> None:
         if self.source is None:
-            raise ConfigError("source: missing; expected source=virtual, evaluation, photographs or studio")
+            raise ConfigError("source: missing; expected source=virtual, evaluation, photographs, studio or estimates")
         if self.preset not in self.presets:
             raise ConfigError(f"preset: got {self.preset!r}, expected one of {', '.join(self.presets)}")
         if self.name is not None and not _NAME.fullmatch(self.name):
@@ -147,6 +168,10 @@ class MakeShards:
             raise ConfigError("example: expected with source=studio, and without folder")
         if self.example is None and (self.source in ("photographs", "studio")) != (self.folder is not None):
             raise ConfigError("folder: expected with source=photographs or source=studio, and only then")
+        if (self.captures is not None) != (self.source == "estimates"):
+            raise ConfigError("captures: expected with source=estimates, and only then")
+        if self.fit_steps < 0:
+            raise ConfigError(f"fit_steps: got {self.fit_steps}, expected 0 or more")
         if self.exclude is not None and self.source != "photographs":
             raise ConfigError("exclude: expected with source=photographs only")
         if self.segmentation is not None and self.source != "photographs":
@@ -198,6 +223,10 @@ def _plans(config: MakeShards, locations: Sequence[str], found: Sequence[Picture
         case "studio":
             own = studio.tasks(str(config.folder), sizes.map_size, sizes.image_size, sizes.shard)
             plans = [(own, functools.partial(studio.produce, config.head))]
+        case "estimates":
+            captures, bundle = _captures(config), locate(config.bundle, config.storage)
+            estimated = functools.partial(estimates.produce, captures.location, bundle, config.fit_steps)
+            plans = [(estimates.tasks(captures), estimated)]
         case "evaluation":
             people = (sizes.subjects.get("test", 0), sizes.large, sizes.views)
             tested = functools.partial(evaluation.produce, config.head)
@@ -215,6 +244,10 @@ def _plans(config: MakeShards, locations: Sequence[str], found: Sequence[Picture
 
 def _recipe(config: MakeShards, found: Sequence[Picture]) -> dict[str, Any]:
     """Return everything that determines the content of the data sets."""
+    if config.source == "estimates":
+        bundle = bundles.digest_of(locate(config.bundle, config.storage))
+        captures = _captures(config).digest
+        return {"source": config.source, "captures": captures, "bundle": bundle, "fit_steps": config.fit_steps}
     sizes = config.presets[config.preset]
     recipe: dict[str, Any] = {
         "source": config.source,
@@ -243,6 +276,10 @@ def _inputs(config: MakeShards, found: Sequence[Picture]) -> dict[str, str]:
     if config.source == "photographs":
         return image_files.inputs(str(config.folder), found)
     return studio.inputs(str(config.folder)) if config.source == "studio" else {}
+
+
+def _captures(config: MakeShards) -> Manifest:
+    return open_manifest(storage.join(storage.root(config.storage), "data", str(config.captures)))
 
 
 def _excluded(config: MakeShards) -> frozenset[str]:

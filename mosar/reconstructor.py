@@ -146,6 +146,16 @@ class Reconstructor:
             found = self._reconstruct([self._prepared(each, face) for each in photographs], progress)
         return found if several else found[0]
 
+    def look(self, photograph: Photograph, face: FaceChoice = "only") -> Estimate:
+        """Shape, camera and light of a face, and the photograph on the chart: what the texture stages start from.
+
+        Raises:
+            PhotographError, ConfigError: as in :meth:`__call__`.
+        """
+        with torch_threads(self._threads):
+            portrait = self._prepared(photograph, face).portrait
+            return pipeline.look(self.bundle.head, self._modules, portrait, self._settings)
+
     def _prepared(self, photograph: Photograph, face: FaceChoice) -> "_Prepared":
         image, focal_px = _read(photograph)
         name = f"{photograph}: " if isinstance(photograph, str | Path) else ""

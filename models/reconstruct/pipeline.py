@@ -78,6 +78,17 @@ def reconstruct(
     return [replace(estimate, timings_s=timings) for estimate in finished]
 
 
+def look(head: Head, modules: Mapping[str, Any], portrait: Portrait, settings: Settings) -> Estimate:
+    """Run the steps before the texture stages: shape, camera, light, and the photograph on the chart.
+
+    ``modules``: as in :func:`reconstruct`.
+    """
+    estimates = [Estimate(head, portrait, settings)]
+    for _, step in _steps(modules)[0]:
+        estimates = step(estimates)
+    return estimates[0]
+
+
 _Step = tuple[str, Callable[[list[Estimate]], list[Estimate]]]
 
 
