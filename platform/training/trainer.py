@@ -95,7 +95,7 @@ def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.v2.api.exceptions import TrainingFailedError
 
-    from mosar.platform.training.torch_trainer import StreamTrainer
+    from mosar.platform.training.torch_trainer import StreamTrainer, TorchGroup
     from mosar.platform.training.worker import work
 
     logging.getLogger("ray.train").setLevel(logging.ERROR)
@@ -127,7 +127,10 @@ def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:
     )
 
     def train() -> None:
-        StreamTrainer(work, train_loop_config={"spec": spec}, scaling_config=scaling, run_config=run_config).fit()
+        told = {"spec": spec}
+        StreamTrainer(
+            work, train_loop_config=told, backend_config=TorchGroup(), scaling_config=scaling, run_config=run_config
+        ).fit()
 
     ended = threading.Event()
     watched = threading.Thread(target=resources.watch_room, args=(config, gpus, spec.location, ended), daemon=True)
