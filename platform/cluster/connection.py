@@ -13,6 +13,9 @@ from mosar.platform.cluster.temporary import ray_folder
 LOGICAL_CPUS = 16
 """CPUs of a cluster on this machine, not tied to its cores: workers that held every CPU would starve readers."""
 
+NAMESPACE = "mosar"
+"""Ray's namespace of all drivers: names, as of the locks of runs, are unique in it."""
+
 ADDRESS, MODE, TOKEN = "RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
 _THIS_MACHINE = ("127.0.0.1", "localhost")
 LOOPBACK = {
@@ -42,7 +45,7 @@ def connect(logical_cpus: int = LOGICAL_CPUS) -> Iterator[None]:
     with changed_environment(unproxied() | ({} if given else credentials() | LOOPBACK)):
         import ray
 
-        options: dict[str, Any] = {"log_to_driver": bool(os.environ.get(LOGS))}
+        options: dict[str, Any] = {"log_to_driver": bool(os.environ.get(LOGS)), "namespace": NAMESPACE}
         with contextlib.ExitStack() as stack:
             if not given:
                 folder = stack.enter_context(ray_folder())
