@@ -1,11 +1,12 @@
 """Settings of every test: no network, one torch thread (several would contend with Ray's processes on few cores).
 
-Two processes run the suite. Tests of one file run in one process. Tests that start Ray clusters form two groups: one
-process runs the pipeline, while the other runs the tests without a cluster, then disturbed runs and drills.
+Two processes run the suite. Tests of one file run in one process. Tests that need Ray clusters form two groups: one
+process runs the tests on the shared cluster, of which the pipeline is the longest, while the other runs the tests
+without a cluster, then disturbed runs and drills.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,18 +20,21 @@ import torch
 
 if TYPE_CHECKING:
     from mosar.models.stages.segmentation.network import Segmentation
+    from mosar.platform.cluster import LocalCluster
 
 torch.set_num_threads(1)
 
-_FIRST = ("tests/pipeline/",)
-_LAST = (
-    "tests/platform/data/test_scheduling_pause.py",
+_FIRST = (
+    "tests/platform/cluster/test_tokens.py",
     "tests/platform/runs/test_run_lock.py",
-    "tests/platform/cluster/",
+    "tests/platform/data/test_scheduling_pause.py",
+    "tests/pipeline/",
+)
+_LAST = (
     "tests/jobs/test_train_runs.py",
     "tests/jobs/test_drill.py",
 )
-"""Tests that start Ray, in the order in which they run: one process begins with the first group, the other ends with
+"""Tests that need Ray, in the order in which they run: one process begins with the first group, the other ends with
 the last."""
 
 
@@ -56,6 +60,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return {0: "first", 1: nodeid.split("::", maxsplit=1)[0], 2: "last"}[_rank(nodeid)[0]]
 
     return Scheduling(config, log)
+
+
+@pytest.fixture(scope="session")
+def shared_cluster() -> "Iterator[LocalCluster]":
+    """A cluster for several files of tests: each start of one takes as long as many tests."""
+    from mosar.platform import cluster
+    from mosar.platform.training.graceful_stop import WATCHER
+
+    # Its only node is never taken away; a watcher of each run would be one more process of each.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(WATCHER, "0")
+        with cluster.local_cluster(dashboard=True) as local:
+            yield local
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,11 @@
 """The whole pipeline, run once as a user runs it: shards, all stages and a bundle, each through ``ray job submit``."""
 
-import contextlib
 import io
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,6 @@ from PIL import Image
 
 from mosar.bundle import locate
 from mosar.platform import cluster
-from mosar.platform.training.graceful_stop import WATCHER
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 900.0
@@ -81,18 +78,15 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pipeline(checkout: Path, many_runs: FileLock, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    storage = tmp_path_factory.mktemp("pipeline")
-    # Its only node is never taken away; a watcher of each run would be one more process of each.
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(pytest.MonkeyPatch.context()).setenv(WATCHER, "0")
-        local = stack.enter_context(cluster.local_cluster(dashboard=True))
-        made = Pipeline(local, storage, {})
-        made.printed["make_shards"] = finish(made.submit(checkout, "make_shards", "source=virtual", *SMALL))
-        with many_runs:
-            made.printed["train_all"] = finish(made.submit(checkout, "train_all"))
-        made.printed["assemble"] = finish(made.submit(checkout, "assemble"))
-        yield made
+def pipeline(
+    shared_cluster: cluster.LocalCluster, checkout: Path, many_runs: FileLock, tmp_path_factory: pytest.TempPathFactory
+) -> Pipeline:
+    made = Pipeline(shared_cluster, tmp_path_factory.mktemp("pipeline"), {})
+    made.printed["make_shards"] = finish(made.submit(checkout, "make_shards", "source=virtual", *SMALL))
+    with many_runs:
+        made.printed["train_all"] = finish(made.submit(checkout, "train_all"))
+    made.printed["assemble"] = finish(made.submit(checkout, "assemble"))
+    return made
 
 
 @pytest.fixture(scope="session")

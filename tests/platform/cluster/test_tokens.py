@@ -1,19 +1,11 @@
 """A cluster on this machine requires its token, never reveals it, and listens on the loopback interface only."""
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import pytest
 
-from mosar.platform import cluster
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[cluster.LocalCluster]:
-    with cluster.local_cluster(logical_cpus=2, dashboard=True) as local:
-        yield local
+from mosar.platform.cluster import LocalCluster
 
 
 def descendants(root: int) -> set[int]:
@@ -39,27 +31,27 @@ def listening() -> dict[str, str]:
     return {row[9]: row[1].split(":")[0] for row in rows if row[3] == "0A"}
 
 
-def test_the_dashboard_and_the_jobs_api_require_the_token(running: cluster.LocalCluster) -> None:
-    url = f"{running.dashboard}/api/jobs/"
+def test_the_dashboard_and_the_jobs_api_require_the_token(shared_cluster: LocalCluster) -> None:
+    url = f"{shared_cluster.dashboard}/api/jobs/"
     assert httpx.get(url).status_code == 401
     assert httpx.get(url, headers={"Authorization": "Bearer wrong"}).status_code in {401, 403}
-    token = running.environment["RAY_AUTH_TOKEN"]
+    token = shared_cluster.environment["RAY_AUTH_TOKEN"]
     assert httpx.get(url, headers={"Authorization": f"Bearer {token}"}).status_code == 200
 
 
-def test_the_token_is_in_no_arguments_and_no_log(running: cluster.LocalCluster) -> None:
-    token = running.environment["RAY_AUTH_TOKEN"]
+def test_the_token_is_in_no_arguments_and_no_log(shared_cluster: LocalCluster) -> None:
+    token = shared_cluster.environment["RAY_AUTH_TOKEN"]
     assert len(token) >= 32
-    assert not [pid for pid in descendants(running.process) if any(token in word for word in arguments(pid))]
-    (folder,) = (w.split("=", 1)[1] for w in arguments(running.process) if w.startswith("--temp-dir="))
+    assert not [pid for pid in descendants(shared_cluster.process) if any(token in word for word in arguments(pid))]
+    (folder,) = (w.split("=", 1)[1] for w in arguments(shared_cluster.process) if w.startswith("--temp-dir="))
     files = [path for path in Path(folder).rglob("*") if path.is_file() and not path.is_symlink()]
     assert any(path.name.startswith("raylet") for path in files)
     assert not [path for path in files if token.encode() in path.read_bytes()]
 
 
-def test_every_port_is_on_the_loopback_interface(running: cluster.LocalCluster) -> None:
+def test_every_port_is_on_the_loopback_interface(shared_cluster: LocalCluster) -> None:
     sockets, found = listening(), set()
-    for pid in descendants(running.process):
+    for pid in descendants(shared_cluster.process):
         with contextlib.suppress(OSError):
             for link in Path(f"/proc/{pid}/fd").iterdir():
                 with contextlib.suppress(OSError):

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mosar.platform.cluster import LocalCluster
+
 PROGRAM = """
 import sys, time
 import numpy as np
@@ -27,9 +29,9 @@ with cluster.connect():
 """
 
 
-def test_reading_ahead_leaves_the_processor_to_training(tmp_path: Path) -> None:
+def test_reading_ahead_leaves_the_processor_to_training(shared_cluster: LocalCluster, tmp_path: Path) -> None:
     """Without pauses the loop would keep a core of the worker's process while it has nothing to do."""
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    environment = {**os.environ, **shared_cluster.environment}
     command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
     out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     assert float(out.split("used")[1]) < 0.8  # seconds of the processor in 3 seconds

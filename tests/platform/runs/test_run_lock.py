@@ -23,9 +23,11 @@ with cluster.connect(), run_lock.held(sys.argv[1]):
 """
 
 
-def test_a_run_is_held_by_one_driver_until_it_ends_or_is_killed(tmp_path: Path) -> None:
+def test_a_run_is_held_by_one_driver_until_it_ends_or_is_killed(
+    shared_cluster: cluster.LocalCluster, tmp_path: Path
+) -> None:
     run, other = str(tmp_path / "run"), str(tmp_path / "other")
-    with cluster.local_cluster() as local, cluster.using(local):
+    with cluster.using(shared_cluster):
         with contextlib.ExitStack() as stack:
             stack.enter_context(run_lock.held(run))
             stack.enter_context(run_lock.held(other))
@@ -38,7 +40,7 @@ def test_a_run_is_held_by_one_driver_until_it_ends_or_is_killed(tmp_path: Path) 
         with pytest.raises(ConfigError, match="another driver"), run_lock.held(other, 0.5):
             pass
         command = [sys.executable, "-c", DRIVER, run]
-        environment = {**os.environ, **local.environment}
+        environment = {**os.environ, **shared_cluster.environment}
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as driver:
             assert driver.stdout is not None
             assert driver.stdout.readline() == "holds\n"
