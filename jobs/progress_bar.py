@@ -1,7 +1,7 @@
 """A bar on stderr for jobs that work through a list."""
 
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -16,8 +16,13 @@ def is_shown() -> bool:
     return Console(stderr=True).is_terminal
 
 
-def with_bar(things: Sequence[Thing], what: str, shown: bool | None = None) -> Generator[Thing, None, None]:
-    """The things, with a bar on stderr that shows count, rate and time left; by default if that is a terminal."""
+def with_bar(
+    things: Iterable[Thing], what: str, shown: bool | None = None, count: int | None = None
+) -> Generator[Thing, None, None]:
+    """The things, with a bar on stderr that shows count, rate and time left; by default if that is a terminal.
+
+    ``count``: number of the things, if they have no length.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -32,7 +37,7 @@ def with_bar(things: Sequence[Thing], what: str, shown: bool | None = None) -> G
         redirect_stdout=sys.stdout.isatty(),  # else what is printed would go to stderr
     )
     with bar:
-        task = bar.add_task(what, total=len(things), rate="")
+        task = bar.add_task(what, total=len(things) if isinstance(things, Sized) else count, rate="")
         for number, thing in enumerate(things, start=1):
             yield thing
             elapsed = bar.tasks[0].elapsed

@@ -45,12 +45,17 @@ def parse(text: str) -> Light:
     """A pair of angles in degrees, or the name or path as it is.
 
     Raises:
-        ConfigError: an angle is no number or out of range, or the file does not exist.
+        ConfigError: an angle is no number or out of range, the file does not exist, or no built-in light has this name.
     """
     if "," in text and not text.lower().endswith(_ENDINGS):
         return _angles(text)
     if text.lower().endswith(_ENDINGS) and not Path(text).is_file():
         raise ConfigError(f"--light: {text}: no such file; give {FORMS}")
+    if not text.lower().endswith(_ENDINGS):
+        from mosar.datasets import lights  # loads torch, so later than --help
+
+        if text not in (*lights.TRAIN_LIGHTS, *lights.HELD_OUT_LIGHTS):
+            raise ConfigError(f"--light: got {text!r}; expected {FORMS}")
     return text
 
 

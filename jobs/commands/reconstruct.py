@@ -3,16 +3,17 @@
 import argparse
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mosar.bundle import RELEASED, locate
-from mosar.errors import ConfigError, PhotographError
+from mosar.errors import BundleError, ConfigError, PhotographError, RunError
 from mosar.jobs.commands import failures, finished, photograph_files
 from mosar.jobs.commands.parser import Commands, add_command, add_storage, number
 from mosar.jobs.commands.photograph_files import PhotographFile
+from mosar.jobs.commands.photograph_workers import Outcome, Task, Work, at_once, one_by_one
 from mosar.jobs.progress_bar import is_shown, step_bar, with_bar
 from mosar.platform.storage import bundle as bundles
 
@@ -34,6 +35,7 @@ _EXAMPLES = """  mosar reconstruct me.jpg -o me/
   mosar reconstruct front.jpg side.jpg -o me/ --same-person
   mosar reconstruct ann.jpg bob.jpg -o avatars/           # avatars/ann, avatars/bob
   mosar reconstruct portraits/ -o avatars/ --keep-going   # goes on after bad photographs and lists them
+  mosar reconstruct portraits/ -o avatars/ --workers 4    # four photographs at once
   mosar reconstruct 'portraits/**/*.jpg' -o avatars/ --size 1024 --face largest"""
 _SIZES = ("auto", "512", "1024", "2048", "4096")
 
@@ -63,6 +65,13 @@ def add(commands: Commands) -> None:
         default=1,
         metavar="N",
         help="torch threads; more than 1 help if cores are idle",
+    )
+    command.add_argument(
+        "--workers",
+        type=number(int, 1, 256),
+        default=1,
+        metavar="N",
+        help="processes that reconstruct photographs at once (default: 1); each takes a core and 1.5 to 6 GB of memory",
     )
     command.add_argument(
         "--fit-steps", type=number(int, 0, 1000), default=8, metavar="N", help="steps of the shape fit, 0 for none"
@@ -129,15 +138,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if progress.failed else 0
 
 
-def _waiting(
-    arguments: argparse.Namespace, location: str, progress: _Progress
-) -> list[tuple[PhotographFile, dict[str, Any]]]:
+def _waiting(arguments: argparse.Namespace, location: str, progress: _Progress) -> list[Task]:
     """The photographs whose avatars are to be made, and what each is made from."""
     settings = {name: getattr(arguments, name) for name in ("face", "fit_steps", "fit_seconds", "size", "targets")}
     if arguments.same_person:
         settings["person"] = [finished.origin(file.path, {})["photograph_sha256"] for file in progress.files]
     bundle_digest = bundles.digest_of(location)
-    waiting: list[tuple[PhotographFile, dict[str, Any]]] = []
+    waiting: list[Task] = []
     kept: list[PhotographFile] = []
     for file in progress.files:
         made_from = finished.origin(file.path, settings)
@@ -157,43 +164,71 @@ def _waiting(
 def _reconstruct_all(
     arguments: argparse.Namespace,
     location: str,
-    waiting: Sequence[tuple[PhotographFile, dict[str, Any]]],
+    waiting: Sequence[Task],
     progress: _Progress,
 ) -> None:
     import mosar
 
     options = {name: getattr(arguments, name) for name in ("device", "fit_steps", "fit_seconds", "threads", "size")}
+    work = Work(location, options, arguments.face, arguments.targets)
     _say(f"loading the bundle {location}")
     if arguments.same_person:
         with mosar.load(location, **options) as reconstructor:
             _reconstruct_person(reconstructor, arguments, waiting)
         progress.made = len(waiting)
         return
-    several = len(waiting) > 1
-    bar = several and is_shown()
-    with (
-        mosar.load(location, **options) as reconstructor,
-        contextlib.closing(with_bar(waiting, "photographs", bar)) as shown,  # the bar ends before an error is told
-    ):
-        for number, (file, made_from) in enumerate(shown, start=1):
-            if not bar:
-                _say(f"reconstructing {file.path}" + (f" ({number} of {len(waiting)})" if several else ""))
-            try:
-                _reconstruct(reconstructor, file, made_from, arguments, several)
-            except Exception as error:
-                # Whatever befalls one photograph is told of it. That nothing can be written concerns all of them.
-                if not arguments.keep_going or isinstance(error, ConfigError):
-                    raise
-                known = isinstance(error, PhotographError)
-                progress.failed[file.path] = str(error) if known else f"{type(error).__name__}: {error}"
-            else:
+    if len(waiting) == 1:
+        ((file, _),) = waiting
+        _say(f"reconstructing {file.path}")
+        with work.load() as reconstructor, _kept_going(arguments, progress, file), step_bar() as told:
+            for remark in work.make(reconstructor, waiting[0], told):
+                _say(f"note: {remark}")
+            progress.made = 1
+        return
+    bar = is_shown()
+    outcomes = _outcomes(work, waiting, arguments.workers, announced=not bar)
+    shown = with_bar(outcomes, "photographs", bar, len(waiting))
+    with contextlib.closing(outcomes), contextlib.closing(shown):  # the bar ends before an error is told
+        for outcome in shown:
+            with _kept_going(arguments, progress, outcome.file):
+                if outcome.error is not None:
+                    raise outcome.error
+                for remark in outcome.remarks:
+                    _say(f"note: {outcome.file.path}: {remark}")
+                print(f"{outcome.file.avatar}: reconstructed")
                 progress.made += 1
+
+
+def _outcomes(work: Work, waiting: Sequence[Task], workers: int, announced: bool) -> Generator[Outcome, None, None]:
+    def announce(number: int, file: PhotographFile) -> None:
+        if announced:
+            _say(f"reconstructing {file.path} ({number} of {len(waiting)})")
+
+    if workers > 1:
+        yield from at_once(work, waiting, workers)
+    else:
+        yield from one_by_one(work, waiting, announce)
+
+
+@contextlib.contextmanager
+def _kept_going(arguments: argparse.Namespace, progress: _Progress, file: PhotographFile) -> Iterator[None]:
+    """Note an error of a photograph if the command shall go on after it.
+
+    That nothing can be written, that the bundle cannot be read, or that a process died, concerns all photographs.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not arguments.keep_going or isinstance(error, ConfigError | BundleError | RunError):
+            raise
+        known = isinstance(error, PhotographError)
+        progress.failed[file.path] = str(error) if known else f"{type(error).__name__}: {error}"
 
 
 def _reconstruct_person(
     reconstructor: "Reconstructor",
     arguments: argparse.Namespace,
-    waiting: Sequence[tuple[PhotographFile, dict[str, Any]]],
+    waiting: Sequence[Task],
 ) -> None:
     """Avatars of one person."""
     with step_bar() as progress:
@@ -202,22 +237,6 @@ def _reconstruct_person(
         for remark in avatar.remarks:
             _say(f"note: {file.path}: {remark}")
         replace(avatar, made_from=made_from).save(file.avatar, arguments.targets)
-        print(f"{file.avatar}: reconstructed")
-
-
-def _reconstruct(
-    reconstructor: "Reconstructor",
-    file: PhotographFile,
-    made_from: dict[str, Any],
-    arguments: argparse.Namespace,
-    several: bool,
-) -> None:
-    with step_bar() if not several else contextlib.nullcontext() as progress:
-        avatar = reconstructor(file.path, arguments.face, progress)
-    for remark in avatar.remarks:
-        _say(f"note: {f'{file.path}: ' if several else ''}{remark}")
-    replace(avatar, made_from=made_from).save(file.avatar, arguments.targets)
-    if several:
         print(f"{file.avatar}: reconstructed")
 
 

@@ -172,6 +172,7 @@ def test_two_photographs_never_share_a_folder(run: Run) -> None:
         (["relight", "empty", "--light", "studio"], "empty: no avatar here"),
         (["relight", ".", "--light", "studio"], "it holds folders of 1 avatars, such as me"),
         (["relight", "me", "--light", "none.hdr"], "none.hdr: no such file"),
+        (["relight", "me", "--light", "stuido"], "got 'stuido'; expected FILE.hdr"),
         (["relight", "me", "--light", "10,100"], "expected azimuth,elevation in degrees"),
         (["relight", "me", "--light", "studio", "-o", "x.jpg"], "ends in .png"),
         (["relight", "me", "--light", "studio", "-o", "file/x.png"], "file/x.png: Not a directory"),

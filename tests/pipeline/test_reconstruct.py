@@ -220,7 +220,7 @@ def several(
     printed = io.StringIO()
     command = ["reconstruct", f"{folder}/*.bin", "-o", f"{folder}/out", "--storage", str(pipeline.storage)]
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        code = cli.main([*command, "--size", "512", "--keep-going"])
+        code = cli.main([*command, "--size", "512", "--keep-going", "--workers", "2"])
     return folder / "out", code, printed.getvalue()
 
 
