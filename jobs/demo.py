@@ -3,8 +3,9 @@
     make demo                     # ends with out/demo/avatar/sheet.png
 
 First the shipped networks reconstruct the photograph (``out/demo/released``). All output goes below ``out``; a second
-run continues what is unfinished. The networks that the demo trains are tiny and learn for a few minutes from synthetic
-captures: they show that the system works, and the shipped ones how good its avatars get.
+run continues what is unfinished. By default the stages go on from the shipped weights, for a few minutes on synthetic
+captures. preset=tiny trains tiny networks from random weights instead: they show that the system works, not how good
+its avatars get.
 """
 
 import io
@@ -24,6 +25,8 @@ from mosar.platform.cluster import free_ports, local_cluster
 
 JOBS = Path(__file__).resolve().parent
 _START_S = 180.0
+_DATA = {"finetune": "tiny"}
+"""Presets of training that use the data of another preset."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,12 @@ class Demo:
     """Attributes:
 
     out: folder for everything that the demo writes.
-    preset: preset to train.
+    preset: preset to train; finetune goes on from the shipped weights.
     photo: image file to reconstruct; scikit-image's astronaut if empty.
     """
 
     out: str = str(JOBS.parent / "out" / "demo")
-    preset: str = "tiny"
+    preset: str = "finetune"
     photo: str = ""
 
     def __post_init__(self) -> None:
@@ -50,14 +53,16 @@ def main(config: Demo) -> None:
     out = Path(config.out).expanduser().absolute()
     data = photograph(config.photo)
     released(data, out)
-    common = [f"preset={config.preset}", f"storage={out / 'storage'}"]
+    place = f"storage={out / 'storage'}"
+    shards = ["source=virtual", f"preset={_DATA.get(config.preset, config.preset)}", place]
+    common = [f"preset={config.preset}", place]
     with local_cluster() as cluster:
         environment = {**os.environ, **cluster.environment}
-        step("Capturing people on the virtual light stage", "make_shards", ["source=virtual", *common], environment)
+        step("Capturing people on the virtual light stage", "make_shards", shards, environment)
         step("Training the stages side by side", "train_all", common, environment)
         step("Assembling the bundle", "assemble", [*common, "bundle=demo"], environment)
         (port,) = free_ports(1)
-        serve = ["bundle=demo", f"storage={out / 'storage'}", f"serving.port={port}"]
+        serve = ["bundle=demo", place, f"serving.port={port}"]
         with serving(serve, environment, out / "serve.log"):
             headline("Posting the photograph to the endpoint")
             files = unzip(post(f"http://127.0.0.1:{port}/v1/avatars", data))

@@ -30,6 +30,12 @@ def make(name: str, model: Mapping[str, Any], head: str | None) -> Stage:
     return stage
 
 
+def requires(name: str) -> tuple[str, ...]:
+    """Stages whose weights the stage ``name`` needs; raises ConfigError if there is no such stage."""
+    required: tuple[str, ...] = _package(name).Stage.requires
+    return required
+
+
 def model_config(name: str, model: Mapping[str, Any]) -> dict[str, Any]:
     """Return the full configuration of a stage's model, defaults included; raises ConfigError as :func:`make` does."""
     return to_mapping(parse(_package(name).Config, model, "model"))

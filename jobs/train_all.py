@@ -1,4 +1,7 @@
-"""Train all stages concurrently on one Ray cluster. Repeat the command to continue unfinished stages."""
+"""Train all stages concurrently on one Ray cluster. Repeat the command to continue unfinished stages.
+
+``preset=finetune`` goes on from the shipped weights, on the data of the preset tiny.
+"""
 
 import dataclasses
 import sys
@@ -28,12 +31,16 @@ class TrainAll:
     """Attributes:
 
     preset: preset of every stage.
-    stages: stages to train; by default all that have a recipe for the preset, without segmentation, whose shipped
-        weights serve. Runs of stages that they require may be finished already.
+    stages: stages to train; by default all that have a recipe for the preset, without those in ``parents``, and without
+        segmentation, whose shipped weights serve. Runs of stages that they require may be finished already.
     storage: root of data and runs; default: MOSAR_STORAGE, else ~/.mosar.
     head: head file to use instead of the default.
     data: stream -> name of its data set, if it is not the preset's.
     train: training keys that override the recipe of every stage.
+    parents: required stage -> name of its finished run, in place of one that is trained here. ``morphable: shipped`` is
+        the model that the program ships.
+    warm_start: trained weights that every stage starts from, if not the recipe's: ``released``, the name of a bundle,
+        or its folder or URI.
     """
 
     preset: str
@@ -42,18 +49,32 @@ class TrainAll:
     head: str | None = None
     data: Mapping[str, str] = field(default_factory=dict)
     train: Mapping[str, Any] = field(default_factory=dict)
+    parents: Mapping[str, str] = field(default_factory=dict)
+    warm_start: str | None = None
 
 
 def main(config: TrainAll) -> None:
-    jobs = {name: _job(name, config) for name in config.stages or _with_recipe(config.preset)}
-    made = {name: stages.make(name, job.model, job.head) for name, job in jobs.items()}
-    requires = {name: tuple(parent for parent in made[name].requires if parent in jobs) for name in jobs}
-    dag.check(requires)
+    chosen = config.stages or [name for name in _with_recipe(config.preset) if name not in config.parents]
+    jobs = {name: _job(name, config) for name in chosen}
+    needs = {name: stages.make(name, job.model, job.head).requires for name, job in jobs.items()}
+    if unknown := sorted(set(config.parents) - {parent for parents in needs.values() for parent in parents}):
+        raise ConfigError(f"parents: no stage that is trained requires {unknown[0]!r}")
     runs = {name: storage.join(storage.root(config.storage), "runs", job.run) for name, job in jobs.items()}
+    requires = {
+        name: tuple(p for p in needs[name] if p in jobs and train_stage.parent_location(job, p) == runs[p])
+        for name, job in jobs.items()
+    }
+    dag.check(requires)
     for name, job in jobs.items():
-        for parent in sorted(set(made[name].requires) - set(jobs)):  # trained before
+        for parent in sorted(set(needs[name]) - set(requires[name])):  # trained before, or shipped
             train_stage.finished_parent(parent, train_stage.parent_location(job, parent))
-        if all(run.summary(runs[parent]) for parent in requires[name]):
+        waits = [parent for parent in requires[name] if run.summary(runs[parent]) is None]
+        if waits and job.warm_start is not None:
+            raise ConfigError(
+                f"warm_start: the weights of {name} in {job.warm_start} need the {waits[0]} that they were trained on, "
+                f"which would be trained anew; name it (parents.{waits[0]}=shipped or the name of a finished run)"
+            )
+        if not waits:
             train_stage.prepare(job)  # Report invalid input before anything starts.
     if all(run.summary(location) for location in runs.values()):
         print("every stage is trained already")
@@ -103,8 +124,13 @@ def _job(name: str, config: TrainAll) -> TrainStage:
     values = hydra_main.compose("train_stage", [f"stage={name}", f"preset={config.preset}"])
     values["train"] |= config.train
     values["data"] |= config.data
+    named = {parent: run_name for parent, run_name in config.parents.items() if parent in stages.requires(name)}
+    values["parents"] = values.get("parents", {}) | named
+    if config.warm_start is not None:
+        values["warm_start"] = config.warm_start
     job = parse(TrainStage, values, name)
-    return dataclasses.replace(job, storage=config.storage, head=config.head)
+    job = dataclasses.replace(job, storage=config.storage, head=config.head)
+    return train_stage.with_weights(job)[0]
 
 
 def _with_recipe(preset: str) -> list[str]:

@@ -1,14 +1,18 @@
-"""Train one stage on Ray Train: stage=NAME preset=tiny|cpu|paper. Repeat the command to continue an unfinished run."""
+"""Train one stage on Ray Train: stage=NAME preset=tiny|cpu|paper|finetune. Repeat it to continue an unfinished run.
 
+``preset=finetune`` goes on from the shipped weights (``warm_start=released``), on the data of the preset tiny.
+"""
+
+import dataclasses
 import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mosar.datasets import schema
 from mosar.errors import ConfigError, DataError
-from mosar.jobs import hydra_main, shipped, stages
+from mosar.jobs import hydra_main, shipped, stages, warm_start
 from mosar.jobs.inspection.schema_version import other_version
 from mosar.platform import cluster, storage
 from mosar.platform.data.manifest import open_manifest
@@ -17,7 +21,11 @@ from mosar.platform.monitoring.progress import Row, following
 from mosar.platform.runs import run
 from mosar.platform.training import graceful_stop, trainer
 from mosar.platform.training.run_spec import RunSpec
+from mosar.platform.training.stage import Stage
 from mosar.platform.training.train_config import TrainConfig
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -27,13 +35,16 @@ class TrainStage:
     stage: stage to train; ``jobs/config/recipe/<stage>/<preset>.yaml`` is its recipe.
     preset: size of the training.
     train: settings of the training.
-    model: configuration of the stage's model.
+    model: configuration of the stage's model. With ``warm_start``, keys that are not given are those of the weights.
     storage: root of data and runs; default: MOSAR_STORAGE, else ~/.mosar.
     run: name of the run.
     head: head file to use instead of the default.
     data: stream -> name of its data set.
     parents: required stage -> name of its finished run; by default ``<stage>-<preset>``. ``morphable: shipped`` is the
         model that the program ships.
+    warm_start: trained weights that a new run starts from, with their statistics, in place of random ones: ``released``
+        (the bundle that the program ships), the name of a bundle, or the folder or URI of a bundle or a finished run.
+        They need the same head, the same parents and a network of the same size.
     """
 
     stage: str
@@ -45,6 +56,7 @@ class TrainStage:
     head: str | None = None
     data: Mapping[str, str] = field(default_factory=dict)
     parents: Mapping[str, str] = field(default_factory=dict)
+    warm_start: str | None = None
 
     def __post_init__(self) -> None:
         names = {"run": self.run, **self.data, **self.parents}
@@ -87,6 +99,7 @@ def prepare(config: TrainStage) -> RunSpec:
         InputError: the configuration cannot be used; nothing has been started.
     """
     root = storage.root(config.storage)
+    config, weights = with_weights(config)
     stage = stages.make(config.stage, config.model, config.head)
     unknown = sorted(set(config.parents) - set(stage.requires))
     if unknown:
@@ -98,18 +111,47 @@ def prepare(config: TrainStage) -> RunSpec:
         "head": {"path": config.head, "digest": stages.head_digest(config.head)},
         "parents": {parent: finished_parent(parent, location) for parent, location in parents.items()},
     }
+    build = functools.partial(stages.build, config.stage, config.model, config.head, parents)
+    start = None
+    if weights is not None:
+        fingerprint["warm_start"] = weights.fingerprint()
+        start = _started(weights, fingerprint, build)
     data = {name: storage.join(root, "data", config.data[name]) for name in config.data if name in stage.streams}
     for location in data.values():
         _check_data(location, fingerprint["head"]["digest"])
     return trainer.prepare(
         location=storage.join(root, "runs", config.run),
         stage=stage,
-        build=functools.partial(stages.build, config.stage, config.model, config.head, parents),
+        build=build,
         data=data,
         decoder=stages.decoder,
         config=config.train,
         fingerprint=fingerprint,
+        start=start,
     )
+
+
+def with_weights(config: TrainStage) -> tuple[TrainStage, warm_start.Weights | None]:
+    """The weights that the run starts from, if any, and the configuration with their model where it names none.
+
+    Raises:
+        ConfigError, BundleError: there are no such weights.
+    """
+    if config.warm_start is None:
+        return config, None
+    weights = warm_start.find(config.warm_start, config.stage, config.storage)
+    return dataclasses.replace(config, model=warm_start.model_from(weights, config.model)), weights
+
+
+def _started(
+    weights: warm_start.Weights, fingerprint: Mapping[str, Any], build: "Callable[[], tuple[Stage, nn.Module]]"
+) -> "Callable[[nn.Module], None]":
+    """The function that starts a run from trained weights, after a try with a module that is thrown away."""
+    warm_start.check_head(weights, fingerprint["head"]["digest"])
+    parents = {name: parent["weights_sha256"] for name, parent in fingerprint["parents"].items()}
+    start = functools.partial(warm_start.fill, weights, fingerprint["model"], parents)
+    start(build()[1])
+    return start
 
 
 def _check_data(location: str, head_digest: str) -> None:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 _PACKAGES = ("ray", "torch", "numpy", "pyarrow", "numba", "easypytorch3d", "safetensors")
 METRICS = "metrics.jsonl"
-_FINGERPRINT, _RECORD, _SUMMARY, _WEIGHTS = "fingerprint.json", "record.json", "summary.json", "weights.safetensors"
+WEIGHTS = "weights.safetensors"
+_FINGERPRINT, _RECORD, _SUMMARY = "fingerprint.json", "record.json", "summary.json"
 _PLACES = ("location", "path")
 REVISION_FILE = "REVISION"
 _ROOT = Path(__file__).resolve().parents[2]
@@ -90,7 +91,7 @@ def summary(location: str) -> dict[str, Any] | None:
 def finish(location: str, weights: Mapping[str, "Tensor"], result: Mapping[str, Any]) -> dict[str, Any]:
     """Write the weights, then the summary: ``result`` with ``weights_sha256``. Returns the summary."""
     content = checkpoint.to_bytes(weights)
-    storage.write_bytes(storage.join(location, _WEIGHTS), content)
+    storage.write_bytes(storage.join(location, WEIGHTS), content)
     found = {**result, "weights_sha256": digest.of_bytes(content)}
     storage.write_json(storage.join(location, _SUMMARY), found)
     return found
@@ -110,9 +111,9 @@ def weights_file(location: str) -> bytes:
     found = summary(location)
     if found is None:
         raise DataError(f"{location}: no finished run here; train it first")
-    content = storage.read_bytes(storage.join(location, _WEIGHTS))
+    content = storage.read_bytes(storage.join(location, WEIGHTS))
     if digest.of_bytes(content) != found["weights_sha256"]:
-        raise DataError(f"{location}: {_WEIGHTS} was altered (its sha256 is not the summary's); train it again")
+        raise DataError(f"{location}: {WEIGHTS} was altered (its sha256 is not the summary's); train it again")
     return content
 
 

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """Everything that a worker needs. ``build`` makes the stage and its module, with the parents' weights loaded."""
+    """Everything that a worker needs.
+
+    Attributes:
+        build: makes the stage and its module, with the parents' weights loaded.
+        start: fills a new run's module with trained weights and their statistics, in place of ``fit_statistics``;
+            None leaves the module as ``build`` made it. A run that resumes takes its checkpoint instead.
+    """
 
     location: str
     build: Callable[[], "tuple[Stage, nn.Module]"]
@@ -23,3 +29,4 @@ class RunSpec:
     config: TrainConfig
     submission: str
     fingerprint: Mapping[str, Any]
+    start: "Callable[[nn.Module], None] | None" = None

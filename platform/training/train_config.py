@@ -52,7 +52,8 @@ class TrainConfig:
     keep: number of checkpoints that are kept besides the best one.
     evaluate_every: steps between evaluations; the start and the end are evaluated too.
     evaluate_batches: held-out batches in each evaluation.
-    calibrate_batches: training batches from which the stage takes its statistics; 0 for none.
+    calibrate_batches: training batches from which the stage takes its statistics; 0 for none. A run that starts from
+        trained weights keeps theirs.
     log_every: steps between lines of the metrics.
     retries: how often a run restarts after a worker fails or a node is lost without notice.
     on_corrupt: what happens if a training sample cannot be read or decoded. "stop" ends the run with the names of shard

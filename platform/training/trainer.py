@@ -38,6 +38,7 @@ def prepare(
     decoder: Decoder,
     config: TrainConfig,
     fingerprint: Mapping[str, Any],
+    start: "Callable[[nn.Module], None] | None" = None,
 ) -> RunSpec:
     """Check everything that can be checked before the run starts. Writes nothing.
 
@@ -45,6 +46,7 @@ def prepare(
         location: the run's folder.
         data: stream name -> location of its data set.
         fingerprint: JSON-ready; what else decides the result (model, parents); ``train`` and ``data`` are added.
+        start: fills a new run's module with trained weights; must be picklable.
 
     Raises:
         ConfigError: a stream has no data, the batch cannot be cut into equal slices, or the run has another
@@ -70,7 +72,7 @@ def prepare(
     digests = {source.name: {"location": source.location, "digest": source.digest} for source in training}
     full = {**fingerprint, "stage": stage.name, "train": to_mapping(config) | {"slices": config.cut}, "data": digests}
     run.check(location, full, _FREE)
-    return RunSpec(location, build, training, validation, config, uuid.uuid4().hex, full)
+    return RunSpec(location, build, training, validation, config, uuid.uuid4().hex, full, start)
 
 
 def fit(spec: RunSpec, asked: threading.Event | None = None) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class _Training:
                 run.log(self.spec.location, {"step": step, "warning": warning})
         if step == 0:
             self._alive()
-            self._fit_statistics()
+            self._begin()
             self._alive()
             if self.rank == 0:
                 self._evaluate(0)
@@ -236,10 +236,15 @@ class _Training:
         metrics.SKIPPED.set(line["skipped"], run=name)
         metrics.WAIT_SHARE.set(line["wait_share"], run=name)
 
-    def _fit_statistics(self) -> None:
-        """Rank 0 fits the stage's statistics; the other workers receive its module."""
+    def _begin(self) -> None:
+        """Rank 0 loads trained weights, or fits the stage's statistics; the other workers receive its module.
+
+        Trained weights belong to the statistics that they were trained with, so these are not fitted again.
+        """
         module = self.learner.module
-        if self.rank == 0 and self.config.calibrate_batches:
+        if self.rank == 0 and self.spec.start is not None:
+            self.spec.start(module)
+        elif self.rank == 0 and self.config.calibrate_batches:
             read = stream.batches(self.spec.training, range(self.config.calibrate_batches), [0], 1)
             self.learner.seed("calibrate")
             module.eval()

@@ -364,6 +364,33 @@ def test_a_run_records_what_it_did_and_refuses_another_configuration(
     assert refused.stderr.count("\n") == 1
 
 
+def test_a_run_starts_from_trained_weights_and_resumes_from_its_checkpoint(
+    house: House, undisturbed: dict[str, object]
+) -> None:
+    """A copy that lacks what came after the first checkpoint ends with the same weights."""
+    start = f"warm_start={house.path('toy-tiny', '')}"
+    words = ("stage=toy", start, "train.ema=0.9", "train.steps=20", "train.lr=1e-3", "train.slices=2")
+    whole = house.run("train_stage", *words, "run=warm")
+    assert whole.returncode == 0, whole.stderr
+    held_out = undisturbed["heldout"]
+    assert isinstance(held_out, dict)
+    found = house.summary("warm")["heldout"]
+    assert isinstance(found, dict)
+    assert found["start"] == pytest.approx(held_out["end"], rel=1e-6)
+    fingerprint = json.loads(house.path("warm", "fingerprint.json").read_text())
+    assert fingerprint["warm_start"]["weights_sha256"] == undisturbed["weights_sha256"]
+    again = house.path("again", "")
+    shutil.copytree(house.path("warm", ""), again)
+    for name in ("summary.json", "weights.safetensors", f"checkpoints/{20:09d}/state.json"):
+        (again / name).unlink()
+    assert checkpoint.newest(str(again))[0] is not None
+    resumed = house.run("train_stage", *words, "run=again")
+    assert resumed.returncode == 0, resumed.stderr
+    lines = [json.loads(line) for line in (again / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "heldout" in line] == [0, 20]
+    assert house.summary("again")["weights_sha256"] == house.summary("warm")["weights_sha256"]
+
+
 def test_the_best_checkpoint_is_kept_beside_the_last(house: House, runs: dict[str, Started]) -> None:
     """The recipe of ``child`` learns too fast, keeps one checkpoint, and saves only the last."""
     wait_for(lambda: runs["all"].process.poll() is not None)
