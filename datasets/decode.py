@@ -72,8 +72,9 @@ def _direct(members: Mapping[str, bytes], name: str, map_size: int) -> NDArray[A
     if name not in _ON_CHART:
         return np.asarray(value)
     if name == "unwrapped":  # what is not seen has no colour
-        seen = schema.decode_member(members, "seen")[..., None] / np.float32(255)
-        value = crop.resize_area(value * seen, map_size) / np.maximum(crop.resize_area(seen, map_size), 1e-3)[..., None]
+        seen = np.repeat(schema.decode_member(members, "seen")[..., None] / np.float32(255), 3, -1)
+        weight = crop.resize_area(seen, map_size)
+        value = crop.resize_area(value * seen, map_size) / np.maximum(weight, np.float32(1e-3))
     else:
         value = crop.resize_area(value, map_size)
     if name == "normal":

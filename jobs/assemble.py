@@ -20,7 +20,7 @@ _CARD = """# Model card
 
 A reconstructor of relightable head avatars from one portrait photograph, trained with the preset `{preset}`{others}.
 
-{trained_on} Held-out figures are measured on people and
+{trained_on} {started}Held-out figures are measured on people and
 lights that are not in the training data. They do not show how well photographs of real people are reconstructed.
 
 Head: `{head}` (sha256 `{head_digest}`).{derived}
@@ -46,6 +46,7 @@ _WILD = {
     "photographs": ", and on photographs without ground truth",
     "unknown": ", and on a wild data set of unknown origin",
 }
+_UNKNOWN = "unknown"
 _LIMITS = {
     "virtual": "Expect poor reconstructions of children, who are rare\non the virtual light stage, and of what it "
     "never shows: tinted glasses, face masks, jewellery and tattoos.",
@@ -62,8 +63,8 @@ class Assemble:
     bundle: name below ``bundles/`` of the storage root, absolute folder, or URI.
     storage: root of runs and bundles; default: MOSAR_STORAGE, else ~/.mosar.
     runs: stage -> name of its run, if it is not ``<stage>-<preset>``; of segmentation, if the bundle shall have its own
-        instead of the shipped one. ``morphable: shipped`` is the model that the program ships, if ``geometry`` was
-        trained on it.
+        instead of the shipped one. ``shipped`` in place of a name takes the stage as the program ships it; the default
+        of morphable, if ``geometry`` was trained on it.
     """
 
     preset: str
@@ -92,40 +93,56 @@ def main(config: Assemble) -> None:
         raise ConfigError(f"runs: unknown stage {unknown[0]!r}; expected some of {known}")
     root = storage.root(config.storage)
     runs = {n: storage.join(root, "runs", config.runs.get(n, f"{n}-{config.preset}")) for n in stages}
-    if config.runs.get(shipped.STAGE) == shipped.SHIPPED:
+    if shipped.STAGE not in config.runs and _built_on(runs["geometry"]) == shipped.SHIPPED:
         runs[shipped.STAGE] = shipped.SHIPPED
+    runs |= {name: shipped.SHIPPED for name, run_name in config.runs.items() if run_name == shipped.SHIPPED}
     unfinished = [name for name, where in runs.items() if where != shipped.SHIPPED and run.summary(where) is None]
     if unfinished:
         raise ConfigError(f"runs: {', '.join(runs[n] for n in unfinished)} not finished; train them first")
     fingerprints = {name: run.fingerprint(where) for name, where in runs.items() if where != shipped.SHIPPED}
-    if shipped.SHIPPED in runs.values():
-        fingerprints[shipped.STAGE] = shipped.fingerprint(fingerprints["geometry"]["head"])
+    if not fingerprints:
+        raise ConfigError(f"runs: every stage is {shipped.SHIPPED}; that bundle is {bundle.RELEASED}")
+    head_of = next(iter(fingerprints.values()))["head"]
+    fingerprints |= {
+        name: shipped.fingerprint(name, head_of) for name, where in runs.items() if where == shipped.SHIPPED
+    }
     _belong_together(runs, fingerprints)
-    path = fingerprints["geometry"]["head"]["path"]
+    path = head_of["path"]
     head = load_head(path)
-    if head.digest != fingerprints["geometry"]["head"]["digest"]:
+    if head.digest != head_of["digest"]:
         raise DataError(f"head: {path or DEFAULT_PATH} is not the head that the runs were trained on; restore it")
     derived = head.digest == load_head().digest
-    summaries = {name: run.summary(where) or {} for name, where in runs.items() if where != shipped.SHIPPED}
+    summaries = {
+        name: shipped.summary(name) if where == shipped.SHIPPED else run.summary(where) or {}
+        for name, where in runs.items()
+    }
     location = locate(config.bundle, config.storage)
     digest = bundle.write(
         location,
         storage.read_bytes(str(path or DEFAULT_PATH)),
-        {name: _weights(where, path) for name, where in runs.items()},
+        {name: _weights(name, where, path) for name, where in runs.items()},
         {name: fingerprint["model"] for name, fingerprint in fingerprints.items()},
         _card(config, head.name, head.digest, derived, fingerprints, summaries),
         {
             "preset": config.preset,
-            "data": {name: dict(fingerprint["data"]) for name, fingerprint in fingerprints.items()},
-            "runs": {n: {"location": w, **summaries.get(n, {})} for n, w in runs.items()},
+            "data": {name: _data(fingerprint) for name, fingerprint in fingerprints.items()},
+            "runs": {n: {"location": w, **summaries[n]} for n, w in runs.items()},
+            "warm_start": {n: about["warm_start"] for n, about in fingerprints.items() if "warm_start" in about},
         },
         {ICT_LICENCE_PATH.name: ICT_LICENCE_PATH.read_bytes()} if derived else {},
     )
     print(f"{location}: bundle {digest[:12]} of {', '.join(runs)}")
 
 
-def _weights(location: str, head: str | None) -> bytes:
-    return shipped.weights(head) if location == shipped.SHIPPED else run.weights_file(location)
+def _built_on(location: str) -> str | None:
+    """Location of the morphable model that a finished run was trained on; None if the run is not finished."""
+    if run.summary(location) is None:
+        return None
+    return str(run.fingerprint(location)["parents"][shipped.STAGE]["location"])
+
+
+def _weights(stage: str, location: str, head: str | None) -> bytes:
+    return shipped.weights(stage, head) if location == shipped.SHIPPED else run.weights_file(location)
 
 
 def _belong_together(runs: Mapping[str, str], fingerprints: Mapping[str, Mapping[str, Any]]) -> None:
@@ -136,7 +153,7 @@ def _belong_together(runs: Mapping[str, str], fingerprints: Mapping[str, Mapping
     for name, fingerprint in fingerprints.items():
         for parent, about in fingerprint["parents"].items():
             where = runs[parent]
-            found = (shipped.parent() if where == shipped.SHIPPED else run.summary(where) or {})["weights_sha256"]
+            found = (shipped.parent(parent) if where == shipped.SHIPPED else run.summary(where) or {})["weights_sha256"]
             if found != about["weights_sha256"]:
                 raise DataError(f"{runs[name]} was trained on other weights of {parent} than {runs[parent]} holds")
 
@@ -149,18 +166,21 @@ def _card(
     fingerprints: Mapping[str, Mapping[str, Any]],
     summaries: Mapping[str, Mapping[str, Any]],
 ) -> str:
-    rows = [f"| {name} | shipped with the program | | | | |" for name in fingerprints if name not in summaries]
-    for name, summary in summaries.items():
-        figures = [f"{summary['heldout'][key]:.4g}" for key in ("start", "end", "baseline")]
+    rows = [f"| {name} | shipped with the program | | | | |" for name in fingerprints if not summaries.get(name)]
+    for name, found in summaries.items():
+        if not found:
+            continue
+        figures = [f"{found['heldout'][key]:.4g}" for key in ("start", "end", "baseline")]
         data = ", ".join(f"{s} {d['digest'][:12]}" for s, d in fingerprints[name]["data"].items())
-        rows.append(f"| {name} | {summary['steps']} | {' | '.join(figures)} | {data} |")
-    data = fingerprints["geometry"]["data"]
-    stage, wild = _source(data["lightstage"]["location"], _LIGHTSTAGE), _source(data["wild"]["location"], _WILD)
+        rows.append(f"| {name} | {found['steps']} | {' | '.join(figures)} | {data} |")
+    sources = {stream: d["source"] for f in fingerprints.values() for stream, d in _data(f).items()}
+    stage, wild = (sources.get(stream, "unknown") for stream in ("lightstage", "wild"))
     return _CARD.format(
         preset=config.preset,
         others="".join(f"; {name}: `{run_name}`" for name, run_name in sorted(config.runs.items())),
-        trained_on=f"{_LIGHTSTAGE[stage]}{_WILD[wild]}.",
-        limits=_LIMITS[stage],
+        trained_on=f"{_LIGHTSTAGE.get(stage, _LIGHTSTAGE[_UNKNOWN])}{_WILD.get(wild, _WILD[_UNKNOWN])}.",
+        started=_started(fingerprints),
+        limits=_LIMITS.get(stage, _LIMITS[_UNKNOWN]),
         head=head,
         derived=_DERIVED if derived else "",
         head_digest=head_digest,
@@ -168,13 +188,26 @@ def _card(
     )
 
 
-def _source(location: str, known: Mapping[str, str]) -> str:
-    """The ``source=`` of ``make_shards`` for a data set, if ``known``; unknown for another one or a lost data set."""
+def _started(fingerprints: Mapping[str, Mapping[str, Any]]) -> str:
+    """A sentence on the stages whose training went on from trained weights; empty if there are none."""
+    begun = {name: about["warm_start"] for name, about in fingerprints.items() if "warm_start" in about}
+    if not begun:
+        return ""
+    listed = ", ".join(f"{name} (sha256 `{of['weights_sha256'][:12]}`)" for name, of in begun.items())
+    return f"The training went on from weights that an earlier one had left: {listed}. "
+
+
+def _data(fingerprint: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The data sets of a run: stream -> facts, with the ``source=`` of ``make_shards`` that made it."""
+    return {stream: {"source": _source(about), **about} for stream, about in fingerprint["data"].items()}
+
+
+def _source(about: Mapping[str, Any]) -> str:
     try:
-        source = Manifest(location).about.get("recipe", {}).get("source")
+        recipe = Manifest(about["location"]).about.get("recipe", {}) if "location" in about else {}
     except DataError:
-        return "unknown"
-    return str(source) if source in known else "unknown"
+        return _UNKNOWN  # the data set is lost
+    return str(recipe.get("captures", recipe).get("source", _UNKNOWN))  # of the captures that estimates were added to
 
 
 if __name__ == "__main__":

@@ -245,9 +245,15 @@ def _plans(config: MakeShards, locations: Sequence[str], found: Sequence[Picture
 def _recipe(config: MakeShards, found: Sequence[Picture]) -> dict[str, Any]:
     """Return everything that determines the content of the data sets."""
     if config.source == "estimates":
-        bundle = bundles.digest_of(locate(config.bundle, config.storage))
-        captures = _captures(config).digest
-        return {"source": config.source, "captures": captures, "bundle": bundle, "fit_steps": config.fit_steps}
+        captures = _captures(config)
+        own = captures.about.get("recipe", {})
+        return {
+            "source": config.source,
+            "captures": {**own, "digest": captures.digest},
+            "bundle": bundles.digest_of(locate(config.bundle, config.storage)),
+            "fit_steps": config.fit_steps,
+            "head": own.get("head", virtual.head_digest(config.head)),
+        }
     sizes = config.presets[config.preset]
     recipe: dict[str, Any] = {
         "source": config.source,

@@ -1,4 +1,4 @@
-"""Make the bundle that the program ships from an assembled one: half precision, without what lies beside it.
+"""Make the bundle that the program ships from an assembled one: 8 or 16 bits a weight, without what lies beside it.
 
 python jobs/release.py bundle=mine
 """
@@ -14,6 +14,9 @@ from mosar.errors import BundleError, ConfigError
 from mosar.jobs import hydra_main
 from mosar.platform import storage
 from mosar.platform.storage import bundle as files_of
+
+_CORRECTIONS = ("completion", "delight", "intrinsics", "normals")
+"""Stages whose networks answer with small corrections, for which 8 bits are enough."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,8 @@ def main(config: Release) -> None:
     for name, module in opened.modules.items():
         if name != "morphable":
             own = {key: v for key, v in module.state_dict().items() if not key.startswith("morphable.")}
-            kept[f"{name}.safetensors"] = save(weights_file.half(own))
+            smaller = weights_file.compact if name in _CORRECTIONS else weights_file.half
+            kept[f"{name}.safetensors"] = save(smaller(own))
     about = _without_places(about)
     shipped = {"head": opened.head.digest, "morphable": digest.of_file(str(pretrained.DEFAULT_PATH))}
     output = Path(config.output or bundle.locate(bundle.RELEASED, None))

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from mosar.errors import DataError
 
+_KERNEL, _LEAST = 4, 4096  # dimensions and least size of a kernel that is worth its scales
+_SCALE = ".scale_of_8_bits"
+
 
 def to_bytes(module: nn.Module, about: Mapping[str, Any]) -> bytes:
     """Content of the file that :func:`read` reads; the same weights give the same bytes. ``about`` is JSON-ready."""
@@ -29,6 +32,29 @@ def half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return value.detach().cpu().to(torch.float16 if short else value.dtype).contiguous()
 
     return {name: stored(name, value) for name, value in state.items()}
+
+
+def compact(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as :func:`half` gives them, but kernels of convolutions as 8-bit integers, with a scale for each output.
+
+    For networks whose answers are small corrections: a kernel's values are off by up to 1/254 of its largest.
+    """
+    found: dict[str, Tensor] = {}
+    for name, value in half(state).items():
+        if value.ndim == _KERNEL and value.is_floating_point() and value.numel() >= _LEAST:
+            scale = value.float().abs().amax(dim=(1, 2, 3)).clamp_min(1e-8) / 127.0
+            found[name] = (value.float() / scale[:, None, None, None]).round().to(torch.int8)
+            found[name + _SCALE] = scale
+        else:
+            found[name] = value
+    return found
+
+
+def expanded(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights that :func:`half` or :func:`compact` made smaller, with all kernels as numbers again."""
+    kernels = {name.removesuffix(_SCALE): scale for name, scale in stored.items() if name.endswith(_SCALE)}
+    whole = {name: stored[name].float() * scale[:, None, None, None] for name, scale in kernels.items()}
+    return {name: value for name, value in stored.items() if not name.endswith(_SCALE)} | whole
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -89,6 +89,8 @@ def open_bundle(location: str, device: str = "cpu") -> Bundle:
     """
     from safetensors.torch import load
 
+    from mosar.models import weights_file
+
     files, about = bundle.read_files(location)
     shipped = about.get("shipped", {})
     if not (HEAD in files or "head" in shipped) or not about.get("stages"):
@@ -108,7 +110,8 @@ def open_bundle(location: str, device: str = "cpu") -> Bundle:
             module = stage.build(modules)
             try:
                 inherited = {key: v for key, v in module.state_dict().items() if key.startswith(_prefixes(stage))}
-                module.load_state_dict(inherited | load(files[f"{name}.safetensors"]))
+                stored = weights_file.expanded(load(files[f"{name}.safetensors"]))
+                module.load_state_dict(inherited | stored)
             except (KeyError, RuntimeError) as error:
                 raise BundleError(
                     f"{location}: the weights of {name} do not fit this version; train and assemble the stages again"

@@ -28,6 +28,7 @@ from mosar.models.reconstruct.assumed_hues import with_assumed_hues
 from mosar.models.reconstruct.cues import THUMBNAIL, thumbnail
 from mosar.models.reconstruct.estimate import Estimate, Portrait
 from mosar.models.reconstruct.seen import SIZES
+from mosar.models.reconstruct.uncorrected import uncorrected
 from mosar.models.stages.segmentation import released
 from mosar.torch_threads import torch_threads
 
@@ -83,8 +84,15 @@ class Reconstructor:
         threads: int | None = None,
         size: int | None = None,
         fit_seconds: float | None = None,
+        texture_networks: bool = True,
     ) -> None:
-        """``location``: folder or URI of the bundle; the other arguments are those of :func:`load`."""
+        """Load a bundle.
+
+        Args:
+            location: folder or URI of the bundle.
+            device, fit_steps, threads, size, fit_seconds: those of :func:`load`.
+            texture_networks: whether networks correct the maps; without them the maps are what geometry and light tell.
+        """
         _check_device(device)
         if size is not None and size not in SIZES:
             raise ConfigError(f"size: got {size}, expected one of {', '.join(map(str, SIZES))}, or none for automatic")
@@ -96,6 +104,8 @@ class Reconstructor:
         self._modules = dict(self.bundle.modules)
         if "segmentation" not in self._modules:
             self._modules["segmentation"] = released.load().to(device)
+        if not texture_networks:
+            self._modules = uncorrected(self._modules)
         self._settings = pipeline.settings(self._modules, fit_steps, size, fit_seconds)
         self._detector = Detector()
 

@@ -143,7 +143,9 @@ def _with_data(config: Config, folder: Path) -> Config:
     values["presets"][config.preset] |= few
     values["storage"] = str(folder / "storage")
     make_shards.main(parse(MakeShards, values, "make_shards"))
-    names = {"lightstage": f"virtual-{config.preset}", "wild": f"wild-{config.preset}"}
+    captures = {"source": "estimates", "captures": f"virtual-{config.preset}", "fit_steps": 1}
+    make_shards.main(parse(MakeShards, {**values, **captures}, "make_shards"))
+    names = {"lightstage": f"estimated-{config.preset}", "wild": f"wild-{config.preset}"}
     config = replace(config, storage=values["storage"], data=names)
     with cluster.connect():
         for stage in config.stages:

@@ -1,6 +1,6 @@
 """Shared by the stages that work in texture space: captures as texels, their lighting, visibility and hole filling."""
 
-from mosar.models.texture_space.average_skin import AverageSkin
+from mosar.models.texture_space.average_skin import AverageSkin, skin_texels
 from mosar.models.texture_space.camera_degradation import degrade
 from mosar.models.texture_space.captured_skin import (
     CapturedMaps,
@@ -13,7 +13,15 @@ from mosar.models.texture_space.captured_skin import (
 )
 from mosar.models.texture_space.fill import Filled, fill, fill_large, pull_push
 from mosar.models.texture_space.lighting import Lighting, even_gloss, lighting, rough_ao, shading
-from mosar.models.texture_space.relit_capture import CAPTURE_FIELDS, RelitCapture, relit_capture
+from mosar.models.texture_space.relit_capture import (
+    CAPTURE_FIELDS,
+    Photographed,
+    RelitCapture,
+    brightness_ratio,
+    fields,
+    mirror_some,
+    photographed,
+)
 from mosar.models.texture_space.visibility_sampling import random_eyes, random_known
 
 __all__ = [
@@ -23,21 +31,26 @@ __all__ = [
     "CapturedSkin",
     "Filled",
     "Lighting",
+    "Photographed",
     "RelitCapture",
+    "brightness_ratio",
     "degrade",
     "even_gloss",
+    "fields",
     "fill",
     "fill_large",
     "light_normalized",
     "lighting",
+    "mirror_some",
+    "photographed",
     "pull_push",
     "radiance",
     "random_eyes",
     "random_known",
     "read_maps",
     "read_skin",
-    "relit_capture",
     "rough_ao",
     "shading",
+    "skin_texels",
     "subsample",
 ]

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
@@ -52,13 +53,7 @@ class AverageSkin(nn.Module):
         for skin in skins:
             even = to_srgb(light_normalized(skin).clamp(0.0, 1.0))
             self.inside_11hw.copy_(skin.inside_11hw)
-            plain = skin.inside_11hw * (1 - marks)
-            bare = torch.ones_like(even[:, :1])
-            # Hair is darker than the person's skin, or greyer.
-            for trait in (even.mean(dim=1, keepdim=True), even[:, :1] - even[:, 2:]):
-                face = (trait * plain).flatten(1)[:, _middle(size).to(trait.device)]
-                usual = face.quantile(0.7, dim=1)[:, None, None, None].clamp_min(_DARK)
-                bare = bare * ((trait / usual - _HAIRY[0]) / (_HAIRY[1] - _HAIRY[0])).clamp(0.01, 1.0)
+            bare = _bare(even, skin.inside_11hw * (1 - marks))
             weight = torch.lerp(bare, torch.ones_like(bare), marks)
             total += (even * weight).sum(dim=0, keepdim=True)
             weights += weight.sum(dim=0, keepdim=True)
@@ -80,10 +75,43 @@ class AverageSkin(nn.Module):
         return average * (theirs.clamp_min(_DARK) / ours.clamp_min(_DARK))
 
 
+def skin_texels(skin: CapturedSkin, head: Head) -> Tensor:
+    """1 where captures show skin (b, 1, h, w), with its brows, lashes and beard; 0 on the scalp and on hair around it.
+
+    Hair does not come from the texture networks: the scalp is painted at the end.
+    """
+    size = skin.diffuse_b3hw.shape[-1]
+    marks = _marks(head, size).to(skin.diffuse_b3hw)
+    even = to_srgb(light_normalized(skin).clamp(0.0, 1.0))
+    bare = torch.lerp(_bare(even, skin.inside_11hw * (1 - marks)), torch.ones_like(even[:, :1]), marks)
+    bare[:, :, size // 2 :] = 1.0  # below is the beard
+    scalp = _texels(head, head.region("scalp"), size).to(even)
+    return (bare > 0.5).to(even) * (scalp < 0.05) * skin.inside_11hw
+
+
+def _bare(even_b3hw: Tensor, plain_b1hw: Tensor) -> Tensor:
+    """In [0.01, 1], how little each texel looks like hair: hair is darker than the person's skin, or greyer.
+
+    ``even``: sRGB-encoded; ``plain``: 1 where skin is neither brow nor lid nor lip.
+    """
+    bare = torch.ones_like(even_b3hw[:, :1])
+    middle = _middle(even_b3hw.shape[-1]).to(even_b3hw.device)
+    for trait in (even_b3hw.mean(dim=1, keepdim=True), even_b3hw[:, :1] - even_b3hw[:, 2:]):
+        face = (trait * plain_b1hw).flatten(1)[:, middle]
+        usual = face.quantile(0.7, dim=1)[:, None, None, None].clamp_min(_DARK)
+        bare = bare * ((trait / usual - _HAIRY[0]) / (_HAIRY[1] - _HAIRY[0])).clamp(0.01, 1.0)
+    return bare
+
+
+def _texels(head: Head, member_v: NDArray[np.bool_], size: int) -> Tensor:
+    """Share of a region's vertices at each texel (1, 1, size, size)."""
+    member = torch.tensor(member_v).float()[None, :, None]
+    return interpolate(chart(head, size), torch.tensor(head.triangles_f3), member)
+
+
 def _marks(head: Head, size: int) -> Tensor:
     """1 on brows, eyes, nose and mouth (1, 1, size, size) and a little around them, where dark texels belong."""
-    member_v = torch.from_numpy(np.any([head.region(name) for name in _DARK_PLACES], axis=0)).float()
-    found = interpolate(chart(head, size), torch.tensor(head.triangles_f3), member_v[None, :, None])
+    found = _texels(head, np.any([head.region(name) for name in _DARK_PLACES], axis=0), size)
     reach = 2 * max(1, size // 40) + 1
     return (max_pool2d(found, reach, stride=1, padding=reach // 2) > 0.3).float()
 

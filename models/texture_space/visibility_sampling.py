@@ -33,15 +33,15 @@ def random_known(surface: Surface, inside_11hw: Tensor, eye_b3: Tensor, generato
         share = torch.rand(batch, 1, 1, 1, generator=generator, device=generator.device)
         return (share * (high - low) + low).to(device)
 
-    blobs = _noise(batch, (height, width), 6, generator).to(device)
+    blobs = smooth_noise(batch, (height, width), 6, generator).to(device)
     free = blobs < uniform(0.8, 3.5)
-    wisps = _noise(batch, (height, width), 10, generator).to(device)
+    wisps = smooth_noise(batch, (height, width), 10, generator).to(device)
     down = torch.linspace(0.0, 1.0, height, device=device)[:, None]
     below_hair = down + 0.05 * wisps > uniform(-0.2, 0.3)
     return (seen & free & below_hair).to(inside_11hw.dtype) * inside_11hw
 
 
-def _noise(count: int, size: tuple[int, int], cells: int, generator: torch.Generator) -> Tensor:
+def smooth_noise(count: int, size: tuple[int, int], cells: int, generator: torch.Generator) -> Tensor:
     """Smooth noise (b, 1, h, w) with a standard deviation of about one and ``cells`` grid cells a side."""
     coarse = torch.randn(count, 1, cells, cells, generator=generator, device=generator.device)
     return interpolate(coarse, size=size, mode="bicubic", align_corners=False)

@@ -36,3 +36,10 @@ def test_the_card_names_the_source_of_the_data(
     assert all(words in card for words in said), card
     assert not any(words in card for words in unsaid), card
     assert "| geometry | 10 | 2 | 1 | 1.5 |" in card
+
+
+def test_the_card_names_the_weights_that_training_went_on_from(tmp_path: Path) -> None:
+    data = {name: data_set(tmp_path / name, "virtual") for name in ("lightstage", "wild")}
+    about = {"geometry": {"data": data, "warm_start": {"location": "released", "weights_sha256": "ab" * 32}}}
+    card = assemble._card(assemble.Assemble("finetune"), "head", "0" * 64, False, about, {})
+    assert "went on from weights that an earlier one had left: geometry (sha256 `abababababab`)." in card

@@ -25,8 +25,9 @@ from mosar.jobs.sources import held_out, photographs
 from mosar.jobs.verify_shards import verify
 from mosar.models.face_classes import CLASSES
 from mosar.models.head import load_head
-from mosar.platform.data import shards
+from mosar.platform.data import shards, writer
 from mosar.platform.data.manifest import Manifest
+from mosar.platform.data.shards import Record
 
 
 def run(*arguments):
@@ -63,6 +64,48 @@ def test_the_same_command_gives_the_same_bytes(storage, small, tmp_path):
         files = sorted(p.name for p in (storage / "data" / name).iterdir() if p.is_file())
         for file in files:
             assert (tmp_path / "data" / name / file).read_bytes() == (storage / "data" / name / file).read_bytes(), file
+
+
+def test_captures_with_estimates_keep_the_truth_and_leave_out_what_shows_no_face(tmp_path, capsys):
+    sizes = [
+        "presets.tiny.subjects={train: 1, validation: 1, test: 0}",
+        "presets.tiny.wild_subjects={train: 0, validation: 0}",
+    ]
+    small = [*sizes, "presets.tiny.captures=1", "presets.tiny.map_size=32", "concurrency=0", f"storage={tmp_path}"]
+    assert run("source=virtual", *small) == 0
+    estimate = ["source=estimates", "captures=virtual-tiny", "fit_steps=1", "concurrency=0", f"storage={tmp_path}"]
+    assert run(*estimate) == 0
+    assert verify(str(tmp_path / "data" / "estimated-tiny"), 0) == ([], 2)
+    captures = {members["capture.json"]: members for _, members in samples(tmp_path / "data" / "virtual-tiny")}
+    found = list(samples(tmp_path / "data" / "estimated-tiny"))
+    assert len(found) == len(captures) == 2
+    for _, members in found:
+        before = captures[members["capture.json"]]
+        assert {name: members[name] for name in before} == before
+        seen = schema.decode_member(members, "seen") > 250
+        assert 0.1 < seen.mean() < 0.9
+        colour = schema.decode_member(members, "unwrapped")[seen].mean(axis=0)
+        face = schema.decode_member(members, "image")[schema.decode_member(members, "mask") > 127].mean(axis=0)
+        assert np.abs(colour - face).max() < 30
+        assert np.linalg.norm(schema.decode_member(members, "estimate_eye")) > 200
+        away = np.linalg.norm(
+            schema.decode_member(members, "estimate_mesh") - schema.decode_member(members, "mesh"), axis=1
+        )
+        assert np.median(away) < 15
+    # Blank pictures in the place of the faces.
+    blank = {"image.jpg": schema.encode({"image": np.full((128, 128, 3), 128, np.uint8)})["image.jpg"]}
+    other = tmp_path / "other"
+    rows = [
+        Record(f"a{n}", split, f"a{n}", {**members, **(blank if n else {})})
+        for n, (split, members) in enumerate(samples(tmp_path / "data" / "virtual-tiny"))
+    ]
+    writer.write_dataset(
+        str(other / "data" / "virtual-tiny"), rows, lambda row: [row], recipe={}, schema_version=2, concurrency=0
+    )
+    capsys.readouterr()
+    assert run(*estimate[:-1], f"storage={other}") == 0
+    assert "left out, no face was found: 1" in capsys.readouterr().out
+    assert run(*estimate[:-2], "captures=nothing", f"storage={other}") == 2
 
 
 def test_an_evaluation_set_has_all_its_parts(tmp_path):

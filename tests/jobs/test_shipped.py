@@ -44,7 +44,7 @@ def assembled(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A bundle of untrained stages on the shipped morphable model."""
     root = tmp_path_factory.mktemp("storage")
     finish_untrained(root, {shipped.STAGE: shipped.SHIPPED})
-    main(Assemble("tiny", "mine", str(root), {shipped.STAGE: shipped.SHIPPED}))
+    main(Assemble("tiny", "mine", str(root)))  # geometry was trained on the shipped model, so it is the default
     return str(root / "bundles" / "mine")
 
 
@@ -56,17 +56,20 @@ def test_a_bundle_on_the_shipped_model(assembled: str) -> None:
     assert "shipped with the program" in (Path(assembled) / "MODEL_CARD.md").read_text()
 
 
-def test_a_release_holds_the_same_weights_in_half_precision(assembled: str, tmp_path: Path) -> None:
+def test_a_release_holds_the_same_weights_in_fewer_bits(assembled: str, tmp_path: Path) -> None:
     release.main(release.Release(assembled, str(tmp_path / "released")))
     first, found = open_bundle(assembled), open_bundle(str(tmp_path / "released"))
     assert found.head.digest == first.head.digest
     for name, module in first.modules.items():
         state = found.modules[name].state_dict()
         for key, value in module.state_dict().items():
-            torch.testing.assert_close(state[key], value, rtol=2e-3, atol=1e-6)
+            kernel = value.ndim == 4 and value.numel() >= 4096 and name != "geometry"
+            largest = value.double().abs().amax(dim=(1, 2, 3), keepdim=True) if kernel else torch.zeros(1)
+            off = (state[key].double() - value.double()).abs()
+            assert bool((off <= 1e-6 + 2e-3 * value.double().abs() + largest / 250).all()), key
     size = {path.name: path.stat().st_size for path in (tmp_path / "released").iterdir()}
     before = (Path(assembled) / "delight.safetensors").stat().st_size
-    assert size["delight.safetensors"] < 0.6 * before
+    assert size["delight.safetensors"] < 0.4 * before
     assert not {"head.npz", "morphable.safetensors"} & size.keys()
     assert str(tmp_path) not in (tmp_path / "released" / "manifest.json").read_text()
 

@@ -12,7 +12,7 @@ from mosar.jobs.evaluation.avatar import appearance, shape, sheets
 from mosar.jobs.evaluation.avatar.appearance import References
 from mosar.jobs.evaluation.avatar.reconstruction import Bench, Result
 from mosar.jobs.evaluation.avatar.record import Record
-from mosar.jobs.evaluation.avatar.rows import OURS, build_rows
+from mosar.jobs.evaluation.avatar.rows import NO_NETWORK, OURS, build_rows
 from mosar.jobs.evaluation.avatar.truth import Capture, Place, read_captures
 
 
@@ -50,6 +50,7 @@ class Worker:
             return Record(capture.key, capture.subject, result.failure)
         bench, ours = self.bench, result.avatar
         rows = build_rows(ours, result.points_n2, bench.prior, other)
+        rows[NO_NETWORK] = bench.without_networks(capture.photograph_hw3)
         values = {name: measure(row, capture, bench.references) for name, row in rows.items()}
         values[OURS]["tone_inside"] = appearance.tone_inside(ours, capture)
         arrays = {name: set_arrays(row, capture, bench.average_v3) for name, row in rows.items()}

@@ -35,11 +35,14 @@ class Bench:
     def __init__(self, location: str) -> None:
         torch.set_num_threads(1)
         self._reconstructor = Reconstructor(location)
+        self._location = location
         self._detector = Detector()
 
     def close(self) -> None:
-        """Close both detectors."""
+        """Close the detectors."""
         self._reconstructor.close()
+        if "_without_networks" in vars(self):
+            self._without_networks.close()
         self._detector.close()
 
     @property
@@ -70,6 +73,15 @@ class Bench:
         """The detector's points (478, 2), pixels; None unless it finds exactly one face."""
         faces = find_faces(self._detector, image_hw3)
         return faces[0].landmarks[:, :2] if len(faces) == 1 else None
+
+    @cached_property
+    def _without_networks(self) -> Reconstructor:
+        return Reconstructor(self._location, texture_networks=False)
+
+    def without_networks(self, image_hw3: NDArray[np.uint8]) -> Avatar:
+        """The avatar of a photograph that has one, whose maps no network corrected."""
+        with torch.enable_grad():
+            return self._without_networks(image_hw3)
 
     def reconstruct(self, image_hw3: NDArray[np.uint8]) -> Result:
         """The avatar of a photograph, or why there is none."""

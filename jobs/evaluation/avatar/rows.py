@@ -1,6 +1,7 @@
 """The rows of every table. Each is an avatar, so that the same code measures all of them.
 
-``ours``: the bundle. ``average``: the average head in our pose, with our expression and the photograph's mean colour.
+``ours``: the bundle. ``no_network``: the same without the networks that correct its maps; of captures with truth alone.
+``average``: the average head in our pose, with our expression and the photograph's mean colour.
 ``landmark_fit``: :mod:`landmark_fit`, with the same colour. ``pasted``: our head with the photograph itself as albedo
 under white light, so that its picture is the photograph. ``another``: another person's avatar in our pose, with our
 expression and light. All but the first must lose where it matters.
@@ -25,7 +26,8 @@ from mosar.models.texture_space import pull_push
 from mosar.models.uv import chart, surface, unwrap
 from mosar.models.vectors import unit
 
-OURS, AVERAGE, LANDMARK_FIT, PASTED, ANOTHER = ROWS = ("ours", "average", "landmark_fit", "pasted", "another")
+ROWS = ("ours", "no_network", "average", "landmark_fit", "pasted", "another")
+OURS, NO_NETWORK, AVERAGE, LANDMARK_FIT, PASTED, ANOTHER = ROWS
 
 _UNLIT = (AVERAGE, LANDMARK_FIT, PASTED)
 _PASTED_SIZE = 512  # texels: finer than any portrait that the tables use

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mosar.jobs.evaluation.avatar import appearance, bootstrap, drifts, likeness
 from mosar.jobs.evaluation.avatar.bootstrap import Index, Statistic
 from mosar.jobs.evaluation.avatar.record import Record
-from mosar.jobs.evaluation.avatar.rows import AVERAGE, LANDMARK_FIT, ROWS
+from mosar.jobs.evaluation.avatar.rows import AVERAGE, LANDMARK_FIT, NO_NETWORK, ROWS
 
 Numbers = NDArray[np.float64]
 
@@ -22,6 +22,7 @@ APPEARANCE = (
     "diffuse_delta_e", "hidden_diffuse_delta_e", "specular_psnr_db", "ao_psnr_db", "translucency_psnr_db", "normal_deg",
     "relit_psnr_db", "relit_gain_psnr_db", "shading_left",
 )  # fmt: skip
+_GAINED = ("relit_gain_psnr", "specular_psnr", "ao_psnr", "translucency_psnr")
 YAWS = (("0_15", 0.0, 15.0), ("15_35", 15.0, 35.0), ("35_90", 35.0, 90.0))
 GROUPS = 5
 """Equal groups by true lightness in which ``tone_bias`` is taken."""
@@ -97,7 +98,17 @@ def truth_statistics(rows: Rows, row: str) -> dict[str, Statistic]:
     )
     found["light_spread"] = _light_spread(rows, row)
     found["tone_interval_coverage"] = _mean(rows(row, "tone_inside"))
-    return found
+    return found | _against_no_network(rows, row, found["light_spread"])
+
+
+def _against_no_network(rows: Rows, row: str, light_spread: Statistic) -> dict[str, Statistic]:
+    """Ratios and gains over the row whose maps no network corrected."""
+    names = ("diffuse_delta_e", "hidden_diffuse_delta_e", "shading_left")
+    found = {f"{name}_over_no_network": _ratio(rows(row, name), rows(NO_NETWORK, name)) for name in names}
+    frame = _light_spread(rows, NO_NETWORK)
+    found["light_spread_over_no_network"] = lambda index: light_spread(index) / max(frame(index), 1e-6)
+    gains = {f"{name}_gain_db": rows(row, f"{name}_db") - rows(NO_NETWORK, f"{name}_db") for name in _GAINED}
+    return found | {name: _mean(values) for name, values in gains.items()}
 
 
 def portrait_statistics(rows: Rows, row: str) -> dict[str, Statistic]:

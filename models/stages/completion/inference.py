@@ -5,10 +5,9 @@ from dataclasses import replace
 import torch
 
 from mosar.models.colour import to_linear, to_srgb
-from mosar.models.losses import resized
 from mosar.models.reconstruct.estimate import Estimate
 from mosar.models.stages.completion.network import Completion
-from mosar.models.texture_space import Filled, fill_large
+from mosar.models.texture_space import fill_large
 
 
 @torch.no_grad()
@@ -21,8 +20,6 @@ def infer(module: Completion, estimate: Estimate) -> Estimate:
     filled = fill_large(even, seen.weight_11hw, small)
     lit = whole.lit(to_linear(filled.texture_bchw))
     del even, whole
-    like = seen.small_colour_13hw.new_empty(1, 1, estimate.settings.map_size, estimate.settings.map_size)
-    coarse = Filled(**{name: resized(value, like) for name, value in vars(small).items()})
-    grid = module.grid(coarse, light.resized(like), light.resized(like).lit(to_linear(coarse.texture_bchw)))
+    grid = module.grid(small, light)
     texture = module.corrected(grid, lit, filled.known_b1hw).clamp_(0.0)
     return replace(estimate, filled=filled, texture_13hw=texture)

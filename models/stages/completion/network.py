@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from mosar.models.colour import to_linear, to_srgb
+from mosar.models.losses import resized
 from mosar.models.networks import bilateral_grid
 from mosar.models.networks.bilateral_grid import Correction
 from mosar.models.stages.completion.config import Config
@@ -43,12 +44,18 @@ class Completion(nn.Module):
     def correct(self, filled: Filled, light: Lighting) -> Tensor:
         """The corrected lit texture of a filled even one, not clipped."""
         lit = light.lit(to_linear(filled.texture_bchw.clamp(0.0, 1.0)))
-        return self.corrected(self.grid(filled, light, lit), lit, filled.known_b1hw)
+        return self.corrected(self.grid(filled, light), lit, filled.known_b1hw)
 
-    def grid(self, filled: Filled, light: Lighting, lit_b3hw: Tensor) -> Tensor:
-        """The grid of corrections for a filled even texture and the same texture lit."""
-        maps = [filled.texture_bchw, to_srgb(lit_b3hw.clamp(0.0, 1.0)), light.shading_b3hw, light.highlight_b3hw]
-        found: Tensor = self.correction(torch.cat([*maps, filled.known_b1hw, filled.mirrored_b1hw], dim=1))
+    def grid(self, filled: Filled, light: Lighting) -> Tensor:
+        """The grid of corrections for a filled even texture of any size; the network sees it at its own size."""
+        size = self.average.inside_11hw
+        even, known, mirrored = (
+            resized(m, size) for m in (filled.texture_bchw, filled.known_b1hw, filled.mirrored_b1hw)
+        )
+        light = light.resized(size)
+        lit = light.lit(to_linear(even.clamp(0.0, 1.0)))
+        seen = [even, to_srgb(lit.clamp(0.0, 1.0)), light.shading_b3hw, light.highlight_b3hw, known, mirrored]
+        found: Tensor = self.correction(torch.cat(seen, dim=1))
         return found
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Stage ``completion``: trains on relit captures with the holes that a random photograph would have."""
+"""Stage ``completion``: trains on captures with the holes that a photograph of them has."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,31 +9,42 @@ from torch import Tensor, nn
 
 from mosar.models.colour import to_linear, to_srgb
 from mosar.models.head import Head
-from mosar.models.losses import gradient, l1, total
+from mosar.models.losses import total
 from mosar.models.stages.completion.config import Config
 from mosar.models.stages.completion.network import Completion
 from mosar.models.stages.preview import rows
 from mosar.models.stages.spec import StreamSpec
-from mosar.models.texture_space import CAPTURE_FIELDS, Lighting, read_skin, relit_capture
+from mosar.models.stages.texture_loss import texture_losses
+from mosar.models.texture_space import Lighting, Photographed, fields, mirror_some, photographed, read_skin, skin_texels
 
 Batch = Mapping[str, Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingPair:
-    """Lit textures, linear, what is known of them and their estimated light; the truth, sRGB-encoded; the chart."""
+    """Lit textures, linear, what is known of them and their estimated light; the truth, sRGB-encoded; where it shows
+    skin; the chart's inside; whether the pictures are seen through an estimate."""
 
     lit_b3hw: Tensor
     known_b1hw: Tensor
     light: Lighting
     truth_b3hw: Tensor
+    skin_b1hw: Tensor
     inside_11hw: Tensor
+    estimated_b: Tensor
 
     def prediction(self, module: Completion) -> Tensor:
         return _encoded(module.correct(module.fill(self.lit_b3hw, self.known_b1hw, self.light), self.light))
 
     def untrained(self, module: Completion) -> Tensor:
         return _encoded(self.light.lit(to_linear(module.fill(self.lit_b3hw, self.known_b1hw, self.light).texture_bchw)))
+
+    def mirrored(self, generator: torch.Generator) -> "TrainingPair":
+        """The same with half of the captures mirrored."""
+        light = (self.light.shading_b3hw, self.light.highlight_b3hw)
+        maps = (self.lit_b3hw, self.known_b1hw, self.truth_b3hw, self.skin_b1hw, *light)
+        lit, known, truth, skin, shading, highlight = mirror_some(maps, generator)
+        return TrainingPair(lit, known, Lighting(shading, highlight), truth, skin, self.inside_11hw, self.estimated_b)
 
 
 class Stage:
@@ -45,7 +56,7 @@ class Stage:
     def __init__(self, config: Config, head: Head) -> None:
         self.config = config
         self.head = head
-        self.streams = {"lightstage": StreamSpec(1.0, CAPTURE_FIELDS, map_size=config.map_size)}
+        self.streams = {"lightstage": StreamSpec(1.0, fields(config.estimated_share), map_size=config.map_size)}
 
     def build(self, parents: Mapping[str, nn.Module]) -> Completion:
         return Completion(self.config)
@@ -57,20 +68,23 @@ class Stage:
 
     def losses(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         pair = self._problem(batch, generator)
-        return self._objective(pair.prediction(cast(Completion, module)), pair)
+        module = cast(Completion, module)
+        return self._objective(pair.prediction(module), pair, module)
 
     @torch.no_grad()
     def metrics(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         pair = self._problem(batch, generator)
-        losses = self._objective(pair.prediction(cast(Completion, module)), pair)
+        module = cast(Completion, module)
+        losses = self._objective(pair.prediction(module), pair, module)
         return losses | {"loss": total(losses)}
 
     @torch.no_grad()
     def baseline(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         """The average skin under the estimated light."""
         pair = self._problem(batch, generator)
-        mean = cast(Completion, module).average.even_13hw.expand_as(pair.lit_b3hw)
-        return total(self._objective(_encoded(pair.light.lit(mean)), pair))
+        module = cast(Completion, module)
+        mean = module.average.even_13hw.expand_as(pair.lit_b3hw)
+        return total(self._objective(_encoded(pair.light.lit(mean)), pair, module))
 
     @torch.no_grad()
     def preview(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
@@ -81,21 +95,23 @@ class Stage:
         return rows(*(m.clamp(0.0, 1.0) * pair.inside_11hw for m in (*maps, pair.truth_b3hw)))
 
     def _problem(self, batch: Batch, generator: torch.Generator) -> TrainingPair:
-        capture = relit_capture(batch["lightstage"], self.head, generator, self.config.light_noise)
+        how = Photographed(self.config.estimated_share)
+        capture = photographed(batch["lightstage"], self.head, generator, how)
         return TrainingPair(
             lit_b3hw=capture.lit_b3hw,
             known_b1hw=capture.known_b1hw,
             light=capture.light,
-            truth_b3hw=_encoded(capture.lit_b3hw),
+            truth_b3hw=_encoded(capture.clean_b3hw),
+            skin_b1hw=skin_texels(capture.skin, self.head),
             inside_11hw=capture.skin.inside_11hw,
-        )
+            estimated_b=capture.estimated_b,
+        ).mirrored(generator)
 
-    def _objective(self, prediction: Tensor, pair: TrainingPair) -> dict[str, Tensor]:
+    def _objective(self, prediction: Tensor, pair: TrainingPair, module: Completion) -> dict[str, Tensor]:
+        with torch.no_grad():
+            truth = torch.lerp(pair.untrained(module), pair.truth_b3hw, pair.skin_b1hw)  # hair stays as it is
         hole = pair.inside_11hw * (1.0 - pair.known_b1hw)
-        return {
-            "l1": l1(prediction, pair.truth_b3hw, hole),
-            "gradient": self.config.gradient_weight * gradient(prediction, pair.truth_b3hw, hole),
-        }
+        return texture_losses(prediction, truth, hole, pair.estimated_b, self.config.gradient_weight)
 
 
 def _encoded(lit_b3hw: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ class Config:
         map_size: side of the maps, texels.
         cells: side of the grid of corrections.
         network: size of the U-Net.
-        light_noise: deviation of the estimated light, relative to the light's own deviation in each band.
+        estimated_share: share of the captures that are seen through a bundle's estimate of their own picture, which
+            then has to be in the data (``make_shards.py source=estimates``); the others are lit anew.
         mirrored_share: share of the captures whose hidden texels are filled without learning.
         gradient_weight: weight of the loss on the gradients of the maps.
     """
@@ -22,7 +23,7 @@ class Config:
     map_size: int = 128
     cells: int = 32
     network: UNetConfig = field(default_factory=UNetConfig)
-    light_noise: float = 0.2
+    estimated_share: float = 0.0
     mirrored_share: float = 0.5
     gradient_weight: float = 1.0
 
@@ -30,8 +31,8 @@ class Config:
         if self.map_size < 16 or not 1 <= self.cells <= self.map_size:
             got = (self.map_size, self.cells)
             raise ConfigError(f"model.map_size, cells: got {got}, expected at least 16 texels and 1 to map_size cells")
-        for name in ("light_noise", "gradient_weight"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected 0 or more")
-        if not 0 <= self.mirrored_share <= 1:
-            raise ConfigError(f"model.mirrored_share: got {self.mirrored_share}, expected a share in [0, 1]")
+        if self.gradient_weight < 0:
+            raise ConfigError(f"model.gradient_weight: got {self.gradient_weight}, expected 0 or more")
+        for name in ("estimated_share", "mirrored_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected a share in [0, 1]")

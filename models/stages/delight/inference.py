@@ -13,7 +13,6 @@ from mosar.models.stages.delight.network import Delight
 def infer(module: Delight, estimate: Estimate) -> Estimate:
     """Add the light-normalised texture at the avatar's size."""
     texture, light = estimate.texture_13hw, estimate.lighting
-    small = resized(texture, texture.new_empty(1, 1, estimate.settings.map_size, estimate.settings.map_size))
-    grid = module.grid(small, light.resized(small), light.resized(small).even(small))
+    grid = module.grid(texture, light.resized(texture), resized(estimate.filled.known_b1hw, texture))
     even = module.corrected(grid, light.resized(texture).even(texture)).clamp_(0.0, 1.0)
     return replace(estimate, light_normalized_13hw=even)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from mosar.models.colour import to_srgb
+from mosar.models.losses import resized
 from mosar.models.networks import bilateral_grid
 from mosar.models.networks.bilateral_grid import Correction
 from mosar.models.stages.delight.config import Config
@@ -24,26 +25,30 @@ class Delight(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.average = AverageSkin(config.map_size)
-        self.correction = Correction(15, 3, config.cells, config.network)
+        self.correction = Correction(16, 3, config.cells, config.network)
         # Per channel, over the training set: mean of the even textures / mean of the lit ones.
         self.register_buffer("mean_gain_13", torch.ones(1, 3))
 
-    def forward(self, texture_b3hw: Tensor, light: Lighting) -> Tensor:
+    def forward(self, texture_b3hw: Tensor, light: Lighting, known_b1hw: Tensor) -> Tensor:
         """The texture under white light of radiance one from everywhere (b, 3, h, w), in [0, 1].
 
         Args:
             texture_b3hw: a whole lit texture, linear, of any size.
             light: its estimated light.
+            known_b1hw: in [0, 1], 1 where the photograph shows the texel, 0 where it was filled.
         """
-        even = light.even(texture_b3hw)
-        return self.corrected(self.grid(texture_b3hw, light, even), even).clamp(0.0, 1.0)
+        grid = self.grid(texture_b3hw, light, known_b1hw)
+        return self.corrected(grid, light.even(texture_b3hw)).clamp(0.0, 1.0)
 
-    def grid(self, texture_b3hw: Tensor, light: Lighting, even_b3hw: Tensor) -> Tensor:
-        """The grid of corrections for a lit texture and the same texture divided by its light."""
-        average = self.average.like(even_b3hw.clamp(0.0, 1.0), torch.ones_like(even_b3hw[:, :1]))
-        maps = (texture_b3hw, even_b3hw, average, light.shading_b3hw)
+    def grid(self, texture_b3hw: Tensor, light: Lighting, known_b1hw: Tensor) -> Tensor:
+        """The grid of corrections for a lit texture of any size; the network sees it at its own size."""
+        texture, known = (resized(m, self.average.inside_11hw) for m in (texture_b3hw, known_b1hw))
+        light = light.resized(texture)
+        even = light.even(texture)
+        average = self.average.like(even.clamp(0.0, 1.0), torch.ones_like(known))
+        maps = (texture, even, average, light.shading_b3hw)
         logarithms = [(m.clamp_min(0.0) + _DARK).log() for m in maps]
-        found: Tensor = self.correction(torch.cat([*logarithms, light.highlight_b3hw], dim=1))
+        found: Tensor = self.correction(torch.cat([*logarithms, light.highlight_b3hw, known], dim=1))
         return found
 
     @staticmethod

@@ -9,21 +9,26 @@ from torch import Tensor, nn
 
 from mosar.models.colour import to_linear, to_srgb
 from mosar.models.head import Head
-from mosar.models.losses import gradient, l1, psnr, ssim, total
+from mosar.models.losses import psnr, ssim, total
 from mosar.models.stages.delight.config import Config
 from mosar.models.stages.delight.network import Delight
 from mosar.models.stages.preview import rows
 from mosar.models.stages.spec import StreamSpec
+from mosar.models.stages.texture_loss import texture_losses
 from mosar.models.texture_space import (
-    CAPTURE_FIELDS,
     AverageSkin,
-    CapturedSkin,
+    Filled,
     Lighting,
-    degrade,
+    Photographed,
+    RelitCapture,
+    brightness_ratio,
+    fields,
     fill,
     light_normalized,
+    mirror_some,
+    photographed,
     read_skin,
-    relit_capture,
+    skin_texels,
 )
 
 Batch = Mapping[str, Mapping[str, Tensor]]
@@ -31,20 +36,30 @@ Batch = Mapping[str, Mapping[str, Tensor]]
 
 @dataclass(frozen=True, eq=False)
 class TrainingPair:
-    """Lit textures, linear, and their estimated light; the even truth, sRGB-encoded; the chart's inside."""
+    """Whole lit textures, linear, what of them is known and their estimated light; the even truth at the brightness of
+    the estimate, sRGB-encoded; the chart's inside; whether the pictures are seen through an estimate."""
 
     lit_b3hw: Tensor
+    known_b1hw: Tensor
     light: Lighting
     truth_b3hw: Tensor
     inside_11hw: Tensor
+    estimated_b: Tensor
 
     def untrained(self) -> Tensor:
         """The lit texture divided by its estimated light, sRGB-encoded."""
         return to_srgb(self.light.even(self.lit_b3hw).clamp(0.0, 1.0))
 
     def prediction(self, module: Delight) -> Tensor:
-        even = self.light.even(self.lit_b3hw)
-        return to_srgb(module.corrected(module.grid(self.lit_b3hw, self.light, even), even))
+        grid = module.grid(self.lit_b3hw, self.light, self.known_b1hw)
+        return to_srgb(module.corrected(grid, self.light.even(self.lit_b3hw)))
+
+    def mirrored(self, generator: torch.Generator) -> "TrainingPair":
+        """The same with half of the captures mirrored."""
+        light = (self.light.shading_b3hw, self.light.highlight_b3hw)
+        maps = (self.lit_b3hw, self.known_b1hw, self.truth_b3hw, *light)
+        lit, known, truth, shading, highlight = mirror_some(maps, generator)
+        return TrainingPair(lit, known, Lighting(shading, highlight), truth, self.inside_11hw, self.estimated_b)
 
 
 class Stage:
@@ -56,7 +71,7 @@ class Stage:
     def __init__(self, config: Config, head: Head) -> None:
         self.config = config
         self.head = head
-        self.streams = {"lightstage": StreamSpec(1.0, CAPTURE_FIELDS, map_size=config.map_size)}
+        self.streams = {"lightstage": StreamSpec(1.0, fields(config.estimated_share), map_size=config.map_size)}
 
     def build(self, parents: Mapping[str, nn.Module]) -> Delight:
         return Delight(self.config)
@@ -108,33 +123,35 @@ class Stage:
         return rows(*(m * pair.inside_11hw for m in maps))
 
     def _problem(self, average: AverageSkin, batch: Batch, generator: torch.Generator) -> TrainingPair:
-        capture = relit_capture(batch["lightstage"], self.head, generator, self.config.light_noise)
-        lit, light = capture.lit_b3hw, capture.light
-        mirrored = _some(len(lit), self.config.mirrored_share, generator, lit.device)
-        patched = torch.where(mirrored, _filled(average, lit, capture.known_b1hw, light), lit)
+        how = Photographed(self.config.estimated_share, damaged=True)
+        capture = photographed(batch["lightstage"], self.head, generator, how)
+        whole = _some(len(capture.lit_b3hw), 1.0 - self.config.mirrored_share, generator, capture.lit_b3hw.device)
+        whole = whole & ~capture.estimated_b[:, None, None, None]  # an unwrapped picture has no colours in its holes
+        filled = _filled(average, capture)
+        light, lit, truth = capture.light, capture.lit_b3hw, light_normalized(capture.skin)
+        even = light.even(lit).clamp(0.0, 1.0)
+        truth = truth * brightness_ratio(even, truth, capture.known_b1hw)
+        lit = torch.where(whole, lit, light.lit(to_linear(filled.texture_bchw.clamp(0.0, 1.0))))
+        truth = torch.lerp(light.even(lit), truth, skin_texels(capture.skin, self.head))  # hair stays as it is
         return TrainingPair(
-            lit_b3hw=degrade(patched, generator) * capture.skin.inside_11hw,
+            lit_b3hw=lit,
+            known_b1hw=torch.where(whole, capture.skin.inside_11hw, filled.known_b1hw),
             light=light,
-            truth_b3hw=_truth(capture.skin),
+            truth_b3hw=to_srgb(truth.clamp(0.0, 1.0)),
             inside_11hw=capture.skin.inside_11hw,
-        )
+            estimated_b=capture.estimated_b,
+        ).mirrored(generator)
 
     def _objective(self, prediction: Tensor, pair: TrainingPair) -> dict[str, Tensor]:
-        return {
-            "l1": l1(prediction, pair.truth_b3hw, pair.inside_11hw),
-            "gradient": self.config.gradient_weight * gradient(prediction, pair.truth_b3hw, pair.inside_11hw),
-        }
+        truth, weight = pair.truth_b3hw, pair.inside_11hw
+        return texture_losses(prediction, truth, weight, pair.estimated_b, self.config.gradient_weight)
 
 
-def _truth(skin: CapturedSkin) -> Tensor:
-    return to_srgb(light_normalized(skin).clamp(0.0, 1.0))
-
-
-def _filled(average: AverageSkin, lit_b3hw: Tensor, known_b1hw: Tensor, light: Lighting) -> Tensor:
-    """Lit textures whose hidden texels are filled without learning, as ``completion`` does."""
-    even = light.even(lit_b3hw).clamp(0.0, 1.0)
-    like = to_srgb(average.like(even, known_b1hw).clamp(0.0, 1.0))
-    return light.lit(to_linear(fill(to_srgb(even), known_b1hw, like).texture_bchw.clamp(0.0, 1.0)))
+def _filled(average: AverageSkin, capture: RelitCapture) -> Filled:
+    """The even textures, sRGB-encoded, with holes filled without learning, as ``completion`` does."""
+    even = capture.light.even(capture.lit_b3hw).clamp(0.0, 1.0)
+    like = to_srgb(average.like(even, capture.known_b1hw).clamp(0.0, 1.0))
+    return fill(to_srgb(even), capture.known_b1hw, like)
 
 
 def _some(count: int, share: float, generator: torch.Generator, device: torch.device) -> Tensor:

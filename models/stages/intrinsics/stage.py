@@ -1,6 +1,6 @@
 """Stage ``intrinsics``: trains four generators jointly, through the shading, on light-normalised captures."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import cast
 
@@ -15,14 +15,14 @@ from mosar.models.stages.intrinsics.config import Config
 from mosar.models.stages.intrinsics.network import SCALARS, Intrinsics, IntrinsicsNetwork
 from mosar.models.stages.preview import rows
 from mosar.models.stages.spec import StreamSpec
+from mosar.models.stages.texture_input import TextureInput
 from mosar.models.texture_space import (
-    CAPTURE_FIELDS,
     CapturedSkin,
-    light_normalized,
+    fields,
     radiance,
     random_eyes,
     read_skin,
-    rough_ao,
+    skin_texels,
     subsample,
 )
 
@@ -39,9 +39,12 @@ class Stage:
     def __init__(self, config: Config, head: Head) -> None:
         self.config = config
         self.head = head
-        self.streams = {"lightstage": StreamSpec(1.0, CAPTURE_FIELDS, map_size=config.map_size)}
+        self.streams = {"lightstage": StreamSpec(1.0, fields(config.estimated_share), map_size=config.map_size)}
+        self.input = TextureInput(config.estimated_share, config.upstream_share)
+        self.requires = self.input.requires
 
     def build(self, parents: Mapping[str, nn.Module]) -> IntrinsicsNetwork:
+        self.input.set_parents(parents)
         return IntrinsicsNetwork(self.config)
 
     @torch.no_grad()
@@ -54,9 +57,8 @@ class Stage:
 
     def losses(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         module = cast(IntrinsicsNetwork, module)
-        skin = read_skin(batch["lightstage"], self.head)
-        texture = light_normalized(skin)
-        prediction = module(texture, rough_ao(skin.ao_b1hw, generator))
+        skin, texture, ao = self.input.draw(batch["lightstage"], self.head, generator)
+        prediction = module(texture, ao)
         losses = self._objective(prediction, skin, batch, generator)
         if module.critic and self.config.critic:
             given, inside = to_srgb(texture), skin.inside_11hw
@@ -66,18 +68,17 @@ class Stage:
 
     @torch.no_grad()
     def metrics(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        skin = read_skin(batch["lightstage"], self.head)
-        texture = light_normalized(skin)
-        prediction = cast(IntrinsicsNetwork, module)(texture, rough_ao(skin.ao_b1hw, generator))
+        skin, texture, ao = self.input.draw(batch["lightstage"], self.head, generator)
+        prediction = cast(IntrinsicsNetwork, module)(texture, ao)
         losses = self._objective(prediction, skin, batch, generator)
-        return losses | {"loss": total(losses)}
+        relit = self._relit(prediction, skin, batch, generator, lambda radiance: radiance)
+        return losses | {"loss": total(losses), "relit": relit}
 
     @torch.no_grad()
     def baseline(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         """The training means of the maps."""
         module = cast(IntrinsicsNetwork, module)
-        skin = read_skin(batch["lightstage"], self.head)
-        texture = light_normalized(skin)
+        skin, texture, _ = self.input.draw(batch["lightstage"], self.head, generator)
         scalars = module.mean_scalars_13hw.expand_as(texture).split(1, dim=1)
         means = Intrinsics(module.mean_diffuse_13hw.expand_as(texture), *scalars)
         return total(self._objective(means, skin, batch, generator))
@@ -85,9 +86,8 @@ class Stage:
     @torch.no_grad()
     def preview(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         """Four captures across; down: the texture, then prediction and truth of each of the four maps."""
-        skin = read_skin(batch["lightstage"], self.head)
-        texture = light_normalized(skin)
-        found = cast(IntrinsicsNetwork, module)(texture, rough_ao(skin.ao_b1hw, generator))
+        skin, texture, ao = self.input.draw(batch["lightstage"], self.head, generator)
+        found = cast(IntrinsicsNetwork, module)(texture, ao)
         prediction, truth = (m.stacked().split([3, 1, 1, 1], dim=1) for m in (found, _truth(skin)))
         pairs = [maps * skin.inside_11hw for pair in zip(prediction, truth, strict=True) for maps in pair]
         return rows(to_srgb(texture), *pairs)
@@ -98,21 +98,36 @@ class Stage:
         parts = zip(
             prediction.stacked().split([3, 1, 1, 1], 1), _truth(skin).stacked().split([3, 1, 1, 1], 1), strict=True
         )
-        losses = {n: l1(a, t, skin.inside_11hw) for n, (a, t) in zip(_NAMES, parts, strict=True)}
-        if not self.config.shading_weight:
-            return losses
-        # Comparing shaded maps trains the generators jointly. Shading is expensive, so the maps are subsampled.
+        weight = skin_texels(skin, self.head)
+        losses = {n: l1(a, t, weight) for n, (a, t) in zip(_NAMES, parts, strict=True)}
+        if self.config.shading_weight:
+            losses["shading"] = self.config.shading_weight * self._relit(prediction, skin, batch, generator, to_srgb)
+        return losses
+
+    def _relit(
+        self,
+        prediction: Intrinsics,
+        skin: CapturedSkin,
+        batch: Batch,
+        generator: torch.Generator,
+        encoded: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        """Mean difference of the maps from the truth as random lights show both, in ``encoded`` linear radiance.
+
+        It trains the generators jointly. Shading is expensive, so the maps are subsampled.
+        """
         stride = self.config.shading_stride
         true_skin = subsample(skin, stride)
+        weight = skin_texels(skin, self.head)[..., ::stride, ::stride]
         found_skin = subsample(replace(skin, **vars(prediction)), stride)
         errors = []
         for _ in range(self.config.shading_lights):
             light = random_lights(batch["lightstage"]["light"], generator)
             eye = random_eyes(len(light), generator, light.device)
             with torch.no_grad():
-                seen = to_srgb(radiance(true_skin, light, eye))
-            errors.append(l1(to_srgb(radiance(found_skin, light, eye)), seen, true_skin.inside_11hw))
-        return losses | {"shading": self.config.shading_weight * torch.stack(errors).mean()}
+                seen = encoded(radiance(true_skin, light, eye))
+            errors.append(l1(encoded(radiance(found_skin, light, eye)), seen, weight))
+        return torch.stack(errors).mean()
 
 
 def _truth(skin: CapturedSkin) -> Intrinsics:

@@ -19,6 +19,10 @@ class Config:
         cosine_weight: weight of the loss on the angle between normals.
         gradient_weight: weight of the loss on the gradients of the maps.
         base_weight: of the cosine loss of the patches' unrefined prediction.
+        estimated_share: share of the captures that are seen through a bundle's estimate of their own picture, which
+            then has to be in the data (``make_shards.py source=estimates``); the others are lit anew.
+        upstream_share: share of the batches whose input is what ``completion`` and ``delight`` make of the photographs,
+            in place of the true texture; they are then required.
     """
 
     map_size: int = 256
@@ -29,6 +33,8 @@ class Config:
     cosine_weight: float = 200.0
     gradient_weight: float = 1.0
     base_weight: float = 1.0
+    estimated_share: float = 0.0
+    upstream_share: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("components", "features"):
@@ -42,3 +48,6 @@ class Config:
         for name in ("cosine_weight", "gradient_weight", "base_weight"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected 0 or more")
+        for name in ("estimated_share", "upstream_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected a share in [0, 1]")

@@ -14,5 +14,5 @@ from mosar.models.vectors import unit
 def infer(module: Normals, estimate: Estimate) -> Estimate:
     """Replace the flat normal map by the predicted normals, at the avatar's size."""
     texture = estimate.light_normalized_13hw
-    small = resized(texture, texture.new_empty(1, 1, estimate.settings.map_size, estimate.settings.map_size))
+    small = resized(texture, texture.new_empty(1, 1, module.size, module.size))
     return replace(estimate, maps=replace(estimate.maps, normal=unit(resized(module(small), texture))))

@@ -13,7 +13,8 @@ from mosar.models.stages.normals.config import Config
 from mosar.models.stages.normals.network import Normals, unit_normals
 from mosar.models.stages.preview import rows
 from mosar.models.stages.spec import StreamSpec
-from mosar.models.texture_space import CapturedMaps, light_normalized, read_maps
+from mosar.models.stages.texture_input import TextureInput
+from mosar.models.texture_space import CapturedMaps, fields, read_maps
 
 Batch = Mapping[str, Mapping[str, Tensor]]
 
@@ -27,10 +28,12 @@ class Stage:
     def __init__(self, config: Config, head: Head) -> None:
         self.config = config
         self.head = head
-        fields = ("diffuse", "specular", "ao", "translucency", "normal")
-        self.streams = {"lightstage": StreamSpec(1.0, fields, map_size=config.map_size)}
+        self.streams = {"lightstage": StreamSpec(1.0, fields(config.estimated_share), map_size=config.map_size)}
+        self.input = TextureInput(config.estimated_share, config.upstream_share)
+        self.requires = self.input.requires
 
     def build(self, parents: Mapping[str, nn.Module]) -> Normals:
+        self.input.set_parents(parents)
         return Normals(self.config)
 
     @torch.no_grad()
@@ -38,16 +41,14 @@ class Stage:
         cast(Normals, module).basis.fit(torch.cat([batch["lightstage"]["normal"][:, :2] for batch in batches]))
 
     def losses(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        maps = read_maps(batch["lightstage"], self.head)
-        texture = light_normalized(maps)
+        maps, texture, _ = self.input.draw(batch["lightstage"], self.head, generator)
         base, refined = cast(Normals, module).explain(texture)
         early = self.config.base_weight * self._turn(base, maps)
         return self._objective(refined, maps) | {"base": early}
 
     @torch.no_grad()
     def metrics(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        maps = read_maps(batch["lightstage"], self.head)
-        texture = light_normalized(maps)
+        maps, texture, _ = self.input.draw(batch["lightstage"], self.head, generator)
         base, refined = cast(Normals, module).explain(texture)
         losses = self._objective(refined, maps)
         return losses | {
@@ -65,8 +66,7 @@ class Stage:
     @torch.no_grad()
     def preview(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         """Four captures across; down: the texture, the patches' base, refined, truth."""
-        maps = read_maps(batch["lightstage"], self.head)
-        texture = light_normalized(maps)
+        maps, texture, _ = self.input.draw(batch["lightstage"], self.head, generator)
         normals = (*cast(Normals, module).explain(texture), maps.tangent_normal_b3hw)
         return rows(to_srgb(texture), *((0.5 + 0.5 * n) * maps.inside_11hw for n in normals))
 

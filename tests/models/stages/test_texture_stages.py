@@ -9,7 +9,9 @@ import torch
 import yaml
 
 from mosar.config import parse
+from mosar.models.colour import to_srgb
 from mosar.models.losses import total
+from mosar.models.relight import uniform_light
 from mosar.models.texture_space import Lighting, even_gloss, light_normalized, read_maps
 from mosar.models.texture_space.lighting import SPECULAR
 
@@ -50,7 +52,7 @@ def call(stage, network, texture):
     known[..., : texture.shape[-2] // 2, :] = 1
     arguments = {
         "completion": (known, even_light(texture)),
-        "delight": (even_light(texture),),
+        "delight": (even_light(texture), known),
         "intrinsics": (torch.full_like(known, 0.8),),
         "normals": (),
     }
@@ -124,7 +126,7 @@ def test_untrained_corrections_are_what_dividing_by_the_light_gives(head, make_c
         networks[name] = module.Stage(replace(config, map_size=SIZE), head).build({})
     with torch.no_grad():
         whole = networks["completion"](light.lit(texture), known, light)
-        even = networks["delight"](whole, light)
+        even = networks["delight"](whole, light, known)
         albedo = networks["intrinsics"](even, ao).diffuse_b3hw
     inside = (texture > 0.05) & (texture < 0.95)
     torch.testing.assert_close(whole[inside], light.lit(texture)[inside], atol=1e-4, rtol=0)
@@ -144,7 +146,7 @@ def test_corrections_keep_the_detail_of_what_is_seen(head, make_captures):
     dots = torch.zeros_like(texture)
     dots[..., ::8, ::8] = 0.02
     with torch.no_grad():
-        plain, dotted = (network(t, even_light(t)) for t in (texture, texture + dots))
+        plain, dotted = (network(t, even_light(t), torch.ones_like(t[:, :1])) for t in (texture, texture + dots))
     gained = (dotted - plain)[dots > 0] / 0.02
     assert 0.3 < float(gained.mean()) < 3
     assert float(gained.std()) < 0.5 * float(gained.mean())
@@ -199,12 +201,56 @@ def test_state_round_trip_gives_the_same_loss(trained):
     )
 
 
+def estimated(captures, head):
+    """The captures with estimates of their pictures that are right, but half as bright, and one side not seen."""
+    shown = light_normalized(read_maps(captures, head))
+    seen = torch.full_like(captures["ao"], 255)
+    seen[..., : SIZE // 3] = 0
+    return captures | {
+        "unwrapped": (to_srgb(shown.clamp(0, 1)) * 255).round().to(torch.uint8),
+        "seen": seen,
+        "estimate_ao": captures["ao"],
+        "estimate_mesh": captures["mesh"],
+        "estimate_light": 2.0 * uniform_light(len(seen)),
+        "estimate_eye": torch.tensor([[0.0, 0.0, 1e4]] * len(seen)),
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stages_train_on_what_inference_sees(name, head, make_captures):
+    """With estimates in the data and the networks before it, a stage sees unwrapped pictures, and its loss falls."""
+    module, config = recipe(name, "tiny")
+    shares = {"estimated_share": 1.0} | ({"upstream_share": 1.0} if hasattr(config, "upstream_share") else {})
+    config = replace(config, map_size=SIZE, **shares, **({"patch": 8} if name == "normals" else {}))
+    stage = module.Stage(config, head)
+    parents = {}
+    for parent in stage.requires:
+        other, its_config = recipe(parent, "tiny")
+        parents[parent] = other.Stage(replace(its_config, map_size=SIZE), head).build({})
+    torch.manual_seed(0)
+    network = stage.build(parents)
+    batch = {"lightstage": estimated(make_captures(3, SIZE, 3), head)}
+    stage.fit_statistics(network, [batch])
+    assert not {n for n in network.state_dict() if n.startswith(("completion", "delight"))}
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3)
+    losses = []
+    for step in range(25):
+        optimiser.zero_grad()
+        loss = total(stage.losses(network, batch, generator(step % 2)))
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert sum(losses[-2:]) < sum(losses[:2])
+    assert all(p.grad is None for parent in parents.values() for p in parent.parameters())
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("preset", ["tiny", "cpu", "paper"])
 def test_recipes_parse(name, preset, head):
     module, config = recipe(name, preset)
     streams = module.Stage(config, head).streams
     assert sum(spec.proportion for spec in streams.values()) == 1
+    assert ("unwrapped" in streams["lightstage"].fields) == (config.estimated_share > 0)
     assert {spec.map_size for spec in streams.values()} == {config.map_size}
 
 
@@ -212,7 +258,8 @@ def test_recipes_parse(name, preset, head):
 def test_a_step_moves_the_parameters_of_the_networks_of_the_paper(name, head, make_captures):
     """The networks at full width, on smaller maps."""
     module, config = recipe(name, "paper")
-    config = replace(config, map_size=96)
+    shares = {name: 0.0 for name in ("estimated_share", "upstream_share") if hasattr(config, name)}
+    config = replace(config, map_size=96, **shares)
     stage = module.Stage(config, head)
     network = stage.build({})
     batch = {"lightstage": make_captures(1, config.map_size)}

@@ -5,23 +5,30 @@ import pytest
 import torch
 from torch.nn.functional import interpolate, normalize
 
+from mosar.models.colour import LUMINANCE, to_srgb
 from mosar.models.relight import uniform_light
 from mosar.models.shading import sh
 from mosar.models.texture_space import (
     AverageSkin,
+    Photographed,
+    brightness_ratio,
     degrade,
     fill,
     fill_large,
     light_normalized,
     lighting,
+    mirror_some,
+    photographed,
     pull_push,
     radiance,
     random_eyes,
     random_known,
     read_skin,
     shading,
+    skin_texels,
     subsample,
 )
+from mosar.models.texture_space.cast_shadows import cast_shadows
 from mosar.models.texture_space.lighting import SPECULAR
 
 
@@ -73,6 +80,80 @@ def test_known_texels_face_the_camera(head, sample):
     assert set(known.unique().tolist()) == {0.0, 1.0}
     assert float((views * skin.surface.normal_b3hw).sum(dim=1, keepdim=True)[known > 0].min()) > 0.2
     assert float(eye[:, 2].min()) > 0
+
+
+def estimates(sample, gain=1.0):
+    """Right estimates of pictures under uniform light of radiance ``gain``, seen along the normals."""
+    return sample | {
+        "unwrapped": (to_srgb((gain * 0.4 * torch.ones(2, 3, 48, 48)).clamp(0, 1)) * 255).round().to(torch.uint8),
+        "seen": torch.full_like(sample["ao"], 255),
+        "estimate_ao": torch.full_like(sample["ao"], 255),
+        "estimate_mesh": sample["mesh"],
+        "estimate_light": gain * uniform_light(2),
+        "estimate_eye": torch.tensor([[0.0, 0.0, 1e4]] * 2),
+        "light": uniform_light(2),
+    }
+
+
+def test_an_unwrapped_picture_divided_by_its_estimated_light_is_even(head, sample):
+    found = photographed(estimates(sample, 0.5), head, generator(), Photographed(estimated_share=1.0))
+    front = (found.skin.surface.normal_b3hw[:, 2:] > 0.9).expand(-1, 3, -1, -1)
+    even = found.light.even(found.lit_b3hw)
+    assert int(front.sum()) > 10
+    torch.testing.assert_close(even[front], torch.full_like(even[front], 0.4), atol=0.02, rtol=0)
+    assert bool(found.estimated_b.all())
+    # Another exposure changes the picture, and the light alike.
+    again = photographed(estimates(sample, 0.5), head, generator(1), Photographed(estimated_share=1.0))
+    assert float((again.lit_b3hw - found.lit_b3hw)[front].abs().mean()) > 0.01
+    torch.testing.assert_close(again.light.even(again.lit_b3hw)[front], even[front], atol=0.02, rtol=0)
+
+
+def test_a_hole_is_to_be_filled_in_the_tone_of_the_picture(head, sample):
+    bright = photographed(estimates(sample), head, generator(), Photographed(estimated_share=1.0))
+    even = bright.light.even(bright.clean_b3hw)
+    inside = (bright.known_b1hw > 0).expand_as(even)
+    torch.testing.assert_close(even[inside].mean(), torch.tensor(0.4), atol=0.02, rtol=0)
+
+
+def test_estimated_and_relit_captures_stay_in_their_places(head, sample):
+    """Which captures of a batch are seen through an estimate is random; each keeps its own maps."""
+    dark = sample | {"diffuse": torch.stack([sample["diffuse"][0], sample["diffuse"][1] // 3])}
+    kinds = set()
+    for seed in range(8):
+        found = photographed(estimates(dark), head, generator(seed), Photographed(estimated_share=0.5))
+        kinds.add(tuple(found.estimated_b.tolist()))
+        for number, estimated in enumerate(found.estimated_b.tolist()):
+            spread = found.lit_b3hw[number][:, found.known_b1hw[number, 0] > 0].std(dim=1)
+            assert bool((spread < 1e-3).all()) == estimated
+    assert len(kinds) > 2
+
+
+def test_mirroring_turns_all_maps_of_a_capture_alike():
+    one, two = (torch.rand(6, c, 8, 8, generator=generator(c)) for c in (1, 3))
+    fixed = torch.rand(1, 1, 8, 8)
+    a, b, c = mirror_some([one, two, fixed], generator())
+    turned = [torch.equal(x, y.flip(-1)) for x, y in zip(a, one, strict=True)]
+    assert 0 < sum(turned) < 6
+    assert turned == [torch.equal(x, y.flip(-1)) for x, y in zip(b, two, strict=True)]
+    assert torch.equal(c, fixed)
+
+
+def test_brightness_ratio_tells_luminance_and_not_hue(sample):
+    grey, red = torch.full((1, 3, 4, 4), 0.2), torch.zeros(1, 3, 4, 4)
+    red[:, 0] = 0.2 / LUMINANCE[0]
+    ones = torch.ones(1, 1, 4, 4)
+    torch.testing.assert_close(brightness_ratio(red, grey, ones), torch.ones(1, 1, 1, 1))
+    torch.testing.assert_close(brightness_ratio(2 * grey, grey, ones).flatten(), torch.tensor([2.0]))
+
+
+def test_cast_shadows_darken_half_of_the_pictures_and_never_brighten():
+    lit = torch.full((64, 3, 32, 32), 0.5)
+    ratio = cast_shadows(lit, generator()) / lit
+    assert float(ratio.max()) <= 1
+    assert float(ratio.min()) < 0.5
+    darkened = (ratio.flatten(1).amin(dim=1) < 0.999).float().mean()
+    assert 0.3 < float(darkened) < 0.6
+    assert bool((ratio[:, 0] >= ratio[:, 2] - 1e-6).all())  # skin scatters red light into shadows
 
 
 def half_known(size=64):
@@ -184,3 +265,18 @@ def test_degrade_keeps_range_and_tone():
     assert float(found.min()) >= 0
     assert float(found.max()) <= 1
     assert float((found.mean() - texture.clamp(0, 1).mean()).abs()) < 0.1
+
+
+def test_hair_on_the_scalp_does_not_count_as_skin_and_a_beard_does(head, sample):
+    """The upper quarter of the chart is as dark as hair, and so is a patch on the chin."""
+    size = sample["ao"].shape[-1]
+    dark = sample["diffuse"].clone()
+    dark[:, :, : size // 5] = 20
+    dark[:, :, 3 * size // 4 : 4 * size // 5, size // 3 : size // 2] = 20
+    skin = read_skin(sample | {"diffuse": dark}, head)
+    counts = skin_texels(skin, head)
+    assert float(counts[:, :, : size // 5].mean()) < 0.1
+    assert float(counts[:, :, 3 * size // 4 : 4 * size // 5, size // 3 : size // 2].mean()) > 0.9
+    assert float(counts[:, :, size // 2 :].sum()) > 0.9 * float(skin.inside_11hw[..., size // 2 :, :].sum()) * len(
+        counts
+    )
