@@ -11,7 +11,7 @@ from typing import Any
 from mosar import bundle
 from mosar.bundle import locate
 from mosar.errors import ConfigError, DataError
-from mosar.jobs import hydra_main, shipped
+from mosar.jobs import hydra_main, shipped, stages
 from mosar.platform import storage
 from mosar.platform.data.manifest import Manifest
 from mosar.platform.runs import run
@@ -86,13 +86,13 @@ def main(config: Assemble) -> None:
     from mosar.models.head.head import DEFAULT_PATH, ICT_LICENCE_PATH
     from mosar.models.reconstruct import steps
 
-    stages = (*steps.stages(), *(name for name in steps.SHIPPED if name in config.runs))
+    names = (*steps.stages(), *(name for name in steps.SHIPPED if name in config.runs))
     unknown = sorted(set(config.runs) - {*steps.stages(), *steps.SHIPPED})
     if unknown:
         known = ", ".join((*steps.stages(), *steps.SHIPPED))
         raise ConfigError(f"runs: unknown stage {unknown[0]!r}; expected some of {known}")
     root = storage.root(config.storage)
-    runs = {n: storage.join(root, "runs", config.runs.get(n, f"{n}-{config.preset}")) for n in stages}
+    runs = {n: storage.join(root, "runs", config.runs.get(n, f"{n}-{config.preset}")) for n in names}
     if shipped.STAGE not in config.runs and _built_on(runs["geometry"]) == shipped.SHIPPED:
         runs[shipped.STAGE] = shipped.SHIPPED
     runs |= {name: shipped.SHIPPED for name, run_name in config.runs.items() if run_name == shipped.SHIPPED}
@@ -121,7 +121,7 @@ def main(config: Assemble) -> None:
         location,
         storage.read_bytes(str(path or DEFAULT_PATH)),
         {name: _weights(name, where, path) for name, where in runs.items()},
-        {name: fingerprint["model"] for name, fingerprint in fingerprints.items()},
+        {name: stages.model_config(name, fingerprint["model"]) for name, fingerprint in fingerprints.items()},
         _card(config, head.name, head.digest, derived, fingerprints, summaries),
         {
             "preset": config.preset,
