@@ -157,8 +157,6 @@ def _read(weights: Weights) -> "dict[str, Tensor]":
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    from mosar.models import weights_file
-
     path = storage.join(bundle.locate(weights.location, None), weights.file)
     mend = "restore it, make the bundle or run again, or leave warm_start out"
     if not storage.exists(path):
@@ -167,7 +165,7 @@ def _read(weights: Weights) -> "dict[str, Tensor]":
     if digest.of_bytes(content) != weights.sha256:
         raise DataError(f"warm_start: {path} was altered (its sha256 is not the recorded one); {mend}")
     try:
-        return weights_file.expanded(load(content))
+        return load(content) if weights.file == run.WEIGHTS else bundle.read_weights(content)
     except SafetensorError as error:
         raise DataError(f"warm_start: {path}: not safetensors ({error}); {mend}") from error
 

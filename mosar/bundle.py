@@ -14,7 +14,7 @@ from mosar.platform import storage
 from mosar.platform.storage import bundle
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from mosar.models.head import Head
 
@@ -87,10 +87,6 @@ def open_bundle(location: str, device: str = "cpu") -> Bundle:
     Raises:
         BundleError: the bundle is missing, incomplete or altered, or was made by an incompatible version.
     """
-    from safetensors.torch import load
-
-    from mosar.models import weights_file
-
     files, about = bundle.read_files(location)
     shipped = about.get("shipped", {})
     if not (HEAD in files or "head" in shipped) or not about.get("stages"):
@@ -110,14 +106,22 @@ def open_bundle(location: str, device: str = "cpu") -> Bundle:
             module = stage.build(modules)
             try:
                 inherited = {key: v for key, v in module.state_dict().items() if key.startswith(_prefixes(stage))}
-                stored = weights_file.expanded(load(files[f"{name}.safetensors"]))
-                module.load_state_dict(inherited | stored)
+                module.load_state_dict(inherited | read_weights(files[f"{name}.safetensors"]))
             except (KeyError, RuntimeError) as error:
                 raise BundleError(
                     f"{location}: the weights of {name} do not fit this version; train and assemble the stages again"
                 ) from error
             modules[name] = module.eval().requires_grad_(False).to(device)
     return Bundle(bundle.digest_of(location), head, modules, about)
+
+
+def read_weights(content: bytes) -> "dict[str, Tensor]":
+    """The weights of a stage's file in a bundle, which may hold them in 8 or 16 bits."""
+    from safetensors.torch import load
+
+    from mosar.models import weights_file
+
+    return weights_file.expanded(load(content))
 
 
 def _prefixes(stage: Any) -> tuple[str, ...]:

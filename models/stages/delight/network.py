@@ -59,8 +59,10 @@ class Delight(nn.Module):
         """Correct an even texture of any size by means over larger cells of the grid; not clipped.
 
         Brows, folds and lips are smaller than these cells, and the brightness that chooses the level is their
-        surroundings', so they keep their contrast. In training the finer grid fades them: an estimated mesh shows them
-        beside their truth. On 12 captures with truth the soft corrections were as good in every figure.
+        surroundings', so they keep their contrast. The finer grid of the training fades them: an estimated mesh shows
+        them beside their truth. With 32, 12 and 6 cells: distance to the photograph (``likeness_render_ratio``) 0.50,
+        0.43, 0.42 and under other lights 0.65, 0.63, 0.62 on 12 portraits; albedo error over that without networks
+        0.83 with 12 and 0.85 with 6 on 12 captures, relit 2.9 and 2.5 dB better.
         """
         grid = adaptive_avg_pool3d(grid_bgdhw, (grid_bgdhw.shape[2], _SOFT_CELLS, _SOFT_CELLS))
         guide = adaptive_avg_pool2d(to_srgb(even_b3hw.clamp(0.0, 1.0)).mean(dim=1, keepdim=True), _SOFT_GUIDE)
