@@ -17,7 +17,7 @@ _CROPPED = ("image", "mask", "classes", "landmarks", "detected", "intrinsics", "
 _DIRECT = (*(name for name in schema.MEMBERS if name not in (*_CROPPED, *schema.JSON)), "expression", "found")
 """Fields that the crop does not affect: members of the same name, the expression weights, whether a face was found."""
 FIELDS = (*_DIRECT, *_CROPPED)
-_ON_CHART = (*schema.MAPS, "unwrapped", "seen", "estimate_ao")
+_ON_CHART = (*schema.MAPS, *schema.ESTIMATE_MAPS)
 JITTER = 0.04
 """Largest relative change of scale, and largest shift in crop sides, by which augmentation changes a crop."""
 TILT = float(np.radians(3.0))

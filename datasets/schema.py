@@ -58,7 +58,8 @@ KINDS: dict[Kind, tuple[str, ...]] = {
 }  # fmt: skip
 """Members of a light stage sample and of an in-the-wild sample."""
 
-ESTIMATE = ("unwrapped", "seen", "estimate_ao", "estimate_mesh", "estimate_light", "estimate_eye")
+ESTIMATE_MAPS = ("unwrapped", "seen", "estimate_ao")
+ESTIMATE = (*ESTIMATE_MAPS, "estimate_mesh", "estimate_light", "estimate_eye")
 """Further members of a light stage sample from which a bundle has estimated mesh, camera and light: all or none.
 
 ``image.jpg`` unwrapped through the estimate (sRGB), how well each texel is seen, the occlusion by the estimated mesh,
@@ -134,7 +135,7 @@ def validate(members: Mapping[str, bytes], kind: Kind | None = None) -> None:
     _numbers("light.npy", sample["light"], (SH, 3))
     _numbers("mesh.npy", sample["mesh"], (None, 3), 1000)
     _numbers("neutral.npy", sample["neutral"], sample["mesh"].shape, 1000)
-    maps = (*MAPS, "unwrapped", "seen", "estimate_ao") if "unwrapped" in sample else MAPS
+    maps = (*MAPS, *ESTIMATE_MAPS) if "unwrapped" in sample else MAPS
     sizes = {stem: sample[stem].shape[:2] for stem in maps}
     wrong = [stem for stem in maps if sizes[stem] != (sizes["diffuse"][0],) * 2]
     _expect(f"{(wrong or MAPS)[0]}.png", not wrong, f"expected square maps of one size, got {sizes}")

@@ -93,9 +93,9 @@ def main(config: Assemble) -> None:
         raise ConfigError(f"runs: unknown stage {unknown[0]!r}; expected some of {known}")
     root = storage.root(config.storage)
     runs = {n: storage.join(root, "runs", config.runs.get(n, f"{n}-{config.preset}")) for n in names}
+    runs |= {name: shipped.SHIPPED for name, run_name in config.runs.items() if run_name == shipped.SHIPPED}
     if shipped.STAGE not in config.runs and _built_on(runs["geometry"]) == shipped.SHIPPED:
         runs[shipped.STAGE] = shipped.SHIPPED
-    runs |= {name: shipped.SHIPPED for name, run_name in config.runs.items() if run_name == shipped.SHIPPED}
     unfinished = [name for name, where in runs.items() if where != shipped.SHIPPED and run.summary(where) is None]
     if unfinished:
         raise ConfigError(f"runs: {', '.join(runs[n] for n in unfinished)} not finished; train them first")
@@ -135,7 +135,9 @@ def main(config: Assemble) -> None:
 
 
 def _built_on(location: str) -> str | None:
-    """Location of the morphable model that a finished run was trained on; None if the run is not finished."""
+    """Location of the morphable model that ``geometry`` was trained on; None if its run is not finished."""
+    if location == shipped.SHIPPED:
+        return shipped.SHIPPED
     if run.summary(location) is None:
         return None
     return str(run.fingerprint(location)["parents"][shipped.STAGE]["location"])
@@ -174,7 +176,7 @@ def _card(
         data = ", ".join(f"{s} {d['digest'][:12]}" for s, d in fingerprints[name]["data"].items())
         rows.append(f"| {name} | {found['steps']} | {' | '.join(figures)} | {data} |")
     sources = {stream: d["source"] for f in fingerprints.values() for stream, d in _data(f).items()}
-    stage, wild = (sources.get(stream, "unknown") for stream in ("lightstage", "wild"))
+    stage, wild = (sources.get(stream, _UNKNOWN) for stream in ("lightstage", "wild"))
     return _CARD.format(
         preset=config.preset,
         others="".join(f"; {name}: `{run_name}`" for name, run_name in sorted(config.runs.items())),

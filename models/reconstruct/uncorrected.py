@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from mosar.models.networks.unet import UNet
+from mosar.models.reconstruct.steps import STEPS
 from mosar.models.stages.normals.network import Normals
 
-_STAGES = ("completion", "delight", "intrinsics", "normals")
+_STAGES = STEPS[STEPS.index("geometry") + 1 :]
 
 
 @torch.no_grad()

@@ -1,12 +1,14 @@
 """Stages can be trained on the shipped morphable model, and a bundle holds it."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from mosar import bundle
 from mosar.bundle import open_bundle
 from mosar.errors import BundleError, ConfigError
 from mosar.jobs import hydra_main, release, shipped, stages, train_stage
@@ -72,6 +74,16 @@ def test_a_release_holds_the_same_weights_in_fewer_bits(assembled: str, tmp_path
     assert size["delight.safetensors"] < 0.4 * before
     assert not {"head.npz", "morphable.safetensors"} & size.keys()
     assert str(tmp_path) not in (tmp_path / "released" / "manifest.json").read_text()
+
+
+def test_a_shipped_stage_stands_beside_new_ones(tmp_path: Path) -> None:
+    """The shipped geometry brings its morphable model, its weights and what its training reported."""
+    finish_untrained(tmp_path, {shipped.STAGE: shipped.SHIPPED})
+    main(Assemble("tiny", "mine", str(tmp_path), {"geometry": shipped.SHIPPED}))
+    found, released = open_bundle(str(tmp_path / "bundles" / "mine")), open_bundle(bundle.locate(bundle.RELEASED, None))
+    ours, theirs = (each.modules["geometry"].state_dict() for each in (found, released))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert re.search(r"\| geometry \| \d{3,} \|", (tmp_path / "bundles" / "mine" / "MODEL_CARD.md").read_text())
 
 
 def test_a_release_of_another_version_is_refused(assembled: str, tmp_path: Path) -> None:

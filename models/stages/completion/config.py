@@ -31,6 +31,5 @@ class Config:
             raise ConfigError(f"model.map_size, cells: got {got}, expected at least 16 texels and 1 to map_size cells")
         if self.gradient_weight < 0:
             raise ConfigError(f"model.gradient_weight: got {self.gradient_weight}, expected 0 or more")
-        for name in ("estimated_share",):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected a share in [0, 1]")
+        if not 0 <= self.estimated_share <= 1:
+            raise ConfigError(f"model.estimated_share: got {self.estimated_share}, expected a share in [0, 1]")

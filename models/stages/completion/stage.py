@@ -15,7 +15,16 @@ from mosar.models.stages.completion.network import Completion
 from mosar.models.stages.preview import rows
 from mosar.models.stages.spec import StreamSpec
 from mosar.models.stages.texture_loss import texture_losses
-from mosar.models.texture_space import Lighting, Photographed, fields, mirror_some, photographed, read_skin, skin_texels
+from mosar.models.texture_space import (
+    Filled,
+    Lighting,
+    Photographed,
+    fields,
+    mirror_some,
+    photographed,
+    read_skin,
+    skin_texels,
+)
 
 Batch = Mapping[str, Mapping[str, Tensor]]
 
@@ -33,11 +42,15 @@ class TrainingPair:
     inside_11hw: Tensor
     estimated_b: Tensor
 
-    def prediction(self, module: Completion) -> Tensor:
-        return _encoded(module.correct(module.fill(self.lit_b3hw, self.known_b1hw, self.light), self.light))
+    def filled(self, module: Completion) -> Filled:
+        """What is seen, completed without learning."""
+        return module.fill(self.lit_b3hw, self.known_b1hw, self.light)
 
-    def untrained(self, module: Completion) -> Tensor:
-        return _encoded(self.light.lit(to_linear(module.fill(self.lit_b3hw, self.known_b1hw, self.light).texture_bchw)))
+    def prediction(self, module: Completion, filled: Filled) -> Tensor:
+        return _encoded(module.correct(filled, self.light))
+
+    def untrained(self, filled: Filled) -> Tensor:
+        return _encoded(self.light.lit(to_linear(filled.texture_bchw)))
 
     def mirrored(self, generator: torch.Generator) -> "TrainingPair":
         """The same with half of the captures mirrored."""
@@ -68,14 +81,14 @@ class Stage:
 
     def losses(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         pair = self._problem(batch, generator)
-        module = cast(Completion, module)
-        return self._objective(pair.prediction(module), pair, module)
+        filled = pair.filled(cast(Completion, module))
+        return self._objective(pair.prediction(cast(Completion, module), filled), pair, filled)
 
     @torch.no_grad()
     def metrics(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         pair = self._problem(batch, generator)
-        module = cast(Completion, module)
-        losses = self._objective(pair.prediction(module), pair, module)
+        filled = pair.filled(cast(Completion, module))
+        losses = self._objective(pair.prediction(cast(Completion, module), filled), pair, filled)
         return losses | {"loss": total(losses)}
 
     @torch.no_grad()
@@ -84,14 +97,16 @@ class Stage:
         pair = self._problem(batch, generator)
         module = cast(Completion, module)
         mean = module.average.even_13hw.expand_as(pair.lit_b3hw)
-        return total(self._objective(_encoded(pair.light.lit(mean)), pair, module))
+        return total(self._objective(_encoded(pair.light.lit(mean)), pair, pair.filled(module)))
 
     @torch.no_grad()
     def preview(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         """Four captures across; down: what is known, filled without learning, the prediction, the truth."""
         pair = self._problem(batch, generator)
         module = cast(Completion, module)
-        maps = (_encoded(pair.lit_b3hw) * pair.known_b1hw, pair.untrained(module), pair.prediction(module))
+        filled = pair.filled(module)
+        known = _encoded(pair.lit_b3hw) * pair.known_b1hw
+        maps = (known, pair.untrained(filled), pair.prediction(module, filled))
         return rows(*(m.clamp(0.0, 1.0) * pair.inside_11hw for m in (*maps, pair.truth_b3hw)))
 
     def _problem(self, batch: Batch, generator: torch.Generator) -> TrainingPair:
@@ -107,9 +122,8 @@ class Stage:
             estimated_b=capture.estimated_b,
         ).mirrored(generator)
 
-    def _objective(self, prediction: Tensor, pair: TrainingPair, module: Completion) -> dict[str, Tensor]:
-        with torch.no_grad():
-            truth = torch.lerp(pair.untrained(module), pair.truth_b3hw, pair.skin_b1hw)  # hair stays as it is
+    def _objective(self, prediction: Tensor, pair: TrainingPair, filled: Filled) -> dict[str, Tensor]:
+        truth = torch.lerp(pair.untrained(filled), pair.truth_b3hw, pair.skin_b1hw)  # hair stays as it is
         hole = pair.inside_11hw * (1.0 - pair.known_b1hw)
         return texture_losses(prediction, truth, hole, pair.estimated_b, self.config.gradient_weight)
 

@@ -71,7 +71,7 @@ class Stage:
         skin, texture, ao = self.input.draw(batch["lightstage"], self.head, generator)
         prediction = cast(IntrinsicsNetwork, module)(texture, ao)
         losses = self._objective(prediction, skin, batch, generator)
-        relit = self._relit(prediction, skin, batch, generator, lambda radiance: radiance)
+        relit = self._relit(prediction, skin, skin_texels(skin, self.head), batch, generator, lambda linear: linear)
         return losses | {"loss": total(losses), "relit": relit}
 
     @torch.no_grad()
@@ -101,13 +101,15 @@ class Stage:
         weight = skin_texels(skin, self.head)
         losses = {n: l1(a, t, weight) for n, (a, t) in zip(_NAMES, parts, strict=True)}
         if self.config.shading_weight:
-            losses["shading"] = self.config.shading_weight * self._relit(prediction, skin, batch, generator, to_srgb)
+            shading = self._relit(prediction, skin, weight, batch, generator, to_srgb)
+            losses["shading"] = self.config.shading_weight * shading
         return losses
 
     def _relit(
         self,
         prediction: Intrinsics,
         skin: CapturedSkin,
+        weight_b1hw: Tensor,
         batch: Batch,
         generator: torch.Generator,
         encoded: Callable[[Tensor], Tensor],
@@ -118,7 +120,7 @@ class Stage:
         """
         stride = self.config.shading_stride
         true_skin = subsample(skin, stride)
-        weight = skin_texels(skin, self.head)[..., ::stride, ::stride]
+        weight = weight_b1hw[..., ::stride, ::stride]
         found_skin = subsample(replace(skin, **vars(prediction)), stride)
         errors = []
         for _ in range(self.config.shading_lights):
