@@ -7,7 +7,7 @@ stem belongs to which file name.
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -60,7 +60,7 @@ KINDS: dict[Kind, tuple[str, ...]] = {
 
 ESTIMATE_MAPS = ("unwrapped", "seen", "estimate_ao")
 ESTIMATE = (*ESTIMATE_MAPS, "estimate_mesh", "estimate_light", "estimate_eye")
-"""Further members of a light stage sample from which a bundle has estimated mesh, camera and light: all or none.
+"""Further members of a sample from whose picture a bundle has estimated mesh, camera and light: all or none.
 
 ``image.jpg`` unwrapped through the estimate (sRGB), how well each texel is seen, the occlusion by the estimated mesh,
 this mesh (mm) and the light (81 x 3) in the head frame, and the camera's position in it (3, mm)."""
@@ -114,7 +114,7 @@ def validate(members: Mapping[str, bytes], kind: Kind | None = None) -> None:
     """
     kind = kind or kind_of(members)
     stems = KINDS[kind]
-    if kind == "lightstage" and {MEMBERS[stem][0] for stem in ESTIMATE} & set(members):
+    if {MEMBERS[stem][0] for stem in ESTIMATE} & set(members):
         stems += ESTIMATE
     names = {MEMBERS[stem][0] for stem in stems}
     unknown = sorted(set(members) - names)
@@ -128,6 +128,8 @@ def validate(members: Mapping[str, bytes], kind: Kind | None = None) -> None:
     _check_camera(sample["camera"], image.shape[0], pose=kind == "lightstage")
     _expect("capture.json", "subject" in sample["capture"], "no key 'subject'")
     found = _check_detection({stem: sample[stem] for stem in DETECTION}, image.shape[0])
+    if "unwrapped" in sample:
+        _check_estimate(sample)
     if kind == "wild":
         _expect("detected.npy", found, "no face was detected, expected one in every photograph")
         return
@@ -135,14 +137,9 @@ def validate(members: Mapping[str, bytes], kind: Kind | None = None) -> None:
     _numbers("light.npy", sample["light"], (SH, 3))
     _numbers("mesh.npy", sample["mesh"], (None, 3), 1000)
     _numbers("neutral.npy", sample["neutral"], sample["mesh"].shape, 1000)
-    maps = (*MAPS, *ESTIMATE_MAPS) if "unwrapped" in sample else MAPS
-    sizes = {stem: sample[stem].shape[:2] for stem in maps}
-    wrong = [stem for stem in maps if sizes[stem] != (sizes["diffuse"][0],) * 2]
-    _expect(f"{(wrong or MAPS)[0]}.png", not wrong, f"expected square maps of one size, got {sizes}")
+    _check_maps(sample, (*MAPS, *ESTIMATE_MAPS) if "unwrapped" in sample else MAPS)
     if "unwrapped" in sample:
         _numbers("estimate_mesh.npy", sample["estimate_mesh"], sample["mesh"].shape, 1000)
-        _numbers("estimate_light.npy", sample["estimate_light"], (SH, 3))
-        _numbers("estimate_eye.npy", sample["estimate_eye"], (3,))
     expression = sample["capture"].get("expression")
     _expect("capture.json", isinstance(expression, dict), "no mapping 'expression'")
 
@@ -172,6 +169,19 @@ def _numbers(member: str, array: NDArray[Any], shape: tuple[int | None, ...], la
     _expect(member, array.dtype == np.float32, f"type {array.dtype}, expected float32")
     _expect(member, bool(np.isfinite(array).all()), "contains a value that is not finite")
     _expect(member, bool((np.abs(array) <= largest).all()), f"contains a value beyond +-{largest}")
+
+
+def _check_maps(sample: Mapping[str, Any], maps: Sequence[str]) -> None:
+    sizes = {stem: sample[stem].shape[:2] for stem in maps}
+    wrong = [stem for stem in maps if sizes[stem] != (sizes[maps[0]][0],) * 2]
+    _expect(f"{(wrong or maps)[0]}.png", not wrong, f"expected square maps of one size, got {sizes}")
+
+
+def _check_estimate(sample: Mapping[str, Any]) -> None:
+    _check_maps(sample, ESTIMATE_MAPS)
+    _numbers("estimate_mesh.npy", sample["estimate_mesh"], (None, 3), 1000)
+    _numbers("estimate_light.npy", sample["estimate_light"], (SH, 3))
+    _numbers("estimate_eye.npy", sample["estimate_eye"], (3,))
 
 
 def _check_landmarks(landmarks: NDArray[np.float32], size: int) -> None:

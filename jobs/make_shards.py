@@ -1,5 +1,5 @@
 """Make data sets: virtual ones (light stage and wild), from a folder of photographs or of studio captures, or from
-captures with what a bundle estimates from their pictures (training data of the texture stages).
+captures or photographs with what a bundle estimates from their pictures (training data of the texture stages).
 
     python jobs/make_shards.py source=virtual preset=tiny
     python jobs/make_shards.py source=virtual preset=cpu renderer=mixed share=0.2
@@ -113,12 +113,12 @@ class MakeShards:
 
     source: virtual; evaluation (the preset's test subjects, path traced under each held-out light, some larger and from
         several sides); photographs; studio, captures of a real light stage (docs/data.md shows the folder); or
-        estimates, another data set of captures with what a bundle estimates from their pictures.
+        estimates, another data set with what a bundle estimates from its pictures.
     preset: which of ``presets`` to make.
     presets: name -> sizes.
     name: last word of the data sets' names, such as wild-NAME or studio-NAME; default: the preset.
     folder: folder of photographs (files, tars, Parquet) or of studio captures; a path or fsspec URI.
-    captures: name of the data set of captures to which estimates are added.
+    captures: name of the data set, of captures or photographs, to which estimates are added.
     bundle: bundle that estimates; by default the one that the program ships.
     fit_steps: steps of the shape fit of the estimates.
     example: instead of importing, write an example of a studio's folder here: three people of the virtual light stage.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mosar.errors import DataError
 
-_KERNEL, _LEAST = 4, 4096  # dimensions and least size of a kernel that is worth its scales
+_DIMENSIONS, _LEAST = 3, 4096  # least ones of a tensor that is worth its scales
 _SCALE = ".scale_of_8_bits"
 
 
@@ -35,15 +35,16 @@ def half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def compact(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights as :func:`half` gives them, but kernels of convolutions as 8-bit integers, with a scale for each output.
+    """Weights as :func:`half` gives them, but large tensors (kernels, bases of patches) as 8-bit integers.
 
-    For networks whose answers are small corrections: a kernel's values are off by up to 1/254 of its largest.
+    Each row of the first dimension has its own scale, so values are off by up to 1/254 of the row's largest. This is
+    for networks whose answers are small corrections.
     """
     found: dict[str, Tensor] = {}
     for name, value in half(state).items():
-        if value.ndim == _KERNEL and value.is_floating_point() and value.numel() >= _LEAST:
-            scale = value.float().abs().amax(dim=(1, 2, 3)).clamp_min(1e-8) / 127.0
-            found[name] = (value.float() / scale[:, None, None, None]).round().to(torch.int8)
+        if value.ndim >= _DIMENSIONS and value.dtype == torch.float16 and value.numel() >= _LEAST:
+            scale = value.float().abs().flatten(1).amax(dim=1).clamp_min(1e-8) / 127.0
+            found[name] = (value.float() / _rows(scale, value)).round().to(torch.int8)
             found[name + _SCALE] = scale
         else:
             found[name] = value
@@ -51,10 +52,15 @@ def compact(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def expanded(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights that :func:`half` or :func:`compact` made smaller, with all kernels as numbers again."""
-    kernels = {name.removesuffix(_SCALE): scale for name, scale in stored.items() if name.endswith(_SCALE)}
-    whole = {name: stored[name].float() * scale[:, None, None, None] for name, scale in kernels.items()}
+    """Weights that :func:`half` or :func:`compact` made smaller, with all values as numbers again."""
+    scales = {name.removesuffix(_SCALE): scale for name, scale in stored.items() if name.endswith(_SCALE)}
+    whole = {name: stored[name].float() * _rows(scale, stored[name]) for name, scale in scales.items()}
     return {name: value for name, value in stored.items() if not name.endswith(_SCALE)} | whole
+
+
+def _rows(scale_n: Tensor, like: Tensor) -> Tensor:
+    """One scale for each row of the first dimension, in the shape that multiplies ``like``."""
+    return scale_n.reshape(-1, *(1,) * (like.ndim - 1))
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

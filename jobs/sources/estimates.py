@@ -1,4 +1,4 @@
-"""Records of captures with what a bundle estimates from their pictures: what the texture stages see in inference."""
+"""Records of captures or photographs with what a bundle estimates from their pictures: what inference starts from."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,10 +16,13 @@ from mosar.platform.data.shards import Record
 if TYPE_CHECKING:
     from mosar.models.reconstruct.estimate import Estimate
 
+_MAP = 256
+"""Texels a side of what is unwrapped of a photograph, which has no maps of its own."""
+
 
 @dataclass(frozen=True)
 class Task:
-    """A shard of captures, by its number and split; ``name`` of its file."""
+    """A shard, by its number and split; ``name`` of its file."""
 
     shard: int
     split: str
@@ -27,15 +30,15 @@ class Task:
 
 
 def tasks(found: Manifest) -> list[Task]:
-    """One shard for each shard of the captures."""
+    """One shard for each shard of the data set."""
     return [Task(number, row.split, row.name) for number, row in enumerate(found.shards()) if row.samples]
 
 
 def produce(captures: str, bundle: str, fit_steps: int, location: str, task: Task) -> Iterator[Record]:
-    """Yield a shard of captures with estimates; note at ``location`` those in whose picture no face was found.
+    """Yield a shard of samples with estimates; note at ``location`` which were left out, and why.
 
     Args:
-        captures: location of the captures.
+        captures: location of captures, or of photographs, of which those without colours are left out.
         bundle: location of the bundle.
         fit_steps: steps of the shape fit.
     """
@@ -49,15 +52,19 @@ def produce(captures: str, bundle: str, fit_steps: int, location: str, task: Tas
         for extent, members in zip(
             extents, shards.read_samples(found.shard_location(task.shard), extents), strict=True
         ):
-            size = schema.decode_member(members, "ao").shape[0]
+            kind = schema.kind_of(members)
+            size = schema.decode_member(members, "ao").shape[0] if kind == "lightstage" else _MAP
             try:
                 estimate = reconstructor.look(np.asarray(schema.decode_member(members, "image")), face="largest")
             except PhotographError:
                 left_out[extent.key] = "no face was found"
                 continue
+            if estimate.portrait.colourless:
+                left_out[extent.key] = "the picture has no colours"
+                continue
             added = schema.encode(_sample(estimate, size))
             every = {**members, **added}
-            schema.validate(every, "lightstage")
+            schema.validate(every, kind)
             subject = str(schema.decode_member(members, "capture")["subject"])
             yield Record(extent.key, task.split, subject, every)
     if left_out:

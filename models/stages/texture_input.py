@@ -7,15 +7,21 @@ import torch
 from torch import Tensor, nn
 
 from mosar.models.head import Head
+from mosar.models.stages.spec import StreamSpec
 from mosar.models.texture_space import (
+    ESTIMATE_FIELDS,
     CapturedSkin,
+    Lighting,
     Photographed,
-    RelitCapture,
+    UnwrappedPhotograph,
     brightness_ratio,
+    fields,
     light_normalized,
+    lighting,
     photographed,
     read_skin,
     rough_ao,
+    unwrapped_photograph,
 )
 
 if TYPE_CHECKING:
@@ -23,6 +29,14 @@ if TYPE_CHECKING:
     from mosar.models.stages.delight.network import Delight
 
 _PARENTS = ("completion", "delight")
+
+
+def texture_streams(map_size: int, estimated_share: float, photograph_share: float = 0.0) -> dict[str, StreamSpec]:
+    """The streams of a texture stage: captures, and a share of unwrapped photographs without truth."""
+    captures = StreamSpec(1.0 - photograph_share, fields(estimated_share), map_size=map_size)
+    if not photograph_share:
+        return {"lightstage": captures}
+    return {"lightstage": captures, "wild": StreamSpec(photograph_share, ESTIMATE_FIELDS, map_size=map_size)}
 
 
 class TextureInput:
@@ -49,17 +63,26 @@ class TextureInput:
         """The captures, an even texture (b, 3, h, w) of each, linear, and the occlusion (b, 1, h, w) as estimated."""
         if float(torch.rand((), generator=generator, device=generator.device)) < self.upstream_share:
             capture = photographed(sample, head, generator, self.how)
-            return capture.skin, self._found(capture), capture.ao_b1hw
+            even = self._found(capture.lit_b3hw, capture.known_b1hw, capture.light)
+            inside = capture.skin.inside_11hw
+            even = even * brightness_ratio(light_normalized(capture.skin), even, inside)
+            return capture.skin, even.clamp(0.0, 1.0) * inside, capture.ao_b1hw
         skin = read_skin(sample, head)
         return skin, light_normalized(skin), rough_ao(skin.ao_b1hw, generator)
 
+    def draw_photographs(
+        self, sample: Mapping[str, Tensor], head: Head, generator: torch.Generator
+    ) -> tuple[Tensor, UnwrappedPhotograph]:
+        """The even textures (b, 3, h, w) of photographs without truth, linear, and what is seen."""
+        seen = unwrapped_photograph(sample, head, generator)
+        light = lighting(seen.light_blc, seen.surface, seen.eye_b3, seen.ao_b1hw)
+        return self._found(seen.lit_b3hw, seen.known_b1hw, light) * seen.inside_11hw, seen
+
     @torch.no_grad()
-    def _found(self, capture: RelitCapture) -> Tensor:
-        """The even textures that inference would find, but for their brightness, which the tone decides."""
-        modules = [module.to(capture.lit_b3hw.device) for module in self._parents]
+    def _found(self, lit_b3hw: Tensor, known_b1hw: Tensor, light: Lighting) -> Tensor:
+        """The even textures that inference would find; the tone decides later how bright they are."""
+        modules = [module.to(lit_b3hw.device) for module in self._parents]
         completion, delight = cast("tuple[Completion, Delight]", modules)
-        filled = completion.fill(capture.lit_b3hw, capture.known_b1hw, capture.light)
-        lit = completion.correct(filled, capture.light).clamp_min(0.0)
-        found = delight(lit, capture.light, filled.known_b1hw)
-        inside = capture.skin.inside_11hw
-        return (found * brightness_ratio(light_normalized(capture.skin), found, inside)).clamp(0.0, 1.0) * inside
+        filled = completion.fill(lit_b3hw, known_b1hw, light)
+        found: Tensor = delight(completion.correct(filled, light).clamp_min(0.0), light, filled.known_b1hw)
+        return found

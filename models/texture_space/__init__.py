@@ -11,6 +11,7 @@ from mosar.models.texture_space.captured_skin import (
     read_skin,
     subsample,
 )
+from mosar.models.texture_space.cast_shadows import cast_shadows
 from mosar.models.texture_space.fill import Filled, fill, fill_large, pull_push
 from mosar.models.texture_space.lighting import Lighting, even_gloss, lighting, rough_ao, shading
 from mosar.models.texture_space.relit_capture import (
@@ -22,10 +23,16 @@ from mosar.models.texture_space.relit_capture import (
     mirror_some,
     photographed,
 )
+from mosar.models.texture_space.unwrapped_photograph import (
+    ESTIMATE_FIELDS,
+    UnwrappedPhotograph,
+    unwrapped_photograph,
+)
 from mosar.models.texture_space.visibility_sampling import random_eyes, random_known
 
 __all__ = [
     "CAPTURE_FIELDS",
+    "ESTIMATE_FIELDS",
     "AverageSkin",
     "CapturedMaps",
     "CapturedSkin",
@@ -33,7 +40,9 @@ __all__ = [
     "Lighting",
     "Photographed",
     "RelitCapture",
+    "UnwrappedPhotograph",
     "brightness_ratio",
+    "cast_shadows",
     "degrade",
     "even_gloss",
     "fields",
@@ -53,4 +62,5 @@ __all__ = [
     "shading",
     "skin_texels",
     "subsample",
+    "unwrapped_photograph",
 ]

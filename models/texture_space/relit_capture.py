@@ -10,22 +10,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mosar.models.colour import LUMINANCE, to_linear
+from mosar.models.colour import LUMINANCE
 from mosar.models.head import Head
 from mosar.models.relight import perturb_light, random_lights
 from mosar.models.texture_space.camera_degradation import degrade
 from mosar.models.texture_space.captured_skin import CapturedSkin, light_normalized, radiance, read_skin
 from mosar.models.texture_space.cast_shadows import cast_shadows
 from mosar.models.texture_space.lighting import Lighting, lighting, rough_ao
+from mosar.models.texture_space.unwrapped_photograph import ESTIMATE_FIELDS, unwrapped_photograph
 from mosar.models.texture_space.visibility_sampling import random_eyes, random_known
-from mosar.models.uv import chart, surface
 
 CAPTURE_FIELDS = ("mesh", "light", "diffuse", "specular", "ao", "translucency", "normal")
 """Fields of a capture that are needed to light it anew."""
-ESTIMATE_FIELDS = ("unwrapped", "seen", "estimate_ao", "estimate_mesh", "estimate_light", "estimate_eye")
-"""Fields of what a bundle has estimated from a capture's picture."""
-
-_EXPOSURE, _BALANCE = 0.25, 0.08  # deviations of the logarithms of a picture's other exposure and white balance
 
 
 @dataclass(frozen=True)
@@ -107,18 +103,11 @@ def _relit(sample: Mapping[str, Tensor], skin: CapturedSkin, generator: torch.Ge
 
 
 def _estimated(sample: Mapping[str, Tensor], skin: CapturedSkin, head: Head, generator: torch.Generator) -> _Seen:
-    """The captures' own pictures through a bundle's estimate.
-
-    Another exposure and white balance change picture and light alike, so that there are more pictures than captures.
-    """
-    points = surface(chart(head, sample["ao"].shape[-1]), head, sample["estimate_mesh"])
-    ao = sample["estimate_ao"] / 255.0
-    noise = torch.randn(len(ao), 4, generator=generator, device=generator.device).to(ao)
-    gain = (_EXPOSURE * noise[:, :1] + _BALANCE * noise[:, 1:]).exp()
-    light = lighting(sample["estimate_light"] * gain[:, None], points, sample["estimate_eye"], ao)
-    known = sample["seen"] / 255.0 * skin.inside_11hw
-    lit = to_linear(sample["unwrapped"] / 255.0) * (known > 0) * gain[..., None, None]
-    return lit, light.lit(_in_tone_of(light.even(lit), known, skin)) * skin.inside_11hw, known, light, ao
+    """The captures' own pictures through a bundle's estimate."""
+    seen = unwrapped_photograph(sample, head, generator)
+    light = lighting(seen.light_blc, seen.surface, seen.eye_b3, seen.ao_b1hw)
+    clean = light.lit(_in_tone_of(light.even(seen.lit_b3hw), seen.known_b1hw, skin)) * skin.inside_11hw
+    return seen.lit_b3hw, clean, seen.known_b1hw, light, seen.ao_b1hw
 
 
 def _in_tone_of(even_b3hw: Tensor, known_b1hw: Tensor, skin: CapturedSkin) -> Tensor:

@@ -66,6 +66,12 @@ def test_the_same_command_gives_the_same_bytes(storage, small, tmp_path):
             assert (tmp_path / "data" / name / file).read_bytes() == (storage / "data" / name / file).read_bytes(), file
 
 
+def _write(folder, rows):
+    """A data set of samples, each with its split."""
+    records = [Record(f"a{n}", split, f"a{n}", members) for n, (split, members) in enumerate(rows)]
+    writer.write_dataset(str(folder), records, lambda row: [row], recipe={}, schema_version=2, concurrency=0)
+
+
 def test_captures_with_estimates_keep_the_truth_and_leave_out_what_shows_no_face(tmp_path, capsys):
     sizes = [
         "presets.tiny.subjects={train: 1, validation: 1, test: 0}",
@@ -92,16 +98,25 @@ def test_captures_with_estimates_keep_the_truth_and_leave_out_what_shows_no_face
             schema.decode_member(members, "estimate_mesh") - schema.decode_member(members, "mesh"), axis=1
         )
         assert np.median(away) < 15
+    # Photographs get estimates too, and one without colours is left out.
+    grey = {
+        "image.jpg": schema.encode({"image": np.repeat(schema.decode_member(found[1][1], "image")[..., :1], 3, 2)})[
+            "image.jpg"
+        ]
+    }
+    wild = [{schema.MEMBERS[stem][0]: m[schema.MEMBERS[stem][0]] for stem in schema.KINDS["wild"]} for _, m in found]
+    _write(tmp_path / "data" / "wild-some", [("train", wild[0]), ("validation", wild[1] | grey)])
+    capsys.readouterr()
+    assert run(*estimate[:1], "captures=wild-some", "name=some", *estimate[2:]) == 0
+    assert "left out, the picture has no colours: 1" in capsys.readouterr().out
+    ((_, photograph),) = samples(tmp_path / "data" / "estimated-some")
+    assert schema.kind_of(photograph) == "wild"
+    assert schema.decode_member(photograph, "unwrapped").shape == (256, 256, 3)
     # Blank pictures in the place of the faces.
     blank = {"image.jpg": schema.encode({"image": np.full((128, 128, 3), 128, np.uint8)})["image.jpg"]}
     other = tmp_path / "other"
-    rows = [
-        Record(f"a{n}", split, f"a{n}", {**members, **(blank if n else {})})
-        for n, (split, members) in enumerate(samples(tmp_path / "data" / "virtual-tiny"))
-    ]
-    writer.write_dataset(
-        str(other / "data" / "virtual-tiny"), rows, lambda row: [row], recipe={}, schema_version=2, concurrency=0
-    )
+    rows = enumerate(samples(tmp_path / "data" / "virtual-tiny"))
+    _write(other / "data" / "virtual-tiny", [(split, {**m, **(blank if n else {})}) for n, (split, m) in rows])
     capsys.readouterr()
     assert run(*estimate[:-1], f"storage={other}") == 0
     assert "left out, no face was found: 1" in capsys.readouterr().out

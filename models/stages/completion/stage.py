@@ -13,13 +13,12 @@ from mosar.models.losses import total
 from mosar.models.stages.completion.config import Config
 from mosar.models.stages.completion.network import Completion
 from mosar.models.stages.preview import rows
-from mosar.models.stages.spec import StreamSpec
+from mosar.models.stages.texture_input import texture_streams
 from mosar.models.stages.texture_loss import texture_losses
 from mosar.models.texture_space import (
     Filled,
     Lighting,
     Photographed,
-    fields,
     mirror_some,
     photographed,
     read_skin,
@@ -69,7 +68,7 @@ class Stage:
     def __init__(self, config: Config, head: Head) -> None:
         self.config = config
         self.head = head
-        self.streams = {"lightstage": StreamSpec(1.0, fields(config.estimated_share), map_size=config.map_size)}
+        self.streams = texture_streams(config.map_size, config.estimated_share)
 
     def build(self, parents: Mapping[str, nn.Module]) -> Completion:
         return Completion(self.config)

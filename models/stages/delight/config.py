@@ -16,6 +16,9 @@ class Config:
         network: size of the U-Net.
         estimated_share: share of the captures that are seen through a bundle's estimate of their own picture, which
             then has to be in the data (``make_shards.py source=estimates``); the others are lit anew.
+        photograph_share: share of each batch that are photographs without truth, as ``make_shards.py source=estimates``
+            unwraps them; 0 trains without the stream ``wild``.
+        photograph_weight: weight of their loss: what the correction changes that no other light would explain.
         mirrored_share: share of the captures whose hidden texels are filled without learning.
         gradient_weight: weight of the loss on the gradients of the maps.
     """
@@ -24,6 +27,8 @@ class Config:
     cells: int = 32
     network: UNetConfig = field(default_factory=UNetConfig)
     estimated_share: float = 0.0
+    photograph_share: float = 0.0
+    photograph_weight: float = 1.0
     mirrored_share: float = 0.5
     gradient_weight: float = 1.0
 
@@ -31,8 +36,11 @@ class Config:
         if self.map_size < 16 or not 1 <= self.cells <= self.map_size:
             got = (self.map_size, self.cells)
             raise ConfigError(f"model.map_size, cells: got {got}, expected at least 16 texels and 1 to map_size cells")
-        if self.gradient_weight < 0:
-            raise ConfigError(f"model.gradient_weight: got {self.gradient_weight}, expected 0 or more")
+        for name in ("gradient_weight", "photograph_weight"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected 0 or more")
+        if not 0 <= self.photograph_share < 1:
+            raise ConfigError(f"model.photograph_share: got {self.photograph_share}, expected a share in [0, 1)")
         for name in ("estimated_share", "mirrored_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected a share in [0, 1]")

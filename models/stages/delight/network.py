@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, adaptive_avg_pool3d, interpolate
 
 from mosar.models.colour import to_srgb
 from mosar.models.losses import resized
@@ -11,7 +10,6 @@ from mosar.models.networks.bilateral_grid import Correction
 from mosar.models.stages.delight.config import Config
 from mosar.models.texture_space import AverageSkin, Lighting
 
-_SOFT_CELLS, _SOFT_GUIDE = 6, 12  # cells of the chart along a side, of soft corrections and of their brightness
 _DARK = 0.02  # keeps logarithms of dark colours finite
 
 
@@ -39,9 +37,7 @@ class Delight(nn.Module):
             light: its estimated light.
             known_b1hw: in [0, 1], 1 where the photograph shows the texel, 0 where it was filled.
         """
-        return self.softly_corrected(self.grid(texture_b3hw, light, known_b1hw), light.even(texture_b3hw)).clamp(
-            0.0, 1.0
-        )
+        return self.corrected(self.grid(texture_b3hw, light, known_b1hw), light.even(texture_b3hw)).clamp(0.0, 1.0)
 
     def grid(self, texture_b3hw: Tensor, light: Lighting, known_b1hw: Tensor) -> Tensor:
         """The grid of corrections for a lit texture of any size; the network sees it at its own size."""
@@ -53,21 +49,6 @@ class Delight(nn.Module):
         logarithms = [(m.clamp_min(0.0) + _DARK).log() for m in maps]
         found: Tensor = self.correction(torch.cat([*logarithms, light.highlight_b3hw, known], dim=1))
         return found
-
-    @staticmethod
-    def softly_corrected(grid_bgdhw: Tensor, even_b3hw: Tensor) -> Tensor:
-        """Correct an even texture of any size by means over larger cells of the grid; not clipped.
-
-        Brows, folds and lips are smaller than these cells, and the brightness that chooses the level is their
-        surroundings', so they keep their contrast. The finer grid of the training fades them: an estimated mesh shows
-        them beside their truth. With 32, 12 and 6 cells: distance to the photograph (``likeness_render_ratio``) 0.50,
-        0.43, 0.42 and under other lights 0.65, 0.63, 0.62 on 12 portraits; albedo error over that without networks
-        0.83 with 12 and 0.85 with 6 on 12 captures, relit 2.9 and 2.5 dB better.
-        """
-        grid = adaptive_avg_pool3d(grid_bgdhw, (grid_bgdhw.shape[2], _SOFT_CELLS, _SOFT_CELLS))
-        guide = adaptive_avg_pool2d(to_srgb(even_b3hw.clamp(0.0, 1.0)).mean(dim=1, keepdim=True), _SOFT_GUIDE)
-        guide = interpolate(guide, size=even_b3hw.shape[-2:], mode="bilinear", align_corners=False)
-        return bilateral_grid.apply(grid, even_b3hw, guide)
 
     @staticmethod
     def corrected(grid_bgdhw: Tensor, even_b3hw: Tensor) -> Tensor:

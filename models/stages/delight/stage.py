@@ -1,4 +1,4 @@
-"""Stage ``delight``: trains on pairs of captures under random light and under uniform white light."""
+"""Stage ``delight``: trains on captures under random and under uniform white light, and on photographs."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,25 +10,29 @@ from torch import Tensor, nn
 from mosar.models.colour import to_linear, to_srgb
 from mosar.models.head import Head
 from mosar.models.losses import psnr, ssim, total
+from mosar.models.relight import perturb_light
 from mosar.models.stages.delight.config import Config
 from mosar.models.stages.delight.network import Delight
 from mosar.models.stages.preview import rows
-from mosar.models.stages.spec import StreamSpec
+from mosar.models.stages.reshading import unexplained
+from mosar.models.stages.texture_input import texture_streams
 from mosar.models.stages.texture_loss import texture_losses
 from mosar.models.texture_space import (
     AverageSkin,
     Filled,
     Lighting,
     Photographed,
-    RelitCapture,
     brightness_ratio,
-    fields,
+    cast_shadows,
+    degrade,
     fill,
     light_normalized,
+    lighting,
     mirror_some,
     photographed,
     read_skin,
     skin_texels,
+    unwrapped_photograph,
 )
 
 Batch = Mapping[str, Mapping[str, Tensor]]
@@ -71,7 +75,7 @@ class Stage:
     def __init__(self, config: Config, head: Head) -> None:
         self.config = config
         self.head = head
-        self.streams = {"lightstage": StreamSpec(1.0, fields(config.estimated_share), map_size=config.map_size)}
+        self.streams = texture_streams(config.map_size, config.estimated_share, config.photograph_share)
 
     def build(self, parents: Mapping[str, nn.Module]) -> Delight:
         return Delight(self.config)
@@ -90,7 +94,10 @@ class Stage:
     def losses(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         module = cast(Delight, module)
         pair = self._problem(module.average, batch, generator)
-        return self._objective(pair.prediction(module), pair)
+        losses = self._objective(pair.prediction(module), pair)
+        if "wild" in batch:
+            losses["photographs"] = self.config.photograph_weight * self._changed(module, batch["wild"], generator)
+        return losses
 
     @torch.no_grad()
     def metrics(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -98,12 +105,17 @@ class Stage:
         pair = self._problem(module.average, batch, generator)
         prediction = pair.prediction(module).clamp(0.0, 1.0)
         losses = self._objective(prediction, pair)
-        return losses | {
-            "loss": total(losses),
-            "divided": total(self._objective(pair.untrained(), pair)),
-            "psnr_db": psnr(prediction, pair.truth_b3hw, pair.inside_11hw),
-            "ssim": ssim(prediction, pair.truth_b3hw, pair.inside_11hw),
-        }
+        photographs = {"photographs": self._changed(module, batch["wild"], generator)} if "wild" in batch else {}
+        return (
+            losses
+            | photographs
+            | {
+                "loss": total(losses),
+                "divided": total(self._objective(pair.untrained(), pair)),
+                "psnr_db": psnr(prediction, pair.truth_b3hw, pair.inside_11hw),
+                "ssim": ssim(prediction, pair.truth_b3hw, pair.inside_11hw),
+            }
+        )
 
     @torch.no_grad()
     def baseline(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
@@ -127,7 +139,7 @@ class Stage:
         capture = photographed(batch["lightstage"], self.head, generator, how)
         whole = _some(len(capture.lit_b3hw), 1.0 - self.config.mirrored_share, generator, capture.lit_b3hw.device)
         whole = whole & ~capture.estimated_b[:, None, None, None]  # an unwrapped picture has no colours in its holes
-        filled = _filled(average, capture)
+        filled = _filled(average, capture.lit_b3hw, capture.known_b1hw, capture.light)
         light, lit, truth = capture.light, capture.lit_b3hw, light_normalized(capture.skin)
         even = light.even(lit).clamp(0.0, 1.0)
         truth = truth * brightness_ratio(even, truth, capture.known_b1hw)
@@ -142,16 +154,32 @@ class Stage:
             estimated_b=capture.estimated_b,
         ).mirrored(generator)
 
+    def _changed(self, module: Delight, sample: Mapping[str, Tensor], generator: torch.Generator) -> Tensor:
+        """What the correction of photographs changes that no other light explains.
+
+        Half of them have shadows of other things, a camera's damage and a wrong light, which have to go. Beyond that
+        a photograph's own detail is the person's.
+        """
+        seen = unwrapped_photograph(sample, self.head, generator)
+        damaged = _some(len(seen.lit_b3hw), 0.5, generator, seen.lit_b3hw.device)
+        wrong = torch.where(damaged[:, 0], perturb_light(seen.light_blc, generator), seen.light_blc)
+        dark = degrade(cast_shadows(seen.lit_b3hw, generator), generator) * (seen.known_b1hw > 0)
+        lit = torch.where(damaged, dark, seen.lit_b3hw)
+        true, light = (lighting(each, seen.surface, seen.eye_b3, seen.ao_b1hw) for each in (seen.light_blc, wrong))
+        filled = _filled(module.average, lit, seen.known_b1hw, light)
+        lit = light.lit(to_linear(filled.texture_bchw.clamp(0.0, 1.0)))
+        found = module.corrected(module.grid(lit, light, filled.known_b1hw), light.even(lit))
+        return unexplained(true.even(seen.lit_b3hw), found, seen.surface.normal_b3hw, seen.known_b1hw)
+
     def _objective(self, prediction: Tensor, pair: TrainingPair) -> dict[str, Tensor]:
         truth, weight = pair.truth_b3hw, pair.inside_11hw
         return texture_losses(prediction, truth, weight, pair.estimated_b, self.config.gradient_weight)
 
 
-def _filled(average: AverageSkin, capture: RelitCapture) -> Filled:
+def _filled(average: AverageSkin, lit_b3hw: Tensor, known_b1hw: Tensor, light: Lighting) -> Filled:
     """The even textures, sRGB-encoded, with holes filled without learning, as ``completion`` does."""
-    even = capture.light.even(capture.lit_b3hw).clamp(0.0, 1.0)
-    like = to_srgb(average.like(even, capture.known_b1hw).clamp(0.0, 1.0))
-    return fill(to_srgb(even), capture.known_b1hw, like)
+    even = light.even(lit_b3hw).clamp(0.0, 1.0)
+    return fill(to_srgb(even), known_b1hw, to_srgb(average.like(even, known_b1hw).clamp(0.0, 1.0)))
 
 
 def _some(count: int, share: float, generator: torch.Generator, device: torch.device) -> Tensor:

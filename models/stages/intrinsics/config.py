@@ -9,7 +9,7 @@ from mosar.models.networks.unet import UNetConfig
 
 @dataclass(frozen=True)
 class Config:
-    """Size of each of the four generators and weights of their losses.
+    """Size of each of the generators and weights of their losses.
 
     Attributes:
         map_size: side of the maps, texels.
@@ -23,6 +23,9 @@ class Config:
             then has to be in the data (``make_shards.py source=estimates``); the others are lit anew.
         upstream_share: share of the batches whose input is what ``completion`` and ``delight`` make of the photographs,
             in place of the true texture; they are then required.
+        photograph_share: share of each batch that are photographs without truth, as ``make_shards.py source=estimates``
+            unwraps them, after ``completion`` and ``delight``; 0 trains without the stream ``wild``.
+        photograph_weight: weight of their loss: what the albedo changes that no other light would explain.
     """
 
     map_size: int = 256
@@ -34,13 +37,22 @@ class Config:
     shading_stride: int = 1
     estimated_share: float = 0.0
     upstream_share: float = 0.0
+    photograph_share: float = 0.0
+    photograph_weight: float = 1.0
 
     def __post_init__(self) -> None:
         for name, least in (("map_size", 16), ("cells", 1), ("shading_lights", 1), ("shading_stride", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected at least {least}")
-        if self.shading_weight < 0:
-            raise ConfigError(f"model.shading_weight: got {self.shading_weight}, expected 0 or more")
+        for name in ("shading_weight", "photograph_weight"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected 0 or more")
+        if not 0 <= self.photograph_share < 1:
+            raise ConfigError(f"model.photograph_share: got {self.photograph_share}, expected a share in [0, 1)")
+        if self.photograph_share and not self.upstream_share:
+            raise ConfigError(
+                "model.upstream_share: got 0, expected more: photographs have no even textures of their own"
+            )
         for name in ("estimated_share", "upstream_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected a share in [0, 1]")

@@ -24,14 +24,14 @@ def infer(module: IntrinsicsNetwork, estimate: Estimate) -> Estimate:
     ao = resized(estimate.ao_11hw, small)
     size = max(SMALLEST, estimate.settings.map_size)
     fine = resized(estimate.ao_11hw, ao.new_empty(1, 1, size, size))
-    specular, own_ao, translucency = module.scalars(small, ao, fine)
+    specular, translucency = module.scalars(small, ao, fine)
     diffuse = module.albedo(module.grid(small, ao), texture, resized(estimate.ao_11hw, texture))
     flat = torch.zeros_like(texture)
     flat[:, 2] = 1.0
     maps = Maps(
         diffuse=diffuse.clamp_(0.0, 1.0),
         specular=specular,
-        ao=own_ao.clamp_min(OPEN),
+        ao=fine.clamp_min(OPEN),
         translucency=translucency,
         normal=flat,
         confidence=filled.known_b1hw + 0.5 * filled.mirrored_b1hw,

@@ -1,4 +1,4 @@
-"""Stage ``intrinsics``: trains four generators jointly, through the shading, on light-normalised captures."""
+"""Stage ``intrinsics``: trains generators of maps jointly, through the shading, on light-normalised captures."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -12,13 +12,12 @@ from mosar.models.head import Head
 from mosar.models.losses import adversarial, l1, total
 from mosar.models.relight import random_lights
 from mosar.models.stages.intrinsics.config import Config
-from mosar.models.stages.intrinsics.network import SCALARS, Intrinsics, IntrinsicsNetwork
+from mosar.models.stages.intrinsics.network import Intrinsics, IntrinsicsNetwork
 from mosar.models.stages.preview import rows
-from mosar.models.stages.spec import StreamSpec
-from mosar.models.stages.texture_input import TextureInput
+from mosar.models.stages.reshading import unexplained
+from mosar.models.stages.texture_input import TextureInput, texture_streams
 from mosar.models.texture_space import (
     CapturedSkin,
-    fields,
     radiance,
     random_eyes,
     read_skin,
@@ -27,7 +26,6 @@ from mosar.models.texture_space import (
 )
 
 Batch = Mapping[str, Mapping[str, Tensor]]
-_NAMES = ("diffuse", *SCALARS)
 
 
 class Stage:
@@ -39,7 +37,7 @@ class Stage:
     def __init__(self, config: Config, head: Head) -> None:
         self.config = config
         self.head = head
-        self.streams = {"lightstage": StreamSpec(1.0, fields(config.estimated_share), map_size=config.map_size)}
+        self.streams = texture_streams(config.map_size, config.estimated_share, config.photograph_share)
         self.input = TextureInput(config.estimated_share, config.upstream_share)
         self.requires = self.input.requires
 
@@ -60,6 +58,8 @@ class Stage:
         skin, texture, ao = self.input.draw(batch["lightstage"], self.head, generator)
         prediction = module(texture, ao)
         losses = self._objective(prediction, skin, batch, generator)
+        if "wild" in batch:
+            losses["photographs"] = self.config.photograph_weight * self._changed(module, batch["wild"], generator)
         if module.critic and self.config.critic:
             given, inside = to_srgb(texture), skin.inside_11hw
             fake, real = (torch.cat([given, maps.stacked()], dim=1) * inside for maps in (prediction, _truth(skin)))
@@ -72,7 +72,9 @@ class Stage:
         prediction = cast(IntrinsicsNetwork, module)(texture, ao)
         losses = self._objective(prediction, skin, batch, generator)
         relit = self._relit(prediction, skin, skin_texels(skin, self.head), batch, generator, lambda linear: linear)
-        return losses | {"loss": total(losses), "relit": relit}
+        module = cast(IntrinsicsNetwork, module)
+        photographs = {"photographs": self._changed(module, batch["wild"], generator)} if "wild" in batch else {}
+        return losses | photographs | {"loss": total(losses), "relit": relit}
 
     @torch.no_grad()
     def baseline(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
@@ -95,15 +97,23 @@ class Stage:
     def _objective(
         self, prediction: Intrinsics, skin: CapturedSkin, batch: Batch, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        parts = zip(
-            prediction.stacked().split([3, 1, 1, 1], 1), _truth(skin).stacked().split([3, 1, 1, 1], 1), strict=True
-        )
-        weight = skin_texels(skin, self.head)
-        losses = {n: l1(a, t, weight) for n, (a, t) in zip(_NAMES, parts, strict=True)}
+        weight, truth = skin_texels(skin, self.head), _truth(skin)
+        losses = {
+            "diffuse": l1(to_srgb(prediction.diffuse_b3hw), to_srgb(truth.diffuse_b3hw), weight),
+            "specular": l1(prediction.specular_b1hw, truth.specular_b1hw, weight),
+            "translucency": l1(prediction.translucency_b1hw, truth.translucency_b1hw, weight),
+        }
         if self.config.shading_weight:
             shading = self._relit(prediction, skin, weight, batch, generator, to_srgb)
             losses["shading"] = self.config.shading_weight * shading
         return losses
+
+    def _changed(self, module: IntrinsicsNetwork, sample: Mapping[str, Tensor], generator: torch.Generator) -> Tensor:
+        """What the correction of the albedo of photographs changes that no other light explains."""
+        texture, seen = self.input.draw_photographs(sample, self.head, generator)
+        first = module.first_albedo(texture, seen.ao_b1hw)
+        found = module.albedo(module.grid(texture, seen.ao_b1hw), texture, seen.ao_b1hw)
+        return unexplained(first, found, seen.surface.normal_b3hw, seen.known_b1hw)
 
     def _relit(
         self,

@@ -12,9 +12,8 @@ from mosar.models.losses import cosine, gradient, l1, total
 from mosar.models.stages.normals.config import Config
 from mosar.models.stages.normals.network import Normals, unit_normals
 from mosar.models.stages.preview import rows
-from mosar.models.stages.spec import StreamSpec
-from mosar.models.stages.texture_input import TextureInput
-from mosar.models.texture_space import CapturedMaps, fields, read_maps
+from mosar.models.stages.texture_input import TextureInput, texture_streams
+from mosar.models.texture_space import CapturedMaps, read_maps
 
 Batch = Mapping[str, Mapping[str, Tensor]]
 
@@ -28,7 +27,7 @@ class Stage:
     def __init__(self, config: Config, head: Head) -> None:
         self.config = config
         self.head = head
-        self.streams = {"lightstage": StreamSpec(1.0, fields(config.estimated_share), map_size=config.map_size)}
+        self.streams = texture_streams(config.map_size, config.estimated_share)
         self.input = TextureInput(config.estimated_share, config.upstream_share)
         self.requires = self.input.requires
 
