@@ -10,28 +10,26 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import interpolate, max_pool2d
+from torch.nn.functional import interpolate
 
 from mosar.models.camera import position, views
-from mosar.models.colour import LUMINANCE, to_srgb
+from mosar.models.colour import to_srgb
 from mosar.models.head import Head, occlusion, vertex_normals
-from mosar.models.losses import resized
 from mosar.models.morphable.network import Morphable
 from mosar.models.reconstruct.cues import light_cues
 from mosar.models.reconstruct.estimate import Estimate
 from mosar.models.reconstruct.light_estimation import solve_light
+from mosar.models.reconstruct.not_skin import without_collars, without_fringe
 from mosar.models.reconstruct.seen import BASE, Seen, look
 from mosar.models.reconstruct.tone import Tone, estimate_tone, shared
 from mosar.models.shading import Material, irradiance, shade
-from mosar.models.texture_space.lighting import DARKEST, SPECULAR, Lighting, lighting
-from mosar.models.uv import chart, surface, texels_of
+from mosar.models.texture_space.lighting import DARKEST, SPECULAR, lighting
+from mosar.models.uv import chart, surface
 from mosar.models.uv import interpolate as at_texels
 
 _ROUNDS = 3
 _NOISE = 0.06  # deviation of sRGB-encoded colours from the low-rank albedo
 _INDEPENDENT = 150.0  # effective number of independent texels: errors are correlated over large patches
-_PALE, _BRIGHT = 0.65, 1.2  # cloth: its red over blue and its luminance, relative to the skin's
-_COLLAR = 6  # texels around it that may be blends
 _LEAST = 60  # seen texels below which the usual light is kept
 
 
@@ -89,21 +87,9 @@ def _lit(estimate: Estimate, found: Explanation) -> Estimate:
     light, tone, seen = found.light_1lc, found.tone, estimate.seen
     lit = lighting(light, estimate.surface, position(estimate.fit.camera), estimate.ao_11hw)
     if not estimate.portrait.colourless:
-        seen = _without_collars(estimate.head, seen, lit, tone)
+        seen = without_collars(estimate.head, seen, lit, tone)
+    seen = without_fringe(estimate.head, seen, lit, tone)
     return replace(estimate, seen=seen, light_1lc=light, tone=tone, lighting=lit)
-
-
-def _without_collars(head: Head, seen: Seen, light: Lighting, tone: Tone) -> Seen:
-    """Leave out texels of the neck that are paler than the person's skin: white collars that are taken for skin."""
-    even = light.even(seen.small_colour_13hw).clamp_min(1e-4)
-    red, _, blue = tone.albedo_3
-    luminance = torch.tensordot(even.new_tensor(LUMINANCE), even, dims=([0], [1]))[:, None]
-    pale = (even[:, :1] / even[:, 2:] < _PALE * red / blue) & (luminance > _BRIGHT * tone.luminance)
-    neck = texels_of(head, head.region("neck"), BASE).to(even.device)
-    collar = (pale & neck & (seen.small_weight_11hw > 0)).to(even.dtype)
-    collar = max_pool2d(collar, 2 * _COLLAR + 1, stride=1, padding=_COLLAR)
-    weight, small = (w * (1.0 - resized(collar, w)) for w in (seen.weight_11hw, seen.small_weight_11hw))
-    return replace(seen, weight_11hw=weight, small_weight_11hw=small, colour_13hw=seen.colour_13hw * (weight > 0))
 
 
 def open_texels(head: Head, mesh_1v3: Tensor) -> Tensor:
