@@ -4,7 +4,7 @@ python jobs/assemble.py preset=tiny bundle=mine
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,9 +25,12 @@ lights that are not in the training data. They do not show how well photographs 
 
 Head: `{head}` (sha256 `{head_digest}`).{derived}
 
-| stage | steps | held-out loss at the start | at the end | best prediction that ignores the input | data |
-|---|---|---|---|---|---|
+| stage | steps | held-out loss at the start | at the end | best prediction that ignores the input | core hours | data |
+|---|---|---|---|---|---|---|
 {rows}
+
+{energy}
+`docs/report` of the program has the figures of the shipped bundle on held-out people and portraits, by tone and yaw.
 
 Do not use it to identify people or to make decisions about them. {limits}
 """
@@ -47,6 +50,8 @@ _WILD = {
     "unknown": ", and on a wild data set of unknown origin",
 }
 _UNKNOWN = "unknown"
+_WATTS = 10.0
+"""Of a busy core, with its share of memory and cooling; an assumption."""
 _LIMITS = {
     "virtual": "Expect poor reconstructions of children, who are rare\non the virtual light stage, and of what it "
     "never shows: tinted glasses, face masks, jewellery and tattoos.",
@@ -113,7 +118,9 @@ def main(config: Assemble) -> None:
         raise DataError(f"head: {path or DEFAULT_PATH} is not the head that the runs were trained on; restore it")
     derived = head.digest == load_head().digest
     summaries = {
-        name: shipped.summary(name) if where == shipped.SHIPPED else run.summary(where) or {}
+        name: shipped.summary(name)
+        if where == shipped.SHIPPED
+        else {**(run.summary(where) or {}), "core_hours": _core_hours(run.metrics(where))}
         for name, where in runs.items()
     }
     location = locate(config.bundle, config.storage)
@@ -168,13 +175,15 @@ def _card(
     fingerprints: Mapping[str, Mapping[str, Any]],
     summaries: Mapping[str, Mapping[str, Any]],
 ) -> str:
-    rows = [f"| {name} | shipped with the program | | | | |" for name in fingerprints if not summaries.get(name)]
+    rows = [f"| {name} | shipped with the program | | | | | |" for name in fingerprints if not summaries.get(name)]
     for name, found in summaries.items():
         if not found:
             continue
         figures = [f"{found['heldout'][key]:.4g}" for key in ("start", "end", "baseline")]
         data = ", ".join(f"{s} {d['digest'][:12]}" for s, d in fingerprints[name]["data"].items())
-        rows.append(f"| {name} | {found['steps']} | {' | '.join(figures)} | {data} |")
+        hours = f"{found['core_hours']:.2g}" if "core_hours" in found else "not recorded"
+        rows.append(f"| {name} | {found['steps']} | {' | '.join(figures)} | {hours} | {data} |")
+    spent = sum(found.get("core_hours", 0.0) for found in summaries.values())
     sources = {stream: d["source"] for f in fingerprints.values() for stream, d in _data(f).items()}
     stage, wild = (sources.get(stream, _UNKNOWN) for stream in ("lightstage", "wild"))
     return _CARD.format(
@@ -187,7 +196,18 @@ def _card(
         derived=_DERIVED if derived else "",
         head_digest=head_digest,
         rows="\n".join(rows),
+        energy=f"Training took {spent:.2g} core hours as far as recorded, at {_WATTS:g} W a core {spent * _WATTS:.2g} Wh.",
     )
+
+
+def _core_hours(metrics: Sequence[Mapping[str, Any]]) -> float:
+    """Hours of all workers together in the steps that a run logged; starts and evaluations are not in them."""
+    seconds, before = 0.0, 0
+    for line in metrics:
+        if "steps_per_s" in line:
+            seconds += line["workers"] * (line["step"] - before) / max(line["steps_per_s"], 1e-9)
+            before = line["step"]
+    return seconds / 3600
 
 
 def _started(fingerprints: Mapping[str, Mapping[str, Any]]) -> str:
