@@ -196,7 +196,8 @@ def _card(
         derived=_DERIVED if derived else "",
         head_digest=head_digest,
         rows="\n".join(rows),
-        energy=f"Training took {spent:.2g} core hours as far as recorded, at {_WATTS:g} W a core {spent * _WATTS:.2g} Wh.",
+        energy=f"Training took {spent:.2g} core hours as far as recorded, "
+        f"at {_WATTS:g} W a core {spent * _WATTS:.2g} Wh.",
     )
 
 
