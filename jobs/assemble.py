@@ -29,8 +29,8 @@ Head: `{head}` (sha256 `{head_digest}`).{derived}
 |---|---|---|---|---|---|---|
 {rows}
 
-{energy}
-`docs/report` of the program has the figures of the shipped bundle on held-out people and portraits, by tone and yaw.
+{energy}`jobs/evaluate.py what=avatar` measures a bundle on held-out people and portraits, by tone and yaw; the program's
+`docs/report` has these figures of the bundle that it ships.
 
 Do not use it to identify people or to make decisions about them. {limits}
 """
@@ -120,7 +120,7 @@ def main(config: Assemble) -> None:
     summaries = {
         name: shipped.summary(name)
         if where == shipped.SHIPPED
-        else {**(run.summary(where) or {}), "core_hours": _core_hours(run.metrics(where))}
+        else {**(run.summary(where) or {}), **_core_hours(run.metrics(where), fingerprints[name]["train"]["threads"])}
         for name, where in runs.items()
     }
     location = locate(config.bundle, config.storage)
@@ -183,7 +183,6 @@ def _card(
         data = ", ".join(f"{s} {d['digest'][:12]}" for s, d in fingerprints[name]["data"].items())
         hours = f"{found['core_hours']:.2g}" if "core_hours" in found else "not recorded"
         rows.append(f"| {name} | {found['steps']} | {' | '.join(figures)} | {hours} | {data} |")
-    spent = sum(found.get("core_hours", 0.0) for found in summaries.values())
     sources = {stream: d["source"] for f in fingerprints.values() for stream, d in _data(f).items()}
     stage, wild = (sources.get(stream, _UNKNOWN) for stream in ("lightstage", "wild"))
     return _CARD.format(
@@ -196,19 +195,33 @@ def _card(
         derived=_DERIVED if derived else "",
         head_digest=head_digest,
         rows="\n".join(rows),
-        energy=f"Training took {spent:.2g} core hours as far as recorded, "
-        f"at {_WATTS:g} W a core {spent * _WATTS:.2g} Wh.",
+        energy=_energy(summaries),
     )
 
 
-def _core_hours(metrics: Sequence[Mapping[str, Any]]) -> float:
-    """Hours of all workers together in the steps that a run logged; starts and evaluations are not in them."""
-    seconds, before = 0.0, 0
-    for line in metrics:
-        if "steps_per_s" in line:
-            seconds += line["workers"] * (line["step"] - before) / max(line["steps_per_s"], 1e-9)
-            before = line["step"]
-    return seconds / 3600
+def _core_hours(metrics: Sequence[Mapping[str, Any]], threads: int) -> dict[str, float]:
+    """``core_hours`` of all workers in the steps that a run logged, without starts and evaluations; empty on a GPU."""
+    steps = [line for line in metrics if "steps_per_s" in line]
+    if not steps or any(line["device"] != "cpu" for line in steps):
+        return {}
+    before = [0, *(line["step"] for line in steps[:-1])]
+    seconds = (
+        line["workers"] * threads * (line["step"] - first) / max(line["steps_per_s"], 1e-9)
+        for first, line in zip(before, steps, strict=True)
+    )
+    return {"core_hours": sum(seconds) / 3600}
+
+
+def _energy(summaries: Mapping[str, Mapping[str, Any]]) -> str:
+    """A sentence on the energy of the training; empty if no stage recorded how long it took."""
+    known = {name: found["core_hours"] for name, found in summaries.items() if "core_hours" in found}
+    if not known:
+        return ""
+    spent = sum(known.values())
+    return (
+        f"Training {', '.join(known)} took {spent:.2g} core hours: {spent * _WATTS:.2g} Wh, if a busy core with its "
+        f"share of the machine takes {_WATTS:g} W.\n"
+    )
 
 
 def _started(fingerprints: Mapping[str, Mapping[str, Any]]) -> str:

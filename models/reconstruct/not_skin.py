@@ -15,7 +15,7 @@ from mosar.models.texture_space.lighting import Lighting
 from mosar.models.uv import texels_of
 
 _PALE, _BRIGHT = 0.65, 1.2  # cloth: its red over blue and its luminance, relative to the skin's
-_COLLAR = 6  # texels around it that may be blends
+_COLLAR = 6  # texels around it that may be blends; all texels are those of BASE
 _DARK = 0.65  # luminance of a fringe's ends, relative to the skin's, at most
 _FRINGE = 4  # texels around them that may be blends
 _REACH = 64  # texels that they reach down from the hair, at most
@@ -26,14 +26,14 @@ def without_collars(head: Head, seen: Seen, light: Lighting, tone: Tone) -> Seen
     even = _even(seen, light)
     red, _, blue = tone.albedo_3
     pale = (even[:, :1] / even[:, 2:] < _PALE * red / blue) & (_luminance(even) > _BRIGHT * tone.luminance)
-    neck = texels_of(head, head.region("neck"), BASE).to(even.device)
+    neck = texels_of(head, head.region("neck"), BASE).to(even.device)[None, None]
     return _without(seen, pale & neck & (seen.small_weight_11hw > 0), _COLLAR)
 
 
 def without_fringe(head: Head, seen: Seen, light: Lighting, tone: Tone) -> Seen:
-    """Leave out texels of the forehead that are much darker than the person's skin and hang together with hair.
+    """Leave out texels of the forehead that are much darker than the person's skin and lie beside what is not seen.
 
-    They are the ends of a fringe, through which some skin shines, and the shadow below it.
+    That is hair, nearly always: they are the ends of a fringe, through which some skin shines, and the shadow below it.
     """
     even = _even(seen, light)
     upper = texels_of(head, head.region("forehead") | head.region("scalp"), BASE).to(even.device)[None, None]

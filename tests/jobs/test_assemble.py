@@ -29,17 +29,19 @@ def test_the_card_names_the_source_of_the_data(
     stage: str, wild: str, said: list[str], unsaid: list[str], tmp_path: Path
 ) -> None:
     data = {"lightstage": data_set(tmp_path / "stage", stage), "wild": data_set(tmp_path / "wild", wild)}
-    lines = [{"step": 0}, *({"step": n, "steps_per_s": 0.5, "workers": 2} for n in (900, 1800))]
-    hours = assemble._core_hours(lines)
-    assert hours == pytest.approx(2 * 1800 / 0.5 / 3600)
-    summary = {"steps": 10, "heldout": {"start": 2.0, "end": 1.0, "baseline": 1.5}, "core_hours": hours}
+    lines = [{"step": 0}, *({"step": n, "steps_per_s": 0.5, "workers": 2, "device": "cpu"} for n in (900, 1800))]
+    hours = assemble._core_hours(lines, threads=1)
+    assert hours["core_hours"] == pytest.approx(2 * 1800 / 0.5 / 3600)
+    assert assemble._core_hours(lines, threads=2)["core_hours"] == pytest.approx(2 * hours["core_hours"])
+    assert assemble._core_hours([{**line, "device": "cuda"} for line in lines], threads=1) == {}
+    summary = {"steps": 10, "heldout": {"start": 2.0, "end": 1.0, "baseline": 1.5}, **hours}
     card = assemble._card(
         assemble.Assemble("tiny"), "head", "0" * 64, False, {"geometry": {"data": data}}, {"geometry": summary}
     )
     assert all(words in card for words in said), card
     assert not any(words in card for words in unsaid), card
     assert "| geometry | 10 | 2 | 1 | 1.5 | 2 |" in card
-    assert "2 core hours as far as recorded, at 10 W a core 20 Wh" in card
+    assert "Training geometry took 2 core hours: 20 Wh" in card
 
 
 def test_the_card_names_the_weights_that_training_went_on_from(tmp_path: Path) -> None:

@@ -105,6 +105,7 @@ class Stage:
         pair = self._problem(module.average, batch, generator)
         prediction = pair.prediction(module).clamp(0.0, 1.0)
         losses = self._objective(prediction, pair)
+        # Apart from the loss, which the baseline is compared with: that knows no photographs.
         photographs = {"photographs": self._changed(module, batch["wild"], generator)} if "wild" in batch else {}
         return (
             losses

@@ -16,6 +16,7 @@ from mosar.models.texture_space import even_gloss
 from mosar.models.texture_space.lighting import SPECULAR
 
 SCALARS = ("specular", "ao", "translucency")
+"""Maps of one channel whose training means are kept; that of the occlusion is part of the baseline alone."""
 _LEARNT = ("specular", "translucency")
 _EDGE = 0.01  # keeps logits finite
 OPEN = 0.4
@@ -71,7 +72,7 @@ class IntrinsicsNetwork(nn.Module):
         return Intrinsics(diffuse, specular, ao_b1hw, translucency)
 
     def scalars(self, texture_b3hw: Tensor, ao_b1hw: Tensor, like_bctt: Tensor) -> list[Tensor]:
-        """Specular and translucency (b, 1, t, t), of the size of ``like``."""
+        """Specular and translucency (b, 1, t, t); of ``like`` only the size counts."""
         means = resized(self.mean_scalars_13hw, like_bctt).expand(len(ao_b1hw), -1, -1, -1).split(1, dim=1)
         first = dict(zip(SCALARS, means, strict=True))
         seen = torch.cat([to_srgb(texture_b3hw), ao_b1hw], dim=1)

@@ -68,11 +68,12 @@ class Stage:
 
     @torch.no_grad()
     def metrics(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        module = cast(IntrinsicsNetwork, module)
         skin, texture, ao = self.input.draw(batch["lightstage"], self.head, generator)
-        prediction = cast(IntrinsicsNetwork, module)(texture, ao)
+        prediction = module(texture, ao)
         losses = self._objective(prediction, skin, batch, generator)
         relit = self._relit(prediction, skin, skin_texels(skin, self.head), batch, generator, lambda linear: linear)
-        module = cast(IntrinsicsNetwork, module)
+        # Apart from the loss, which the baseline is compared with: that knows no photographs.
         photographs = {"photographs": self._changed(module, batch["wild"], generator)} if "wild" in batch else {}
         return losses | photographs | {"loss": total(losses), "relit": relit}
 
