@@ -29,7 +29,7 @@ Head: `{head}` (sha256 `{head_digest}`).{derived}
 |---|---|---|---|---|---|---|
 {rows}
 
-{energy}`jobs/evaluate.py what=avatar` measures a bundle on held-out people and portraits, by tone and yaw; the program's
+{energy}`jobs/evaluate.py what=avatar` measures a bundle on held-out people and portraits by tone and yaw; the program's
 `docs/report` has these figures of the bundle that it ships.
 
 Do not use it to identify people or to make decisions about them. {limits}
