@@ -33,6 +33,7 @@ def finish_untrained(root: Path, parents: dict[str, str]) -> None:
             "model": stages.model_config(name, model),
             "head": {"path": None, "digest": load_head().digest},
             "parents": {parent: train_stage.finished_parent(parent, where) for parent, where in mine.items()},
+            "train": {"threads": 1},
             "data": {stream: {"location": "gone", "digest": "0" * 64} for stream in ("lightstage", "wild")},
         }
         where = str(root / "runs" / f"{name}-tiny")
