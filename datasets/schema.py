@@ -7,7 +7,7 @@ stem belongs to which file name.
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -128,8 +128,15 @@ def validate(members: Mapping[str, bytes], kind: Kind | None = None) -> None:
     _check_camera(sample["camera"], image.shape[0], pose=kind == "lightstage")
     _expect("capture.json", "subject" in sample["capture"], "no key 'subject'")
     found = _check_detection({stem: sample[stem] for stem in DETECTION}, image.shape[0])
+    maps = (*(MAPS if kind == "lightstage" else ()), *(ESTIMATE_MAPS if "unwrapped" in sample else ()))
+    sizes = {stem: sample[stem].shape[:2] for stem in maps}
+    wrong = [stem for stem in maps if sizes[stem] != (sizes[maps[0]][0],) * 2]
+    _expect(f"{(wrong or MAPS)[0]}.png", not wrong, f"expected square maps of one size, got {sizes}")
     if "unwrapped" in sample:
-        _check_estimate(sample)
+        mesh = sample["mesh"].shape if kind == "lightstage" else (None, 3)
+        _numbers("estimate_mesh.npy", sample["estimate_mesh"], mesh, 1000)
+        _numbers("estimate_light.npy", sample["estimate_light"], (SH, 3))
+        _numbers("estimate_eye.npy", sample["estimate_eye"], (3,))
     if kind == "wild":
         _expect("detected.npy", found, "no face was detected, expected one in every photograph")
         return
@@ -137,9 +144,6 @@ def validate(members: Mapping[str, bytes], kind: Kind | None = None) -> None:
     _numbers("light.npy", sample["light"], (SH, 3))
     _numbers("mesh.npy", sample["mesh"], (None, 3), 1000)
     _numbers("neutral.npy", sample["neutral"], sample["mesh"].shape, 1000)
-    _check_maps(sample, (*MAPS, *ESTIMATE_MAPS) if "unwrapped" in sample else MAPS)
-    if "unwrapped" in sample:
-        _numbers("estimate_mesh.npy", sample["estimate_mesh"], sample["mesh"].shape, 1000)
     expression = sample["capture"].get("expression")
     _expect("capture.json", isinstance(expression, dict), "no mapping 'expression'")
 
@@ -169,19 +173,6 @@ def _numbers(member: str, array: NDArray[Any], shape: tuple[int | None, ...], la
     _expect(member, array.dtype == np.float32, f"type {array.dtype}, expected float32")
     _expect(member, bool(np.isfinite(array).all()), "contains a value that is not finite")
     _expect(member, bool((np.abs(array) <= largest).all()), f"contains a value beyond +-{largest}")
-
-
-def _check_maps(sample: Mapping[str, Any], maps: Sequence[str]) -> None:
-    sizes = {stem: sample[stem].shape[:2] for stem in maps}
-    wrong = [stem for stem in maps if sizes[stem] != (sizes[maps[0]][0],) * 2]
-    _expect(f"{(wrong or maps)[0]}.png", not wrong, f"expected square maps of one size, got {sizes}")
-
-
-def _check_estimate(sample: Mapping[str, Any]) -> None:
-    _check_maps(sample, ESTIMATE_MAPS)
-    _numbers("estimate_mesh.npy", sample["estimate_mesh"], (None, 3), 1000)
-    _numbers("estimate_light.npy", sample["estimate_light"], (SH, 3))
-    _numbers("estimate_eye.npy", sample["estimate_eye"], (3,))
 
 
 def _check_landmarks(landmarks: NDArray[np.float32], size: int) -> None:

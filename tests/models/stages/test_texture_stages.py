@@ -217,6 +217,15 @@ def estimated(captures, head):
     }
 
 
+def untrained_parents(stage, head):
+    """Small untrained networks of the stages that this one requires."""
+    found = {}
+    for name in stage.requires:
+        module, config = recipe(name, "tiny")
+        found[name] = module.Stage(replace(config, map_size=SIZE), head).build({})
+    return found
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_stages_train_on_what_inference_sees(name, head, make_captures):
     """With estimates in the data and the networks before it, a stage sees unwrapped pictures, and its loss falls."""
@@ -224,10 +233,7 @@ def test_stages_train_on_what_inference_sees(name, head, make_captures):
     shares = {"estimated_share": 1.0} | ({"upstream_share": 1.0} if hasattr(config, "upstream_share") else {})
     config = replace(config, map_size=SIZE, **shares, **({"patch": 8} if name == "normals" else {}))
     stage = module.Stage(config, head)
-    parents = {}
-    for parent in stage.requires:
-        other, its_config = recipe(parent, "tiny")
-        parents[parent] = other.Stage(replace(its_config, map_size=SIZE), head).build({})
+    parents = untrained_parents(stage, head)
     torch.manual_seed(0)
     network = stage.build(parents)
     batch = {"lightstage": estimated(make_captures(3, SIZE, 3), head)}
@@ -254,10 +260,7 @@ def test_stages_learn_to_leave_photographs_as_they_are(name, head, make_captures
     stage = module.Stage(config, head)
     assert set(stage.streams) == {"lightstage", "wild"}
     assert not set(stage.streams["wild"].fields) & {"diffuse", "mesh", "light"}
-    parents = {}
-    for parent in stage.requires:
-        other, its_config = recipe(parent, "tiny")
-        parents[parent] = other.Stage(replace(its_config, map_size=SIZE), head).build({})
+    parents = untrained_parents(stage, head)
     torch.manual_seed(0)
     network = stage.build(parents)
     photographs = estimated(make_captures(3, SIZE, 4), head)
