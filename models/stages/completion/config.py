@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from mosar.errors import ConfigError
 from mosar.models.networks.unet import UNetConfig
+from mosar.models.stages.limits import at_least, shares
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,5 @@ class Config:
         if self.map_size < 16 or not 1 <= self.cells <= self.map_size:
             got = (self.map_size, self.cells)
             raise ConfigError(f"model.map_size, cells: got {got}, expected at least 16 texels and 1 to map_size cells")
-        if self.gradient_weight < 0:
-            raise ConfigError(f"model.gradient_weight: got {self.gradient_weight}, expected 0 or more")
-        if not 0 <= self.estimated_share <= 1:
-            raise ConfigError(f"model.estimated_share: got {self.estimated_share}, expected a share in [0, 1]")
+        at_least(self, 0, "gradient_weight")
+        shares(self, "estimated_share")

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from mosar.errors import ConfigError
 from mosar.models.networks.unet import UNetConfig
+from mosar.models.stages.limits import at_least, shares
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,7 @@ class Config:
         if self.map_size < 16 or not 1 <= self.cells <= self.map_size:
             got = (self.map_size, self.cells)
             raise ConfigError(f"model.map_size, cells: got {got}, expected at least 16 texels and 1 to map_size cells")
-        for name in ("gradient_weight", "photograph_weight"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected 0 or more")
-        if not 0 <= self.photograph_share < 1:
-            raise ConfigError(f"model.photograph_share: got {self.photograph_share}, expected a share in [0, 1)")
-        for name in ("estimated_share", "mirrored_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected a share in [0, 1]")
+        at_least(self, 0, "gradient_weight", "photograph_weight")
+        shares(self, "estimated_share", "photograph_share", "mirrored_share")
+        if self.photograph_share == 1:
+            raise ConfigError("model.photograph_share: got 1, expected less: some captures have to be in each batch")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 
 from mosar.errors import ConfigError
+from mosar.models.stages.limits import at_least
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,4 @@ class Config:
             raise ConfigError(f"model.crop_size, render_size: got {got}, expected at least (32, 16)")
         if min(self.components, self.hidden, self.width) < 1:
             raise ConfigError("model.components, hidden, width: expected at least 1 each")
-        for name in (each.name for each in fields(self) if each.name.endswith("_weight")):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"model.{name}: got {getattr(self, name):g}, expected 0 or more")
+        at_least(self, 0, *(each.name for each in fields(self) if each.name.endswith("_weight")))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from mosar.errors import ConfigError
 from mosar.models.networks.patchgan import CriticConfig
 from mosar.models.networks.unet import UNetConfig
+from mosar.models.stages.limits import at_least, shares
 
 
 @dataclass(frozen=True)
@@ -41,18 +42,13 @@ class Config:
     photograph_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, least in (("map_size", 16), ("cells", 1), ("shading_lights", 1), ("shading_stride", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected at least {least}")
-        for name in ("shading_weight", "photograph_weight"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected 0 or more")
-        if not 0 <= self.photograph_share < 1:
-            raise ConfigError(f"model.photograph_share: got {self.photograph_share}, expected a share in [0, 1)")
+        at_least(self, 16, "map_size")
+        at_least(self, 1, "cells", "shading_lights", "shading_stride")
+        at_least(self, 0, "shading_weight", "photograph_weight")
+        shares(self, "estimated_share", "upstream_share", "photograph_share")
+        if self.photograph_share == 1:
+            raise ConfigError("model.photograph_share: got 1, expected less: some captures have to be in each batch")
         if self.photograph_share and not self.upstream_share:
             raise ConfigError(
                 "model.upstream_share: got 0, expected more: photographs have no even textures of their own"
             )
-        for name in ("estimated_share", "upstream_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected a share in [0, 1]")

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from mosar.errors import ConfigError
 from mosar.models.networks.unet import UNetConfig
+from mosar.models.stages.limits import at_least, shares
 
 
 @dataclass(frozen=True)
@@ -37,17 +38,11 @@ class Config:
     upstream_share: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("components", "features"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected at least 1")
+        at_least(self, 1, "components", "features")
         if self.patch < 4 or self.patch & (self.patch - 1):
             raise ConfigError(f"model.patch: got {self.patch}, expected a power of two, at least 4")
         if self.map_size < self.patch or self.map_size % (self.patch // 2):
             half = self.patch // 2
             raise ConfigError(f"model.map_size: got {self.map_size}, expected a multiple of half a patch, {half}")
-        for name in ("cosine_weight", "gradient_weight", "base_weight"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected 0 or more")
-        for name in ("estimated_share", "upstream_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected a share in [0, 1]")
+        at_least(self, 0, "cosine_weight", "gradient_weight", "base_weight")
+        shares(self, "estimated_share", "upstream_share")
