@@ -16,6 +16,7 @@ from mosar.datasets.virtual_stage.noise import cells, creases, fractal_noise, gr
 from mosar.datasets.virtual_stage.subjects import SURFACE, TONE_AXES, TONE_MEAN, Subject, skin_tone
 from mosar.datasets.virtual_stage.uv_regions import Atlas, Values, at, eye_level, smoothstep
 from mosar.models.colour import LUMINANCE
+from mosar.models.head.occlusion import let_through
 
 RANGE = np.array([[0.113, 0.066, 0.050], [0.540, 0.351, 0.272]])
 """Measured 1 and 99 % quantiles of facial reflectance, linear sRGB, specular included (ISSA, Lu et al. 2025)."""
@@ -99,9 +100,8 @@ def tangent_normals(a: Atlas, height_n: Values, position_hw3: NDArray[np.floatin
 
 def translucency(a: Atlas, thickness_n: Values) -> Values:
     """Translucency (n) in [0, 1] from the thickness (mm) below a texel; lips, lids, nostrils and nose get more."""
-    thin = np.exp(-np.clip(np.asarray(thickness_n, np.float64), 0, 60) / 9)
     soft = 0.25 * a.areas["lips"] + 0.12 * a.areas["eyelids"] + 0.2 * a.areas["nostrils"] + 0.1 * a.areas["nose"]
-    return np.clip(0.22 + 0.6 * thin + soft, 0, 1).astype(np.float32)
+    return np.clip(0.22 + let_through(thickness_n) + soft, 0, 1).astype(np.float32)
 
 
 def _chromophores(a: Atlas, subject: Subject) -> tuple[Values, Values, Values]:

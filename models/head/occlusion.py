@@ -73,6 +73,11 @@ def thickness(head: Head, vertices_v3: NDArray[np.floating], normals_v3: NDArray
     return _smooth(head, np.clip(depth, 0, THICKEST_MM)[:, None], 2)[:, 0]
 
 
+def let_through(thickness_n: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Translucency (n) that flesh of this thickness, mm, has above that of a solid head."""
+    return 0.6 * np.exp(-np.clip(np.asarray(thickness_n, np.float64), 0, THICKEST_MM) / 9)
+
+
 def distances(head: Head, vertices_v3: Any, start_n3: Any, way_n3: Any) -> NDArray[np.float64]:
     """Distance (n), mm, along rays of unit direction to the head; infinite where a ray misses it.
 

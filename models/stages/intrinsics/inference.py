@@ -6,6 +6,7 @@ import torch
 
 from mosar.models.losses import resized
 from mosar.models.reconstruct.estimate import Estimate, Maps
+from mosar.models.reconstruct.thin_parts import thinner
 from mosar.models.stages.intrinsics.network import OPEN, IntrinsicsNetwork
 
 SMALLEST = 256
@@ -16,6 +17,7 @@ SMALLEST = 256
 def infer(module: IntrinsicsNetwork, estimate: Estimate) -> Estimate:
     """Add the maps: albedo and confidence at the avatar's size, the others at the network's, but at least 256 texels.
 
+    The network's translucency is that of the average head with this skin; the person's own thin parts are added.
     The normal map is flat. The albedo was divided by an occlusion of at least ``OPEN``, so the map has no less: where
     the photograph is dark for another reason, it would be darkened twice.
     """
@@ -32,7 +34,7 @@ def infer(module: IntrinsicsNetwork, estimate: Estimate) -> Estimate:
         diffuse=diffuse.clamp_(0.0, 1.0),
         specular=specular,
         ao=fine.clamp_min(OPEN),
-        translucency=translucency,
+        translucency=(translucency + resized(thinner(estimate.head, estimate.fit.mesh_1v3), fine)).clamp_(0.0, 1.0),
         normal=flat,
         confidence=filled.known_b1hw + 0.5 * filled.mirrored_b1hw,
     )
