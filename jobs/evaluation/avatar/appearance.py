@@ -1,7 +1,7 @@
 """Errors of maps, normals and albedo under the true geometry of a capture. Every map is measured at one size."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -32,10 +32,14 @@ SPREAD = 64
 
 @dataclass(frozen=True, eq=False)
 class References:
-    """What the training's averages give on the chart: albedo (1, 3, h, w), linear; tangent normals, if known."""
+    """What the training's averages give on the chart: albedo (1, 3, h, w), linear; tangent normals, if known.
+
+    ``scalars``: specular, occlusion and translucency (1, 1, h, w) by name.
+    """
 
     albedo_13hw: Tensor
     normal_13hw: Tensor | None
+    scalars: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +103,8 @@ def appearance_metrics(found: Avatar, capture: Capture, references: References) 
         measured["mean_normal_deg"] = texels.angle_degrees(*_at(shown, mean_normal, true.normal))
     for name in ("specular", "ao", "translucency"):
         measured[f"{name}_psnr_db"] = texels.psnr_db(*_at(shown, getattr(ours, name), getattr(true, name)))
+    for name, mean in references.scalars.items():
+        measured[f"mean_{name}_psnr_db"] = texels.psnr_db(*_at(shown, texels.at_size(mean), getattr(true, name)))
     return measured | _relit(found, ours, capture) | _shading_left(ours, truth)
 
 

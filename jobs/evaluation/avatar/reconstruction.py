@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from mosar.jobs.evaluation.avatar import shape
 from mosar.jobs.evaluation.avatar.appearance import References
 from mosar.jobs.evaluation.avatar.prior import Prior, load_prior
 from mosar.models.head import Head
+from mosar.models.stages.intrinsics.network import SCALARS, IntrinsicsNetwork
+from mosar.models.stages.normals.network import Normals, unit_normals
 from mosar.reconstructor import Reconstructor
 
 
@@ -60,14 +63,13 @@ class Bench:
 
     @cached_property
     def references(self) -> References:
-        """The average albedo of the released prior; the mean normal map of the bundle's training, if it has one."""
-        normals = self._reconstructor.bundle.modules.get("normals")
-        basis = getattr(normals, "basis", None)
-        if basis is None:
-            return References(self.prior.albedo_13hw, None)
-        from mosar.models.stages.normals.network import unit_normals
-
-        return References(self.prior.albedo_13hw, unit_normals(basis.mean_1chw))
+        """The average albedo of the released prior, and the mean maps of the bundle's training."""
+        modules = self._reconstructor.bundle.modules
+        intrinsics, normals = cast(IntrinsicsNetwork, modules["intrinsics"]), cast(Normals, modules["normals"])
+        means = intrinsics.mean_scalars_13hw.split(1, dim=1)
+        return References(
+            self.prior.albedo_13hw, unit_normals(normals.basis.mean_1chw), dict(zip(SCALARS, means, strict=True))
+        )
 
     def detect(self, image_hw3: NDArray[np.uint8]) -> NDArray[np.float32] | None:
         """The detector's points (478, 2), pixels; None unless it finds exactly one face."""

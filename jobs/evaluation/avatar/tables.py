@@ -90,6 +90,8 @@ def truth_statistics(rows: Rows, row: str) -> dict[str, Statistic]:
         found[f"{SHAPE[0]}_{name}"] = _mean(np.where(own, rows(row, SHAPE[0]), np.nan))
     found |= {name: _mean(rows(row, name)) for name in APPEARANCE}
     found["normal_over_mean"] = _ratio(rows(row, "normal_deg"), rows(row, "mean_normal_deg"))
+    for name in ("specular", "ao", "translucency"):
+        found[f"{name}_over_mean_db"] = _mean(rows(row, f"{name}_psnr_db") - rows(row, f"mean_{name}_psnr_db"))
     true = rows(row, "true_lightness")
     found["tone_bias_worst"] = _tone_bias(rows(row, "lightness"), true)
     average = _tone_bias(rows(row, "average_lightness"), true)
