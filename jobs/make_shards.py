@@ -132,6 +132,7 @@ class MakeShards:
     seed: seed of the virtual people, 0 to 999.
     renderer: renderer of virtual captures: fast, path (path traced with Mitsuba), or mixed.
     share: share of the captures that are path traced if the renderer is mixed.
+    glasses: share of the virtual people who wear glasses; by default 12 % of the young and 35 % of the others.
     head: head file to use instead of the default.
     concurrency: number of shards made at once; the cluster's cores if null; 0 runs without Ray.
     """
@@ -154,6 +155,7 @@ class MakeShards:
     seed: int = 0
     renderer: Literal["fast", "path", "mixed"] = "fast"
     share: float = 0.5
+    glasses: float | None = None
     head: str | None = None
     concurrency: int | None = None
 
@@ -181,8 +183,11 @@ class MakeShards:
             raise ConfigError(f"without: got {unknown[0]!r}, expected some of {', '.join(FLAGS)}")
         if not 0 <= self.seed < 1000:
             raise ConfigError(f"seed: got {self.seed}, expected 0 to 999")
-        if not 0 <= self.share <= 1:
-            raise ConfigError(f"share: got {self.share}, expected 0 to 1")
+        for name in ("share", "glasses"):
+            if not 0 <= (getattr(self, name) or 0) <= 1:
+                raise ConfigError(f"{name}: got {getattr(self, name)}, expected 0 to 1")
+        if self.glasses is not None and self.source != "virtual":
+            raise ConfigError("glasses: expected with source=virtual only")
 
 
 def main(config: MakeShards) -> None:
@@ -213,7 +218,7 @@ def _plans(config: MakeShards, locations: Sequence[str], found: Sequence[Picture
     """Return the location, the tasks and the function that produces records, for each data set that has tasks."""
     sizes = config.presets[config.preset]
     made = functools.partial(virtual.produce, config.head)
-    drawn = config.seed, config.renderer, config.share
+    drawn = config.seed, config.renderer, config.share, config.glasses
     plans: list[tuple[Sequence[Any], Callable[..., Any]]]
     match config.source:
         case "photographs":
@@ -274,7 +279,8 @@ def _recipe(config: MakeShards, found: Sequence[Picture]) -> dict[str, Any]:
         return recipe | {"studio": studio.settings(str(config.folder))}
     if config.source == "evaluation":
         return recipe | {"generator": evaluation.GENERATOR}
-    return recipe | {"generator": virtual.GENERATOR, "renderer": config.renderer, "share": config.share}
+    wearing = {} if config.glasses is None else {"glasses": config.glasses}
+    return recipe | {"generator": virtual.GENERATOR, "renderer": config.renderer, "share": config.share} | wearing
 
 
 def _inputs(config: MakeShards, found: Sequence[Picture]) -> dict[str, str]:

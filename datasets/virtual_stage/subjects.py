@@ -1,7 +1,7 @@
 """Subjects of the virtual light stage: identity, age, sex, hair, and skin tone, sampled evenly over human tones."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from mosar.models.head import Head
 from mosar.models.head.expression_sampling import sample_expression
 from mosar.models.head.identity_sampling import SCANNED_SHARE, sample_identity
 
-__all__ = ["Subject", "sample_expression", "sample_subject", "skin_tone"]
+__all__ = ["Subject", "sample_expression", "sample_subject", "skin_tone", "some_with_glasses"]
 
 Floats = NDArray[np.float64]
 
@@ -31,6 +31,7 @@ THICK_RIMS, THIN_RIMS, HALF_RIMS, NO_RIMS = 1.0, 0.7, 0.4, 0.0
 """Values of the trait ``rims`` of glasses: half rims are the upper half; all but the first are of metal."""
 
 _WEIGHT_BITS = 12
+_GLASSES = 91  # stream of random numbers of a seed
 _CANDIDATES = 3  # shapes from which one that fits the tone is preferred
 _TONE_WIDTH = 1.2  # weak preference, in units of ``TONE_AXES``: any tone occurs with any shape
 
@@ -88,6 +89,12 @@ def sample_subject(head: Head, seed: int, scanned: float = SCANNED_SHARE) -> Sub
         iris=_iris_colour(rng, darkness),
         traits={**_traits(rng, darkness, age, male), "rims": _rims(seed)},
     )
+
+
+def some_with_glasses(person: Subject, share: float) -> Subject:
+    """The same person, who wears glasses with this probability."""
+    wears = np.random.default_rng([person.seed, _GLASSES]).random() < share
+    return replace(person, traits={**person.traits, "glasses": float(wears)})
 
 
 def _mixture(archetype_a: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -39,7 +39,8 @@ class Sizes(Protocol):
 class Task:
     """A shard: people by their seeds, ``first`` to ``first + count``, each captured ``captures`` times.
 
-    If ``renderer`` is mixed, ``share`` of the captures are path traced.
+    If ``renderer`` is mixed, ``share`` of the captures are path traced. ``glasses``: share of the people who wear
+    glasses, None for the usual one.
     """
 
     kind: Kind
@@ -51,10 +52,17 @@ class Task:
     image_size: int
     renderer: Choice = "fast"
     share: float = 0.5
+    glasses: float | None = None
 
 
 def tasks(
-    kind: Kind, subjects: Mapping[str, int], sizes: Sizes, seed: int, renderer: Choice = "fast", share: float = 0.5
+    kind: Kind,
+    subjects: Mapping[str, int],
+    sizes: Sizes,
+    seed: int,
+    renderer: Choice = "fast",
+    share: float = 0.5,
+    glasses: float | None = None,
 ) -> list[Task]:
     """Return the shards of a data set. No person is in two splits, nor in both the light stage and the wild set.
 
@@ -68,7 +76,8 @@ def tasks(
         start = seed * SEED_STEP + (kind == "wild") * _KIND_STEP + _SPLITS.index(split) * _SPLIT_STEP
         for first in range(0, count, people):
             number = min(people, count - first), sizes.captures
-            found.append(Task(kind, split, start + first, *number, sizes.map_size, sizes.image_size, renderer, share))
+            how = sizes.map_size, sizes.image_size, renderer, share, glasses
+            found.append(Task(kind, split, start + first, *number, *how))
     return found
 
 
@@ -82,7 +91,7 @@ def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record
     from mosar.datasets.virtual_stage import skin
     from mosar.datasets.virtual_stage.camera_pipeline import snapshot
     from mosar.datasets.virtual_stage.capture import VirtualStage, capture
-    from mosar.datasets.virtual_stage.subjects import sample_subject
+    from mosar.datasets.virtual_stage.subjects import sample_subject, some_with_glasses
     from mosar.datasets.virtual_stage.uv_regions import atlas
     from mosar.models.head import load_head
 
@@ -92,6 +101,8 @@ def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record
     with Detector() as detector:
         for seed in range(task.first, task.first + task.count):
             person = sample_subject(head, seed)
+            if task.glasses is not None:
+                person = some_with_glasses(person, task.glasses)
             painted = skin.paint(atlas(head, task.map_size), person)
             for number in range(task.captures):
                 stage = VirtualStage(head, task.map_size, task.image_size, names, _renderer(task, seed, number))

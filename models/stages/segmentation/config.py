@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from mosar.errors import ConfigError
 from mosar.models.networks.unet import UNetConfig
+from mosar.models.stages.limits import at_least, shares
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Config:
         network: size of the first U-Net.
         eyes: size of the second U-Net, which sees the part around the eyes at full resolution, or null for none. Frames
             of glasses are one to three pixels wide.
+        eyes_alone: train the network around the eyes alone; the first one stays as ``warm_start`` gave it.
         overlap_weight: of the loss on the overlap of each class, which counts rare classes as much as others.
         rare_weight: pixels weigh the inverse of their class's frequency to this power; with 1 all classes weigh alike.
         swapped: share of the crops whose background is replaced.
@@ -26,19 +28,18 @@ class Config:
     coarse_size: int | None = None
     network: UNetConfig = field(default_factory=lambda: UNetConfig(width=24, levels=4, blocks=2))
     eyes: UNetConfig | None = None
+    eyes_alone: bool = False
     overlap_weight: float = 1.0
     rare_weight: float = 0.5
     swapped: float = 0.5
     strength: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.crop_size < 32:
-            raise ConfigError(f"model.crop_size: got {self.crop_size}, expected at least 32")
+        at_least(self, 32, "crop_size")
         if self.coarse_size is not None and not 32 <= self.coarse_size <= self.crop_size:
             got = f"got {self.coarse_size}, expected 32 to crop_size, which is {self.crop_size}"
             raise ConfigError(f"model.coarse_size: {got}")
-        for name in ("overlap_weight", "rare_weight", "strength"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"model.{name}: got {getattr(self, name)}, expected 0 or more")
-        if not 0 <= self.swapped <= 1:
-            raise ConfigError(f"model.swapped: got {self.swapped}, expected a share in [0, 1]")
+        if self.eyes_alone and self.eyes is None:
+            raise ConfigError("model.eyes_alone: got true without model.eyes, expected sizes of that network")
+        at_least(self, 0, "overlap_weight", "rare_weight", "strength")
+        shares(self, "swapped")

@@ -11,6 +11,7 @@ from mosar.models.stages.segmentation.config import Config
 from mosar.models.stages.segmentation.drawn_landmarks import OUTLINES, draw
 
 LEAST = 1e-4  # probability that a class has anywhere
+_FREQUENCY_SIDE = 48  # of the map of how often a class is found at a place; it is smooth
 
 
 WINDOW = (0.25, 0.5833)
@@ -34,7 +35,7 @@ class Segmentation(nn.Module):
         inputs, classes = 3 + len(OUTLINES), len(CLASSES)
         self.network = UNet(inputs, classes, config.network)
         self.eyes = None if config.eyes is None else UNet(inputs + classes, classes, config.eyes)
-        start = torch.full((1, classes, self.size, self.size), 1.0 / classes)
+        start = torch.full((1, classes, _FREQUENCY_SIDE, _FREQUENCY_SIDE), 1.0 / classes)
         self.register_buffer("frequency_1khw", start)
 
     def forward(self, image_b3hw: Tensor, landmarks_bl2: Tensor) -> Tensor:
@@ -55,13 +56,18 @@ class Segmentation(nn.Module):
         found: Tensor = self.network(torch.cat([coarse, 2.0 * drawn - 1.0], dim=1))
         if coarse_size != size:
             found = interpolate(found, size=(size, size), mode="bilinear", align_corners=False)
-        logits = self.frequency_1khw.clamp_min(LEAST).log() + found
+        logits = self.usual() + found
         if self.eyes is None:
             return logits
         near = window(landmarks_bl2, size)
         outlines = 2.0 * draw(landmarks_bl2, size) - 1.0
         seen = torch.cat([cut(x, near) for x in (even, outlines, logits.softmax(dim=1))], dim=1)
         return paste(logits, cut(logits, near) + self.eyes(seen), near)
+
+    def usual(self) -> Tensor:
+        """Logits (1, k, h, w) of how often each class was found at each place in training."""
+        often = interpolate(self.frequency_1khw, size=(self.size, self.size), mode="bilinear", align_corners=False)
+        return often.clamp_min(LEAST).log()
 
 
 def window(landmarks_bl2: Tensor, size: int) -> Tensor:

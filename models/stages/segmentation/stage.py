@@ -5,7 +5,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import cross_entropy, interpolate, one_hot
 
 from mosar.models.face_classes import CLASSES, SKIN, share
 from mosar.models.head import Head
@@ -39,7 +39,9 @@ class Stage:
         self.streams = {"lightstage": StreamSpec(1.0, fields, crop_size=config.crop_size, augment=True)}
 
     def build(self, parents: Mapping[str, nn.Module]) -> Segmentation:
-        return Segmentation(self.config)
+        module = Segmentation(self.config)
+        module.network.requires_grad_(not self.config.eyes_alone)
+        return module
 
     @torch.no_grad()
     def fit_statistics(self, module: nn.Module, batches: Iterable[Batch]) -> None:
@@ -48,8 +50,8 @@ class Stage:
         for batch in batches:
             known, labels = _labels(batch["lightstage"]["classes"])
             spread = one_hot(labels, len(CLASSES)).permute(0, 3, 1, 2) * known[:, None]
-            total_1khw += spread.sum(dim=0, keepdim=True)
-            count += known.sum(dim=0)[None, None]
+            total_1khw += _small(spread.sum(dim=0, keepdim=True), total_1khw)
+            count += _small(known.sum(dim=0)[None, None], count)
         module.frequency_1khw.copy_((total_1khw + LEAST) / (count + LEAST * len(CLASSES)))
 
     def losses(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -73,9 +75,9 @@ class Stage:
     def baseline(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         """How often each class was found at each place in training."""
         classes = batch["lightstage"]["classes"]
-        frequency_1khw = cast(Segmentation, module).frequency_1khw
-        logits = frequency_1khw.clamp_min(LEAST).log().expand(len(classes), -1, -1, -1)
-        return total(self._objective(logits, classes, frequency_1khw))
+        module = cast(Segmentation, module)
+        logits = module.usual().expand(len(classes), -1, -1, -1)
+        return total(self._objective(logits, classes, module.frequency_1khw))
 
     @torch.no_grad()
     def preview(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
@@ -122,6 +124,10 @@ def _labels(classes_b1hw: Tensor) -> tuple[Tensor, Tensor]:
     """Which pixels are known, and their class (b, h, w), 0 where unknown."""
     known = classes_b1hw[:, 0] < len(CLASSES)
     return known, torch.where(known, classes_b1hw[:, 0].long(), 0)
+
+
+def _small(counts_1khw: Tensor, like: Tensor) -> Tensor:
+    return interpolate(counts_1khw.float(), size=like.shape[-2:], mode="area")
 
 
 def _overlap_loss(logits_bkhw: Tensor, labels_bhw: Tensor, known_bhw: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from mosar.datasets.virtual_stage.subjects import (
     sample_expression,
     sample_subject,
     skin_tone,
+    some_with_glasses,
 )
 from mosar.datasets.virtual_stage.uv_regions import atlas
 from mosar.models.camera import Camera, project
@@ -141,6 +142,14 @@ def test_the_classes_agree_with_mask_and_landmarks(head):
         column, row = np.floor(marks[list(points), :2]).astype(int).T
         around = [classes[r - 2 : r + 3, c - 2 : c + 3] for r, c in zip(row, column, strict=True)]
         assert all((box == schema.CLASSES.index(name)).any() for box in around), name
+
+
+def test_as_many_people_as_asked_for_wear_glasses_and_stay_the_same(head):
+    person = sample_subject(head, 4)
+    wearing = [some_with_glasses(dataclasses.replace(person, seed=seed), 0.7).traits["glasses"] for seed in range(300)]
+    assert 0.6 < np.mean(wearing) < 0.8
+    assert some_with_glasses(person, 0.0).traits == {**person.traits, "glasses": 0.0}
+    assert some_with_glasses(person, 1.0).traits == {**person.traits, "glasses": 1.0}
 
 
 def test_frames_have_as_much_rim_as_their_kind(head, shot):

@@ -7,6 +7,7 @@ import torch
 import yaml
 
 from mosar.config import parse
+from mosar.errors import ConfigError
 from mosar.models import face_outlines
 from mosar.models.face_classes import CLASSES
 from mosar.models.losses import total
@@ -132,6 +133,23 @@ def test_eyes_are_seen_at_full_resolution(trained):
             change.append((network(fine, points) - network(image, points)).abs()[0, :, 28:33, 27:37].mean())
         network.eyes = None
     assert float(change[0]) > 3 * float(change[1])
+
+
+def test_the_network_around_the_eyes_learns_alone_at_a_finer_size(trained, head):
+    """The shapes of the weights do not depend on the crop's size; the first network stays as it starts."""
+    stage, network = trained
+    alone = Stage(replace(stage.config, crop_size=96, coarse_size=SIZE, eyes_alone=True), head)
+    finer = alone.build({})
+    finer.load_state_dict(network.state_dict())
+    assert alone.streams["lightstage"].crop_size == 96
+    batch = crops(2, 5)["lightstage"]
+    doubled = {name: batch[name].repeat_interleave(2, -1).repeat_interleave(2, -2) for name in ("image", "classes")}
+    points = {name: 2 * batch[name] for name in ("landmarks", "detected")}
+    total(alone.losses(finer, {"lightstage": {**batch, **doubled, **points}}, generator())).backward()
+    assert all(p.grad is None for p in finer.network.parameters())
+    assert all(p.grad is not None for p in finer.eyes.parameters())
+    with pytest.raises(ConfigError, match="eyes_alone"):
+        replace(stage.config, eyes=None, eyes_alone=True)
 
 
 def test_unknown_pixels_do_not_count(trained):
