@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -80,8 +79,11 @@ def at_once(work: Work, tasks: Sequence[Task], workers: int) -> Iterator[Outcome
     Raises:
         RunError: a process died.
     """
-    spawn = multiprocessing.get_context("spawn")  # a fork would inherit the threads of torch and numba
-    pool = ProcessPoolExecutor(min(workers, len(tasks)), spawn, initializer=_begin, initargs=(work, os.getpid()))
+    # A server imports the libraries once and forks the workers. Importing starts no threads of torch and numba, which a
+    # fork would inherit.
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(["mosar.reconstructor", "mosar.avatar"])
+    pool = ProcessPoolExecutor(min(workers, len(tasks)), forks, initializer=_begin, initargs=(work,))
     try:
         files = {pool.submit(_make_here, task): task[0] for task in tasks}
         for done in as_completed(files):
@@ -106,11 +108,11 @@ _work: Work
 _reconstructor: "Reconstructor | Exception"
 
 
-def _begin(work: Work, parent: int) -> None:
+def _begin(work: Work) -> None:
     """Load the bundle in a new process, which leaves Ctrl-C to its parent and ends with it."""
     global _work, _reconstructor  # noqa: PLW0603
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _work = work
     try:
         _reconstructor = work.load()
@@ -124,7 +126,8 @@ def _make_here(task: Task) -> tuple[str, ...]:
     return _work.make(_reconstructor, task)
 
 
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1.0)
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
     os._exit(1)

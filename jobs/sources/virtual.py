@@ -71,13 +71,13 @@ def tasks(
     """
     check(renderer)
     people = max(1, sizes.shard // sizes.captures)
-    found = []
+    found: list[Task] = []
     for split, count in subjects.items():
         start = seed * SEED_STEP + (kind == "wild") * _KIND_STEP + _SPLITS.index(split) * _SPLIT_STEP
         for first in range(0, count, people):
             number = min(people, count - first), sizes.captures
-            how = sizes.map_size, sizes.image_size, renderer, share, glasses
-            found.append(Task(kind, split, start + first, *number, *how))
+            pixels = sizes.map_size, sizes.image_size
+            found.append(Task(kind, split, start + first, *number, *pixels, renderer, share, glasses))
     return found
 
 
