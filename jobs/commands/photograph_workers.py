@@ -3,12 +3,14 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mosar.errors import RunError
 from mosar.jobs.commands.photograph_files import PhotographFile
@@ -79,13 +81,14 @@ def at_once(work: Work, tasks: Sequence[Task], workers: int) -> Iterator[Outcome
     Raises:
         RunError: a process died.
     """
-    # A server imports the libraries once and forks the workers. Importing starts no threads of torch and numba, which a
-    # fork would inherit.
-    forks = multiprocessing.get_context("forkserver")
-    forks.set_forkserver_preload(["mosar.reconstructor", "mosar.avatar"])
-    pool = ProcessPoolExecutor(min(workers, len(tasks)), forks, initializer=_begin, initargs=(work,))
+    context = multiprocessing.get_context(_start_method())
+    pool = ProcessPoolExecutor(min(workers, len(tasks)), context, initializer=_begin, initargs=(work, os.getpid()))
     try:
-        files = {pool.submit(_make_here, task): task[0] for task in tasks}
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the processes, too, until they have begun
+        try:
+            files = {pool.submit(_make_here, task): task[0] for task in tasks}
+        finally:
+            signal.signal(signal.SIGINT, before)
         for done in as_completed(files):
             error = done.exception()
             if isinstance(error, BrokenProcessPool):
@@ -104,15 +107,28 @@ def at_once(work: Work, tasks: Sequence[Task], workers: int) -> Iterator[Outcome
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def _start_method() -> Literal["fork", "spawn"]:
+    """``fork`` after importing the libraries once for all processes; ``spawn`` where threads of theirs may run already.
+
+    Threads are lost in a fork, and torch and numba would wait for them for ever. Importing starts none.
+    """
+    if sys.platform != "linux" or "torch" in sys.modules:
+        return "spawn"
+    import mosar.avatar
+    import mosar.reconstructor  # noqa: F401
+
+    return "fork"
+
+
 _work: Work
 _reconstructor: "Reconstructor | Exception"
 
 
-def _begin(work: Work) -> None:
+def _begin(work: Work, parent: int) -> None:
     """Load the bundle in a new process, which leaves Ctrl-C to its parent and ends with it."""
     global _work, _reconstructor  # noqa: PLW0603
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     _work = work
     try:
         _reconstructor = work.load()
@@ -126,8 +142,7 @@ def _make_here(task: Task) -> tuple[str, ...]:
     return _work.make(_reconstructor, task)
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1.0)
     os._exit(1)

@@ -167,13 +167,11 @@ def _reconstruct_all(
     waiting: Sequence[Task],
     progress: _Progress,
 ) -> None:
-    import mosar
-
     options = {name: getattr(arguments, name) for name in ("device", "fit_steps", "fit_seconds", "threads", "size")}
     work = Work(location, options, arguments.face, arguments.targets)
     _say(f"loading the bundle {location}")
     if arguments.same_person:
-        with mosar.load(location, **options) as reconstructor:
+        with work.load() as reconstructor:
             _reconstruct_person(reconstructor, arguments, waiting)
         progress.made = len(waiting)
         return
