@@ -93,6 +93,7 @@ def appearance_metrics(found: Avatar, capture: Capture, references: References) 
     )
     measured |= {
         "diffuse_delta_e": float(np.median(texels.delta_e(*_at(shown, ours.diffuse, true.diffuse)))),
+        "gained_diffuse_delta_e": float(np.median(texels.delta_e(*_as_bright(*_at(shown, ours.diffuse, true.diffuse))))),
         "lightness": lightness,
         "true_lightness": true_lightness,
         "average_lightness": average_lightness,
@@ -137,6 +138,13 @@ def spread_maps(found: Maps, capture: Capture) -> dict[str, NDArray[np.float32]]
         "photograph": coarse(capture.seen_13hw),
         "shown": np.asarray((weight[0, 0] > 0.5).numpy(), np.float32),
     }
+
+
+def _as_bright(ours_n3: Tensor, true_n3: Tensor) -> tuple[Tensor, Tensor]:
+    """Our linear colours as bright as the true ones on average, and the true ones."""
+    luminance = ours_n3.new_tensor(LUMINANCE)
+    gain = (true_n3.mean(dim=0) @ luminance) / (ours_n3.mean(dim=0) @ luminance).clamp_min(1e-4)
+    return (gain * ours_n3).clamp(0.0, 1.0), true_n3
 
 
 def light_spread(captures: list[Mapping[str, NDArray[np.float32]]]) -> float | None:

@@ -19,8 +19,8 @@ SHAPE = (
     *("pose_deg", "pose_from_ray_deg"),
 )
 APPEARANCE = (
-    "diffuse_delta_e", "hidden_diffuse_delta_e", "specular_psnr_db", "ao_psnr_db", "translucency_psnr_db", "normal_deg",
-    "relit_psnr_db", "relit_gain_psnr_db", "shading_left",
+    "diffuse_delta_e", "gained_diffuse_delta_e", "hidden_diffuse_delta_e", "specular_psnr_db", "ao_psnr_db",
+    "translucency_psnr_db", "normal_deg", "relit_psnr_db", "relit_gain_psnr_db", "shading_left",
 )  # fmt: skip
 _GAINED = ("relit_gain_psnr", "specular_psnr", "ao_psnr", "translucency_psnr")
 YAWS = (("0_15", 0.0, 15.0), ("15_35", 15.0, 35.0), ("35_90", 35.0, 90.0))
@@ -105,7 +105,7 @@ def truth_statistics(rows: Rows, row: str) -> dict[str, Statistic]:
 
 def _against_no_network(rows: Rows, row: str, light_spread: Statistic) -> dict[str, Statistic]:
     """Ratios and gains over the row whose maps no network corrected."""
-    names = ("diffuse_delta_e", "hidden_diffuse_delta_e", "shading_left")
+    names = ("diffuse_delta_e", "gained_diffuse_delta_e", "hidden_diffuse_delta_e", "shading_left")
     found = {f"{name}_over_no_network": _ratio(rows(row, name), rows(NO_NETWORK, name)) for name in names}
     frame = _light_spread(rows, NO_NETWORK)
     found["light_spread_over_no_network"] = lambda index: light_spread(index) / max(frame(index), 1e-6)

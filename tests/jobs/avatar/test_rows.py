@@ -54,6 +54,16 @@ def test_the_truth_itself_is_without_error(captures, prior):
     assert found["relit_psnr_db"] == found["ao_psnr_db"] == 60.0
 
 
+def test_a_gain_takes_the_tone_out_of_the_albedo_and_means_are_what_maps_are_compared_with(captures, prior):
+    truth = captures[0].truth
+    half = replace(truth, maps=replace(truth.maps, diffuse=0.5 * truth.maps.diffuse))
+    references = appearance.References(prior.albedo_13hw, None, {"ao": truth.maps.ao})
+    found = on_truth.measure(half, captures[0], references)
+    assert found["diffuse_delta_e"] > 5
+    assert found["gained_diffuse_delta_e"] < 0.1
+    assert found["mean_ao_psnr_db"] == found["ao_psnr_db"] == 60.0
+
+
 def test_a_face_beside_the_optical_axis_may_have_another_pose_that_looks_the_same(captures):
     """A camera that is turned about its own centre sees the same rays."""
     truth, angle = captures[0].truth, 0.1
