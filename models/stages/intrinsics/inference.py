@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 
 from mosar.models.losses import resized
+from mosar.models.reconstruct.creases import without_glow
 from mosar.models.reconstruct.estimate import Estimate, Maps
 from mosar.models.reconstruct.thin_parts import thinner
 from mosar.models.stages.intrinsics.network import OPEN, IntrinsicsNetwork
@@ -27,11 +28,13 @@ def infer(module: IntrinsicsNetwork, estimate: Estimate) -> Estimate:
     size = max(SMALLEST, estimate.settings.map_size)
     fine = resized(estimate.ao_11hw, ao.new_empty(1, 1, size, size))
     specular, translucency = module.scalars(small, ao, fine)
-    diffuse = module.albedo(module.grid(small, ao), texture, resized(estimate.ao_11hw, texture))
+    diffuse = module.albedo(module.grid(small, ao), texture, resized(estimate.ao_11hw, texture)).clamp_(0.0, 1.0)
+    known = resized((filled.known_b1hw + filled.mirrored_b1hw).clamp(0.0, 1.0), fine)
+    diffuse = without_glow(diffuse, fine, resized(module.mean_diffuse_13hw, fine), known)
     flat = torch.zeros_like(texture)
     flat[:, 2] = 1.0
     maps = Maps(
-        diffuse=diffuse.clamp_(0.0, 1.0),
+        diffuse=diffuse,
         specular=specular,
         ao=fine.clamp_min(OPEN),
         translucency=(translucency + resized(thinner(estimate.head, estimate.fit.mesh_1v3), fine)).clamp_(0.0, 1.0),
