@@ -91,9 +91,10 @@ def appearance_metrics(found: Avatar, capture: Capture, references: References) 
     lightness, true_lightness, average_lightness = (
         float(texels.lab(_at(shown, x)[0])[:, 0].mean()) for x in (ours.diffuse, true.diffuse, average)
     )
+    colours = _at(shown, ours.diffuse, true.diffuse)
     measured |= {
-        "diffuse_delta_e": float(np.median(texels.delta_e(*_at(shown, ours.diffuse, true.diffuse)))),
-        "gained_diffuse_delta_e": float(np.median(texels.delta_e(*_as_bright(*_at(shown, ours.diffuse, true.diffuse))))),
+        "diffuse_delta_e": float(np.median(texels.delta_e(*colours))),
+        "gained_diffuse_delta_e": float(np.median(texels.delta_e(*_as_bright(*colours)))),
         "lightness": lightness,
         "true_lightness": true_lightness,
         "average_lightness": average_lightness,
