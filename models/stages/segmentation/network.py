@@ -11,7 +11,7 @@ from mosar.models.stages.segmentation.config import Config
 from mosar.models.stages.segmentation.drawn_landmarks import OUTLINES, draw
 
 LEAST = 1e-4  # probability that a class has anywhere
-_FREQUENCY_SIDE = 48  # of the map of how often a class is found at a place; it is smooth
+_FREQUENCY_SIDE = 64  # of the map of how often a class is found at a place; it is smooth
 
 
 WINDOW = (0.25, 0.5833)
