@@ -1,7 +1,7 @@
 """Export a finished run to one half-precision file, by default the one that the program ships.
 
 python jobs/export_weights.py run=morphable-cpu
-python jobs/export_weights.py run=segmentation-cpu
+python jobs/export_weights.py run=segmentation-finer
 
 Runs of the stages morphable and segmentation can be exported; no bundle is needed to use what is shipped.
 """

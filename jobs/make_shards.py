@@ -132,7 +132,7 @@ class MakeShards:
     seed: seed of the virtual people, 0 to 999.
     renderer: renderer of virtual captures: fast, path (path traced with Mitsuba), or mixed.
     share: share of the captures that are path traced if the renderer is mixed.
-    glasses: share of the virtual people who wear glasses; by default 12 % of the young and 35 % of the others.
+    glasses: share of the virtual people who wear glasses; by default 12 % of those below 40 and 35 % of the others.
     head: head file to use instead of the default.
     concurrency: number of shards made at once; the cluster's cores if null; 0 runs without Ray.
     """

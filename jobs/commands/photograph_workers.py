@@ -1,5 +1,6 @@
 """Make avatars of many photographs: one after the other, or several at once in processes of their own."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -7,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -73,32 +74,22 @@ def one_by_one(work: Work, tasks: Sequence[Task], announce: Callable[[int, Photo
             yield outcome
 
 
-def at_once(work: Work, tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
+@contextlib.contextmanager
+def at_once(work: Work, tasks: Sequence[Task], workers: int) -> Iterator[Iterator[Outcome]]:
     """Outcomes as they come, from so many processes, each with a bundle of its own.
 
-    Where the iteration ends early, the processes are ended at once: each avatar is then whole or not there.
+    Enter it before anything that starts threads, such as a progress bar, because processes may be forked. Where its
+    block ends early, the processes are ended at once: each avatar is then whole or not there.
 
     Raises:
-        RunError: a process died.
+        RunError: from the iterator; a process died.
     """
-    context = multiprocessing.get_context(_start_method())
+    context = multiprocessing.get_context(start_method())
     pool = ProcessPoolExecutor(min(workers, len(tasks)), context, initializer=_begin, initargs=(work, os.getpid()))
     try:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the processes, too, until they have begun
-        try:
+        with _later_interrupts():
             files = {pool.submit(_make_here, task): task[0] for task in tasks}
-        finally:
-            signal.signal(signal.SIGINT, before)
-        for done in as_completed(files):
-            error = done.exception()
-            if isinstance(error, BrokenProcessPool):
-                raise RunError("a worker process died, most likely because memory ran out; use fewer --workers")
-            if error is None:
-                yield Outcome(files[done], done.result())
-            elif isinstance(error, Exception):
-                yield Outcome(files[done], error=error)
-            else:
-                raise error
+        yield _outcomes(files)
     except BaseException:
         for process in multiprocessing.active_children():
             process.terminate()
@@ -107,10 +98,34 @@ def at_once(work: Work, tasks: Sequence[Task], workers: int) -> Iterator[Outcome
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start_method() -> Literal["fork", "spawn"]:
+def _outcomes(files: "Mapping[Future[tuple[str, ...]], PhotographFile]") -> Iterator[Outcome]:
+    for done in as_completed(files):
+        error = done.exception()
+        if isinstance(error, BrokenProcessPool):
+            raise RunError("a worker process died, most likely because memory ran out; use fewer --workers")
+        if error is None:
+            yield Outcome(files[done], done.result())
+        elif isinstance(error, Exception):
+            yield Outcome(files[done], error=error)
+        else:
+            raise error
+
+
+@contextlib.contextmanager
+def _later_interrupts() -> Iterator[None]:
+    """Ctrl-C waits until the block has ended: processes that begin in it would tell of it with a traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def start_method() -> Literal["fork", "spawn"]:
     """``fork`` after importing the libraries once for all processes; ``spawn`` where threads of theirs may run already.
 
-    Threads are lost in a fork, and torch and numba would wait for them for ever. Importing starts none.
+    Threads are lost in a fork, and torch and numba would wait for them for ever. Importing starts none of theirs, only
+    those of OpenBLAS, which stops them before a fork and starts them again when they are needed.
     """
     if sys.platform != "linux" or "torch" in sys.modules:
         return "spawn"

@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -184,9 +184,9 @@ def _reconstruct_all(
             progress.made = 1
         return
     bar = is_shown()
-    outcomes = _outcomes(work, waiting, arguments.workers, announced=not bar)
-    shown = with_bar(outcomes, "photographs", bar, len(waiting))
-    with contextlib.closing(outcomes), contextlib.closing(shown):  # the bar ends before an error is told
+    made = _outcomes(work, waiting, arguments.workers, announced=not bar)
+    # Processes are forked before the bar starts its thread, and the bar ends before an error is told.
+    with made as outcomes, contextlib.closing(with_bar(outcomes, "photographs", bar, len(waiting))) as shown:
         for outcome in shown:
             with _kept_going(arguments, progress, outcome.file):
                 if outcome.error is not None:
@@ -197,15 +197,16 @@ def _reconstruct_all(
                 progress.made += 1
 
 
-def _outcomes(work: Work, waiting: Sequence[Task], workers: int, announced: bool) -> Generator[Outcome, None, None]:
+def _outcomes(
+    work: Work, waiting: Sequence[Task], workers: int, announced: bool
+) -> contextlib.AbstractContextManager[Iterator[Outcome]]:
     def announce(number: int, file: PhotographFile) -> None:
         if announced:
             _say(f"reconstructing {file.path} ({number} of {len(waiting)})")
 
     if workers > 1:
-        yield from at_once(work, waiting, workers)
-    else:
-        yield from one_by_one(work, waiting, announce)
+        return at_once(work, waiting, workers)
+    return contextlib.closing(one_by_one(work, waiting, announce))
 
 
 @contextlib.contextmanager

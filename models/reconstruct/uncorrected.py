@@ -17,8 +17,9 @@ _STAGES = STEPS[STEPS.index("geometry") + 1 :]
 def uncorrected(modules: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
     """The modules with copies of the texture stages whose networks correct nothing.
 
-    What remains: the photograph divided by its light, holes filled without learning, the occlusion and the translucency
-    of thin parts by the person's own geometry, and the training means of specular, translucency and normals.
+    What remains: the photograph divided by its light (in creases not brighter than the average skin allows), holes
+    filled without learning, the occlusion and the translucency of thin parts by the person's own geometry, and the
+    training means of specular, translucency and normals.
     """
     found = dict(modules)
     for name in _STAGES:

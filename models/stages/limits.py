@@ -15,12 +15,13 @@ def at_least(config: object, least: int, *names: str) -> None:
             raise ConfigError(f"model.{name}: got {getattr(config, name):g}, expected {expected}")
 
 
-def shares(config: object, *names: str) -> None:
-    """Check that these attributes are shares, from 0 to 1.
+def shares(config: object, *names: str, whole: bool = True) -> None:
+    """Check that these attributes are shares, from 0 to 1; not 1 itself if they cannot be ``whole``.
 
     Raises:
         ConfigError: one is not.
     """
     for name in names:
-        if not 0 <= getattr(config, name) <= 1:
-            raise ConfigError(f"model.{name}: got {getattr(config, name):g}, expected a share in [0, 1]")
+        value = getattr(config, name)
+        if not 0 <= value <= 1 or (value == 1 and not whole):
+            raise ConfigError(f"model.{name}: got {value:g}, expected a share in [0, 1{']' if whole else ')'}")

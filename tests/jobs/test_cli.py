@@ -99,6 +99,13 @@ def test_every_job_can_be_started_without_the_libraries() -> None:
     assert importlib.import_module("mosar.jobs.make_shards")
 
 
+def test_workers_are_forked_unless_threads_may_run_already() -> None:
+    asked = "from mosar.jobs.commands.photograph_workers import start_method; print(start_method())"
+    for first, expected in (("import mosar.jobs.cli", "fork"), ("import torch", "spawn")):
+        done = subprocess.run([sys.executable, "-c", f"{first}; {asked}"], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == (expected if sys.platform == "linux" else "spawn")
+
+
 def test_a_reader_that_leaves_is_no_traceback() -> None:
     command = [sys.executable, "-m", "mosar.jobs.cli", "info", "released"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -365,6 +365,8 @@ def test_a_data_set_of_which_everything_was_left_out_says_why(small, faces, tmp_
         (("source=photographs", "folder=/", "without=[old]"), "without"),
         (("source=virtual", "presets.tiny.captures=0"), "captures"),
         (("source=evaluation", "preset=v2", "presets.v2.views=73"), "views 73"),
+        (("source=virtual", "glasses=1.2"), "glasses: got 1.2"),
+        (("source=evaluation", "preset=v2", "glasses=0.5"), "glasses"),
         (("source=virtual", "name=../x"), "name"),
         (("source=virtual", "example=/tmp/x"), "example"),
         (("source=virtual", "presets.tiny.colour=1"), "colour"),

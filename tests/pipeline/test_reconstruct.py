@@ -220,7 +220,7 @@ def several(
     # In a process of its own, as people use it: where threads of torch may run already, workers do not fork.
     command = [sys.executable, "-m", "mosar.jobs.cli", "reconstruct", f"{folder}/*.bin", "-o", f"{folder}/out"]
     command += ["--storage", str(pipeline.storage), "--size", "512", "--keep-going", "--workers", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     return folder / "out", done.returncode, done.stdout + done.stderr
 
 

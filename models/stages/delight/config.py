@@ -38,6 +38,5 @@ class Config:
             got = (self.map_size, self.cells)
             raise ConfigError(f"model.map_size, cells: got {got}, expected at least 16 texels and 1 to map_size cells")
         at_least(self, 0, "gradient_weight", "photograph_weight")
-        shares(self, "estimated_share", "photograph_share", "mirrored_share")
-        if self.photograph_share == 1:
-            raise ConfigError("model.photograph_share: got 1, expected less: some captures have to be in each batch")
+        shares(self, "estimated_share", "mirrored_share")
+        shares(self, "photograph_share", whole=False)

@@ -45,9 +45,8 @@ class Config:
         at_least(self, 16, "map_size")
         at_least(self, 1, "cells", "shading_lights", "shading_stride")
         at_least(self, 0, "shading_weight", "photograph_weight")
-        shares(self, "estimated_share", "upstream_share", "photograph_share")
-        if self.photograph_share == 1:
-            raise ConfigError("model.photograph_share: got 1, expected less: some captures have to be in each batch")
+        shares(self, "estimated_share", "upstream_share")
+        shares(self, "photograph_share", whole=False)
         if self.photograph_share and not self.upstream_share:
             raise ConfigError(
                 "model.upstream_share: got 0, expected more: photographs have no even textures of their own"

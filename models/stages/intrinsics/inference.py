@@ -18,9 +18,10 @@ SMALLEST = 256
 def infer(module: IntrinsicsNetwork, estimate: Estimate) -> Estimate:
     """Add the maps: albedo and confidence at the avatar's size, the others at the network's, but at least 256 texels.
 
-    The network's translucency is that of the average head with this skin; the person's own thin parts are added.
     The normal map is flat. The albedo was divided by an occlusion of at least ``OPEN``, so the map has no less: where
-    the photograph is dark for another reason, it would be darkened twice.
+    the photograph is dark for another reason, it would be darkened twice. In creases the albedo is limited
+    (:mod:`~mosar.models.reconstruct.creases`). The network's translucency is that of the average head with this skin;
+    the person's own thin parts are added.
     """
     texture, filled = estimate.light_normalized_13hw, estimate.filled
     small = resized(texture, texture.new_empty(1, 1, estimate.settings.map_size, estimate.settings.map_size))

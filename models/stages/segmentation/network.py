@@ -1,4 +1,6 @@
-"""The network of ``segmentation``. Shapes: b batch, k classes, h w pixels of the crop."""
+"""The network of ``segmentation``. Shapes: b batch, k classes, h w pixels of the crop or cells of the frequencies."""
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -65,9 +67,16 @@ class Segmentation(nn.Module):
         return paste(logits, cut(logits, near) + self.eyes(seen), near)
 
     def usual(self) -> Tensor:
-        """Logits (1, k, h, w) of how often each class was found at each place in training."""
+        """Logits (1, k, h, w) for the crop: how often each class was found at each place in training."""
         often = interpolate(self.frequency_1khw, size=(self.size, self.size), mode="bilinear", align_corners=False)
         return often.clamp_min(LEAST).log()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *others: Any) -> None:
+        """Weights of before had as many frequencies as pixels."""
+        name = f"{prefix}frequency_1khw"
+        if name in state_dict and state_dict[name].shape != self.frequency_1khw.shape:
+            state_dict[name] = interpolate(state_dict[name].float(), size=self.frequency_1khw.shape[-2:], mode="area")
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
 
 def window(landmarks_bl2: Tensor, size: int) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate, one_hot
 
+from mosar.errors import ConfigError
 from mosar.models.face_classes import CLASSES, SKIN, share
 from mosar.models.head import Head
 from mosar.models.losses import total
@@ -45,6 +46,8 @@ class Stage:
 
     @torch.no_grad()
     def fit_statistics(self, module: nn.Module, batches: Iterable[Batch]) -> None:
+        if self.config.eyes_alone:  # statistics are fitted where no weights are given
+            raise ConfigError("model.eyes_alone: expected with warm_start, or the first network would stay untrained")
         module = cast(Segmentation, module)
         total_1khw, count = torch.zeros_like(module.frequency_1khw), torch.zeros_like(module.frequency_1khw[:, :1])
         for batch in batches:

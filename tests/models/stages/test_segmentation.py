@@ -150,6 +150,17 @@ def test_the_network_around_the_eyes_learns_alone_at_a_finer_size(trained, head)
     assert all(p.grad is not None for p in finer.eyes.parameters())
     with pytest.raises(ConfigError, match="eyes_alone"):
         replace(stage.config, eyes=None, eyes_alone=True)
+    with pytest.raises(ConfigError, match="warm_start"):
+        alone.fit_statistics(finer, [crops(2, 5)])
+
+
+def test_weights_with_as_many_frequencies_as_pixels_still_load(trained):
+    stage, network = trained
+    state = network.state_dict()
+    large = state["frequency_1khw"].repeat_interleave(3, -1).repeat_interleave(3, -2)
+    again = stage.build({})
+    again.load_state_dict({**state, "frequency_1khw": large})
+    torch.testing.assert_close(again.frequency_1khw, state["frequency_1khw"])
 
 
 def test_unknown_pixels_do_not_count(trained):
