@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -62,7 +62,9 @@ class Outcome:
     error: Exception | None = None
 
 
-def one_by_one(work: Work, tasks: Sequence[Task], announce: Callable[[int, PhotographFile], None]) -> Iterator[Outcome]:
+def one_by_one(
+    work: Work, tasks: Sequence[Task], announce: Callable[[int, PhotographFile], None]
+) -> Generator[Outcome, None, None]:
     """Outcomes in order; ``announce`` is told number (from 1) and file of each photograph that begins."""
     with work.load() as reconstructor:
         for number, task in enumerate(tasks, start=1):
