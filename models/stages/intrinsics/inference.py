@@ -7,8 +7,9 @@ import torch
 from mosar.models.losses import resized
 from mosar.models.reconstruct.creases import without_glow
 from mosar.models.reconstruct.estimate import Estimate, Maps
+from mosar.models.reconstruct.own_occlusion import own_occlusion
 from mosar.models.reconstruct.thin_parts import thinner
-from mosar.models.stages.intrinsics.network import OPEN, IntrinsicsNetwork
+from mosar.models.stages.intrinsics.network import OPEN, SCALARS, IntrinsicsNetwork
 
 SMALLEST = 256
 """Texels a side of the scalar maps, at least."""
@@ -25,11 +26,12 @@ def infer(module: IntrinsicsNetwork, estimate: Estimate) -> Estimate:
     """
     texture, filled = estimate.light_normalized_13hw, estimate.filled
     small = resized(texture, texture.new_empty(1, 1, estimate.settings.map_size, estimate.settings.map_size))
-    ao = resized(estimate.ao_11hw, small)
+    whole = own_occlusion(estimate.head, estimate.ao_11hw, module.mean_scalars_13hw[:, SCALARS.index("ao"), None])
+    ao = resized(whole, small)
     size = max(SMALLEST, estimate.settings.map_size)
-    fine = resized(estimate.ao_11hw, ao.new_empty(1, 1, size, size))
+    fine = resized(whole, ao.new_empty(1, 1, size, size))
     specular, translucency = module.scalars(small, ao, fine)
-    diffuse = module.albedo(module.grid(small, ao), texture, resized(estimate.ao_11hw, texture)).clamp_(0.0, 1.0)
+    diffuse = module.albedo(module.grid(small, ao), texture, resized(whole, texture)).clamp_(0.0, 1.0)
     known = resized((filled.known_b1hw + filled.mirrored_b1hw).clamp(0.0, 1.0), fine)
     diffuse = without_glow(diffuse, fine, resized(module.mean_diffuse_13hw, fine), known)
     flat = torch.zeros_like(texture)

@@ -43,9 +43,9 @@ class IntrinsicsNetwork(nn.Module):
 
     The albedo's first estimate is the even texture divided by the occlusion, without its gloss; the network corrects it
     by gains and offsets on a coarse grid, so that the photograph's detail stays as it is. Specular and
-    translucency start from the training means; their networks correct them in logits. The occlusion is that of the
-    person's own geometry: on 24 captures of ``eval-v2`` it is 1.5 dB better than the training mean, and five networks
-    that corrected it made it worse by 1.4 to 3.4 dB.
+    translucency start from the training means; their networks correct them in logits. The occlusion comes from
+    the person's own geometry (:mod:`~mosar.models.reconstruct.own_occlusion`): five networks that corrected it made it
+    worse by 1.4 to 3.4 dB.
     """
 
     mean_diffuse_13hw: Tensor
