@@ -9,6 +9,11 @@ from mosar.platform.monitoring.redact import redact
 from mosar.platform.training.run_spec import RunSpec
 
 _FAILURE, _TRACEBACK = "failure.json", "traceback.txt"
+_MENDED = {
+    "never ran": "Ray Train's controller died before it began",
+    "EADDRINUSE": "another process took the port of Ray Train's workers",
+}
+"""Sign of an error that a second start mends -> what is said of it."""
 
 
 def note_failure(spec: RunSpec, error: errors.MosarError) -> None:
@@ -39,21 +44,25 @@ def raise_failure(spec: RunSpec) -> None:
 
 
 def begin(train: Callable[[], None], location: str, retries: int) -> None:
-    """Run ``train()``; again, at most ``retries`` times, if Ray Train's controller died before it began.
+    """Run ``train()``; again, at most ``retries`` times, if Ray Train failed to begin, which a second start mends.
 
-    Nothing has happened then. With Ray 2.60 an actor's process sometimes crashes while it starts (the kernel's log
-    shows a segmentation fault in Ray's core), and Ray does not start a controller again.
+    With Ray 2.60 an actor's process sometimes crashes while it starts (the kernel's log shows a segmentation fault in
+    Ray's core), and Ray does not start a controller again. The port on which the workers shall meet is free when Ray
+    chooses it, but another process may take it before they do.
 
     Raises:
         ActorDiedError: the controller died later, or too often.
+        ControllerError: the controller failed for another reason, or too often.
     """
     from ray.exceptions import ActorDiedError
+    from ray.train.v2.api.exceptions import ControllerError
 
     for _ in range(retries):
         try:
             return train()
-        except ActorDiedError as error:
-            if "never ran" not in str(error):
+        except (ActorDiedError, ControllerError) as error:
+            reason = next((told for sign, told in _MENDED.items() if sign in str(error)), None)
+            if reason is None:
                 raise
-            print(f"{location}: Ray Train's controller died before it began; starting it again", file=sys.stderr)
+            print(f"{location}: {reason}; starting it again", file=sys.stderr)
     return train()
