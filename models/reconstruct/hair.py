@@ -5,24 +5,28 @@ Hair itself is not reconstructed. Legend: t texels a side of the maps, h w pixel
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from scipy.ndimage import label
 from torch import Tensor
 
 from mosar.models.camera import Camera
 from mosar.models.colour import to_linear
 from mosar.models.face_classes import SKIN, share
-from mosar.models.head import Head
+from mosar.models.head import Head, vertex_normals
 from mosar.models.losses import resized
 from mosar.models.rasterizer import covered, gather, rasterize, scatter
 from mosar.models.reconstruct.estimate import Estimate
 from mosar.models.reconstruct.smooth import blur, noise
-from mosar.models.uv import chart
+from mosar.models.uv import chart, texels_of
 from mosar.models.uv import interpolate as at_texels
 
 _LEAST_PIXELS = 150
 _OPAQUE = 0.88  # coverage of the skin by short-cropped hair
 _LINE = (0.40, 0.80)  # of the blurred scalp: where hair starts to grow, and where it is dense
-_SOFT = 7.0  # texels of the hairline's blur
+_SOFT = 7.0  # texels of the hairline's blur, of 512
+_BARE = (0.40, 0.60)  # blurred share of texels that are not seen as skin: where the scalp is bare, where it has hair
+_HALF = 0.5  # coverage above which texels are hair that may be an island
 _DARKEST, _BRIGHTEST = 0.012, 0.5  # luminance of hair albedo
 _HUE, _SHADED = 0.22, (-0.75, 1.1)  # logarithms of ratios to the usual colour of skin that may still be skin
 _BALD, _FULL = 0.08, 0.28  # shares of the visible scalp that hair covers
@@ -74,10 +78,11 @@ def crop_hair(head: Head, diffuse_13tt: Tensor, known_11tt: Tensor, hair: Hair, 
     """The albedo with hair on the scalp, where the photograph does not show skin."""
     size = diffuse_13tt.shape[-1]
     base = min(size, 512)
-    line = resized(_density(head, base, generator), diffuse_13tt).to(diffuse_13tt)
+    line = _density(head, base, generator).to(diffuse_13tt)
+    grown = resized(_without_islands(head, line * _hidden(resized(known_11tt, line))), diffuse_13tt)
     strands = noise(size, size / 400, generator) * 0.5 + noise(size, size / 160, generator) * 0.3
     strands = strands.to(diffuse_13tt)
-    cover = (line * (1.0 - known_11tt) * hair.amount * (_OPAQUE + 0.10 * strands)).clamp(0.0, 1.0)
+    cover = (grown * hair.amount * (_OPAQUE + 0.10 * strands)).clamp(0.0, 1.0)
     shade = (1.0 + 0.22 * strands).clamp_min(0.2)
     return torch.lerp(diffuse_13tt, hair.albedo_3.to(diffuse_13tt)[None, :, None, None] * shade, cover)
 
@@ -92,11 +97,32 @@ def _alike(colour_3hw: Tensor, skin_3: Tensor) -> Tensor:
 def _density(head: Head, size: int, generator: torch.Generator) -> Tensor:
     """Coverage of the chart by hair (1, 1, t, t): 0 on the face, 1 on the scalp, ragged between."""
     scalp_v = torch.tensor(head.region("scalp")).float()
-    member = at_texels(chart(head, size), torch.tensor(head.triangles_f3), scalp_v[None, :, None])
-    soft = blur(member, _SOFT * size / 512)
+    texels, sigma = chart(head, size), _SOFT * size / 512
+    member = at_texels(texels, torch.tensor(head.triangles_f3), scalp_v[None, :, None])
+    inside = (texels.triangle_hw >= 0).to(member)[None, None]
+    soft = blur(member, sigma) / blur(inside, sigma).clamp_min(0.1)  # the border of the chart is no hairline
     ragged = soft + 0.10 * noise(size, size / 40, generator) + 0.10 * noise(size, size / 160, generator)
     t = ((ragged - _LINE[0]) / (_LINE[1] - _LINE[0])).clamp(0.0, 1.0) * (soft > 0.02)
     return t * t * (3 - 2 * t)
+
+
+def _hidden(known_11tt: Tensor) -> Tensor:
+    """Where the photograph does not show skin (1, 1, t, t), with a smooth outline, though strands are ragged."""
+    t = blur(1.0 - known_11tt, _SOFT * known_11tt.shape[-1] / 512)
+    t = ((t - _BARE[0]) / (_BARE[1] - _BARE[0])).clamp(0.0, 1.0)
+    return t * t * (3 - 2 * t)
+
+
+def _without_islands(head: Head, cover_11tt: Tensor) -> Tensor:
+    """The coverage without what is not connected to the hair at the back of the head, where there is some always."""
+    size = cover_11tt.shape[-1]
+    triangles = torch.tensor(head.triangles_f3)
+    back = vertex_normals(torch.tensor(head.template_v3)[None], triangles)[0, :, 2] < 0
+    behind_hw = texels_of(head, back.numpy() & head.region("scalp"), size).numpy()
+    islands_hw, _ = label(cover_11tt[0, 0].cpu().numpy() > _HALF)
+    connected_hw = np.isin(islands_hw, np.setdiff1d(np.unique(islands_hw[behind_hw]), [0]))
+    kept = blur(torch.from_numpy(connected_hw)[None, None].to(cover_11tt), _SOFT * size / 512)
+    return cover_11tt * (2.0 * kept).clamp_max(1.0)
 
 
 def _visible_scalp(head: Head, mesh_1v3: Tensor, camera: Camera, size: tuple[int, int]) -> Tensor:

@@ -13,6 +13,8 @@ class Config:
     Attributes:
         points: whether the detector's points are an input.
         image: whether the crop is an input.
+        projected: whether captures give the true points, projected, in place of the detected ones, as most methods
+            train. Inference sees detected points, so this is for comparison.
         components: principal components of the aligned points.
         hidden: units of the perceptron on them.
         width: channels of the first level of the crop's backbone.
@@ -37,6 +39,7 @@ class Config:
 
     points: bool = True
     image: bool = True
+    projected: bool = False
     components: int = 96
     hidden: int = 512
     width: int = 32

@@ -93,7 +93,7 @@ class Stage:
         module = cast(Geometry, module)
         samples = [batch["lightstage"] for batch in batches]
         sample = {name: torch.cat([s[name] for s in samples]) for name in samples[0] if name not in ("image", "mask")}
-        truth, seen = self._truth(module, sample, sample["intrinsics"]), seen_in(sample)
+        truth, seen = self._truth(module, sample, sample["intrinsics"]), seen_in(sample, self.config.projected)
         module.mean_light_lc.copy_(truth.light_b81c.mean(dim=0))
         module.std_light_lc.copy_(truth.light_b81c.std(dim=0).clamp_min(1e-3))
         average = landmarks(self.head, torch.tensor(self.head.template_v3)[None].to(seen.points_bn3))[0]
@@ -163,8 +163,8 @@ class Stage:
         truth = self._truth(module, labelled, intrinsics)
         labelled = {**labelled, "intrinsics": intrinsics}
         answers = []
-        for sample in (labelled, wild):
-            seen = self._noisy(seen_in(sample), generator)
+        for sample, projected in ((labelled, self.config.projected), (wild, False)):
+            seen = self._noisy(seen_in(sample, projected), generator)
             if average:
                 answers.append((module.average(seen, self.config.crop_size),) * 2)
             else:
@@ -289,11 +289,17 @@ class Stage:
         return render_skin(self.head, found.mesh_bv3, diffuse, specular, found.parameters.light_b81c, camera, size)
 
 
-def seen_in(sample: Mapping[str, Tensor]) -> Seen:
-    """What the detector saw; the true points, without depth, of the few captures in which it found no face."""
+def seen_in(sample: Mapping[str, Tensor], projected: bool = False) -> Seen:
+    """What the detector saw; the true points, without depth, of the few captures in which it found no face.
+
+    Args:
+        projected: the true points, with the detector's depth, of all.
+    """
     found = sample["found"].reshape(-1, 1, 1) > 0.5
-    true = torch.cat([sample["landmarks"][..., :2], torch.zeros_like(sample["landmarks"][..., 2:])], dim=2)
-    return Seen(torch.where(found, sample["detected"], true), sample["blendshapes"], sample["intrinsics"])
+    depth = torch.where(found, sample["detected"][..., 2:], 0.0)
+    true = torch.cat([sample["landmarks"][..., :2], depth], dim=2)
+    points = true if projected else torch.where(found, sample["detected"], true)
+    return Seen(points, sample["blendshapes"], sample["intrinsics"])
 
 
 def _camera(sample: Mapping[str, Tensor]) -> Camera:

@@ -3,16 +3,20 @@
 from dataclasses import replace
 
 import torch
+from torch.nn.functional import max_pool2d
 
 from mosar.models.losses import resized
 from mosar.models.reconstruct.creases import without_glow
 from mosar.models.reconstruct.estimate import Estimate, Maps
+from mosar.models.reconstruct.hues import without_casts
 from mosar.models.reconstruct.own_occlusion import own_occlusion
 from mosar.models.reconstruct.thin_parts import thinner
 from mosar.models.stages.intrinsics.network import OPEN, SCALARS, IntrinsicsNetwork
+from mosar.models.uv import texels_of
 
 SMALLEST = 256
 """Texels a side of the scalar maps, at least."""
+_AROUND = 4  # texels around the lips that may have their colour
 
 
 @torch.no_grad()
@@ -21,8 +25,8 @@ def infer(module: IntrinsicsNetwork, estimate: Estimate) -> Estimate:
 
     The normal map is flat. The albedo was divided by an occlusion of at least ``OPEN``, so the map has no less: where
     the photograph is dark for another reason, it would be darkened twice. In creases the albedo is limited
-    (:mod:`~mosar.models.reconstruct.creases`). The network's translucency is that of the average head with this skin;
-    the person's own thin parts are added.
+    (:mod:`~mosar.models.reconstruct.creases`), and everywhere its hue (:mod:`~mosar.models.reconstruct.hues`). The
+    network's translucency is that of the average head with this skin; the person's own thin parts are added.
     """
     texture, filled = estimate.light_normalized_13hw, estimate.filled
     small = resized(texture, texture.new_empty(1, 1, estimate.settings.map_size, estimate.settings.map_size))
@@ -34,6 +38,8 @@ def infer(module: IntrinsicsNetwork, estimate: Estimate) -> Estimate:
     diffuse = module.albedo(module.grid(small, ao), texture, resized(whole, texture)).clamp_(0.0, 1.0)
     known = resized((filled.known_b1hw + filled.mirrored_b1hw).clamp(0.0, 1.0), fine)
     diffuse = without_glow(diffuse, fine, resized(module.mean_diffuse_13hw, fine), known)
+    lips = texels_of(estimate.head, estimate.head.region("lips"), size).to(fine)[None, None]
+    diffuse = without_casts(diffuse, fine, known, max_pool2d(lips, 2 * _AROUND + 1, stride=1, padding=_AROUND))
     flat = torch.zeros_like(texture)
     flat[:, 2] = 1.0
     maps = Maps(

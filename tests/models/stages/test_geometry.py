@@ -244,6 +244,16 @@ def test_inputs_can_be_switched_off(parent: torch.nn.Module, batch: dict[str, Sa
     assert torch.equal(first, changed.identity_bk)
 
 
+def test_projected_points_are_the_true_ones(batch: dict[str, Sample]) -> None:
+    sample = batch["lightstage"]
+    found, true = seen_in(sample).points_bn3, seen_in(sample, projected=True).points_bn3
+    assert torch.equal(true[..., :2], sample["landmarks"][..., :2])
+    seen = sample["found"].flatten() > 0.5
+    assert seen.any()
+    assert torch.equal(found[seen], sample["detected"][seen])
+    assert torch.equal(true[seen][..., 2], sample["detected"][seen][..., 2])
+
+
 def test_an_empty_mask_is_accepted(stage: geometry.Stage, module: Geometry, batch: dict[str, Sample]) -> None:
     empty = {name: sample | {"mask": torch.zeros_like(sample["mask"])} for name, sample in batch.items()}
     losses = stage.losses(module, empty, torch.Generator())
