@@ -14,6 +14,7 @@ from mosar.models.losses import total
 from mosar.models.stages.segmentation import Config, Stage
 from mosar.models.stages.segmentation.augmentation import photometric, swap_backgrounds
 from mosar.models.stages.segmentation.drawn_landmarks import draw
+from mosar.models.stages.segmentation.inference import classify
 from mosar.models.stages.segmentation.network import Segmentation, cut, paste, window
 
 RECIPES = Path(__file__).parents[3] / "jobs" / "config" / "recipe" / "segmentation"
@@ -96,6 +97,18 @@ def test_it_learns_classes_of_other_pictures(trained):
     picture = stage.preview(network, held_out, generator())
     assert picture.shape[0] == 3
     assert float(picture.std()) > 0.05
+
+
+def test_a_mirrored_picture_has_mirrored_classes(trained):
+    _, network = trained
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    sample = crops(1, 3)["lightstage"]
+    image, landmarks = sample["image"] / 255.0, sample["landmarks"][..., :2]
+    mirrored = torch.stack([SIZE - landmarks[..., 0], landmarks[..., 1]], dim=-1)
+    found, other = classify(network, image, landmarks), classify(network, image.flip(-1), mirrored)
+    torch.testing.assert_close(found, other.flip(-1), atol=1e-5, rtol=1e-4)
+    assert float((found - found.flip(-1)).abs().max()) > 0.05
 
 
 def test_a_window_holds_the_eyes_and_stays_inside():
