@@ -20,6 +20,7 @@ class Config:
         photograph_share: share of each batch that are photographs without truth, as ``make_shards.py source=estimates``
             unwraps them; 0 trains without the stream ``wild``.
         photograph_weight: weight of their loss: what the correction changes that no other light would explain.
+        unexplained_weight: weight of the same loss on captures. A network that learns for seconds fades less with it.
         mirrored_share: share of the captures whose hidden texels are filled without learning.
         gradient_weight: weight of the loss on the gradients of the maps.
     """
@@ -30,6 +31,7 @@ class Config:
     estimated_share: float = 0.0
     photograph_share: float = 0.0
     photograph_weight: float = 1.0
+    unexplained_weight: float = 0.0
     mirrored_share: float = 0.5
     gradient_weight: float = 1.0
 
@@ -37,6 +39,6 @@ class Config:
         if self.map_size < 16 or not 1 <= self.cells <= self.map_size:
             got = (self.map_size, self.cells)
             raise ConfigError(f"model.map_size, cells: got {got}, expected at least 16 texels and 1 to map_size cells")
-        at_least(self, 0, "gradient_weight", "photograph_weight")
+        at_least(self, 0, "gradient_weight", "photograph_weight", "unexplained_weight")
         shares(self, "estimated_share", "mirrored_share")
         shares(self, "photograph_share", whole=False)

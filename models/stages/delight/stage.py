@@ -1,7 +1,7 @@
 """Stage ``delight``: trains on captures under random and under uniform white light, and on photographs."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -41,12 +41,14 @@ Batch = Mapping[str, Mapping[str, Tensor]]
 @dataclass(frozen=True, eq=False)
 class TrainingPair:
     """Whole lit textures, linear, what of them is known and their estimated light; the even truth at the brightness of
-    the estimate, sRGB-encoded; the chart's inside; whether the pictures are seen through an estimate."""
+    the estimate, sRGB-encoded; the mesh's normals; the chart's inside; whether the pictures are seen through an
+    estimate."""
 
     lit_b3hw: Tensor
     known_b1hw: Tensor
     light: Lighting
     truth_b3hw: Tensor
+    normal_b3hw: Tensor
     inside_11hw: Tensor
     estimated_b: Tensor
 
@@ -61,9 +63,16 @@ class TrainingPair:
     def mirrored(self, generator: torch.Generator) -> "TrainingPair":
         """The same with half of the captures mirrored."""
         light = (self.light.shading_b3hw, self.light.highlight_b3hw)
-        maps = (self.lit_b3hw, self.known_b1hw, self.truth_b3hw, *light)
-        lit, known, truth, shading, highlight = mirror_some(maps, generator)
-        return TrainingPair(lit, known, Lighting(shading, highlight), truth, self.inside_11hw, self.estimated_b)
+        maps = (self.lit_b3hw, self.known_b1hw, self.truth_b3hw, self.normal_b3hw, *light)
+        lit, known, truth, normal, shading, highlight = mirror_some(maps, generator)
+        return replace(
+            self,
+            lit_b3hw=lit,
+            known_b1hw=known,
+            light=Lighting(shading, highlight),
+            truth_b3hw=truth,
+            normal_b3hw=normal,  # moved, not mirrored: functions of it stay functions of it
+        )
 
 
 class Stage:
@@ -94,7 +103,12 @@ class Stage:
     def losses(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         module = cast(Delight, module)
         pair = self._problem(module.average, batch, generator)
-        losses = self._objective(pair.prediction(module), pair)
+        prediction = pair.prediction(module)
+        losses = self._objective(prediction, pair)
+        if self.config.unexplained_weight:
+            before, after = pair.light.even(pair.lit_b3hw), to_linear(prediction.clamp(0.0, 1.0))
+            rest = unexplained(before, after, pair.normal_b3hw, pair.known_b1hw)
+            losses["unexplained"] = self.config.unexplained_weight * rest
         if "wild" in batch:
             losses["photographs"] = self.config.photograph_weight * self._changed(module, batch["wild"], generator)
         return losses
@@ -151,6 +165,7 @@ class Stage:
             known_b1hw=torch.where(whole, capture.skin.inside_11hw, filled.known_b1hw),
             light=light,
             truth_b3hw=to_srgb(truth.clamp(0.0, 1.0)),
+            normal_b3hw=capture.skin.surface.normal_b3hw,
             inside_11hw=capture.skin.inside_11hw,
             estimated_b=capture.estimated_b,
         ).mirrored(generator)
