@@ -48,9 +48,7 @@ class Segmentation(nn.Module):
             landmarks_bl2: the detector's points, pixels of the crop.
         """
         size, coarse_size = self.size, self.config.coarse_size or self.size
-        mean = image_b3hw.mean(dim=(1, 2, 3), keepdim=True)
-        spread = image_b3hw.std(dim=(1, 2, 3), keepdim=True).clamp_min(0.05)
-        even = (image_b3hw - mean) / spread
+        even = _standardized(image_b3hw)
         coarse = even
         if coarse_size != size:
             coarse = interpolate(even, size=(coarse_size, coarse_size), mode="bilinear", antialias=True)
@@ -63,7 +61,9 @@ class Segmentation(nn.Module):
             return logits
         near = window(landmarks_bl2, size)
         outlines = 2.0 * draw(landmarks_bl2, size) - 1.0
-        seen = torch.cat([cut(x, near) for x in (even, outlines, logits.softmax(dim=1))], dim=1)
+        parts = [cut(x, near) for x in (even, outlines, logits.softmax(dim=1))]
+        # Brown frames on dark skin hardly differ from it, compared with hair and background.
+        seen = torch.cat([_standardized(parts[0]), *parts[1:]], dim=1)
         return paste(logits, cut(logits, near) + self.eyes(seen), near)
 
     def usual(self) -> Tensor:
@@ -102,6 +102,12 @@ def paste(map_bchw: Tensor, part_bchw: Tensor, window_bn: Tensor) -> Tensor:
     """A copy of the map in which ``part`` stands at the window."""
     index = window_bn[:, None].expand(-1, map_bchw.shape[1], -1)
     return map_bchw.flatten(2).scatter(2, index, part_bchw.flatten(2)).unflatten(2, tuple(map_bchw.shape[-2:]))
+
+
+def _standardized(map_bchw: Tensor) -> Tensor:
+    """The maps with mean 0 and deviation 1 each, or less where there is hardly any contrast."""
+    mean, spread = (f(dim=(1, 2, 3), keepdim=True) for f in (map_bchw.mean, map_bchw.std))
+    return (map_bchw - mean) / spread.clamp_min(0.05)
 
 
 def _window_size(size: int) -> tuple[int, int]:
