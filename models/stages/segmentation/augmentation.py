@@ -30,6 +30,21 @@ def swap_backgrounds(image_b3hw: Tensor, behind_b1hw: Tensor, share: float, gene
     return torch.lerp(image_b3hw, new, chosen)
 
 
+def fade(image_b3hw: Tensor, part_b1hw: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Let the pixels of ``part`` (0 or 1) come near the colours around them in a share of the crops.
+
+    Brown frames on brown skin and thin bright ones hardly differ from what is behind them.
+    """
+    count, side = len(image_b3hw), 2 * max(1, image_b3hw.shape[-1] // 24) + 1
+
+    def smooth(maps: Tensor) -> Tensor:
+        return avg_pool2d(maps, side, stride=1, padding=side // 2)
+
+    around = smooth(image_b3hw * (1.0 - part_b1hw)) / smooth(1.0 - part_b1hw).clamp_min(1e-3)
+    chosen, strength = torch.rand(2, count, 1, 1, 1, generator=generator, device=generator.device).to(image_b3hw)
+    return torch.lerp(image_b3hw, around, (chosen < share) * 0.85 * strength * part_b1hw)
+
+
 def photometric(image_b3hw: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     """Change exposure, contrast, white balance, saturation, sharpness and noise, each crop in its own way."""
     count = len(image_b3hw)

@@ -21,6 +21,7 @@ class Config:
         overlap_weight: of the loss on the overlap of each class, which counts rare classes as much as others.
         rare_weight: pixels weigh the inverse of their class's frequency to this power; with 1 all classes weigh alike.
         swapped: share of the crops whose background is replaced.
+        faded: share of the crops in which frames of glasses come near the colours around them.
         strength: of the changes of brightness, colour, sharpness and noise.
     """
 
@@ -32,6 +33,7 @@ class Config:
     overlap_weight: float = 1.0
     rare_weight: float = 0.5
     swapped: float = 0.5
+    faded: float = 0.5
     strength: float = 1.0
 
     def __post_init__(self) -> None:
@@ -42,4 +44,4 @@ class Config:
         if self.eyes_alone and self.eyes is None:
             raise ConfigError("model.eyes_alone: got true without model.eyes, expected sizes of that network")
         at_least(self, 0, "overlap_weight", "rare_weight", "strength")
-        shares(self, "swapped")
+        shares(self, "swapped", "faded")

@@ -12,7 +12,7 @@ from mosar.models.face_classes import CLASSES, SKIN, share
 from mosar.models.head import Head
 from mosar.models.losses import total
 from mosar.models.stages.preview import rows
-from mosar.models.stages.segmentation.augmentation import photometric, swap_backgrounds
+from mosar.models.stages.segmentation.augmentation import fade, photometric, swap_backgrounds
 from mosar.models.stages.segmentation.config import Config
 from mosar.models.stages.segmentation.network import LEAST, Segmentation
 from mosar.models.stages.spec import StreamSpec
@@ -62,6 +62,8 @@ class Stage:
         image = sample["image"] / 255.0
         background = (sample["classes"] == CLASSES.index("background")).to(image)
         image = swap_backgrounds(image, background, self.config.swapped, generator)
+        frames = (sample["classes"] == CLASSES.index("glasses")).to(image)
+        image = fade(image, frames, self.config.faded, generator)
         image = photometric(image, self.config.strength, generator)
         module = cast(Segmentation, module)
         return self._objective(module(image, points_of(sample)), sample["classes"], module.frequency_1khw)

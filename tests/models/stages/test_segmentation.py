@@ -12,7 +12,7 @@ from mosar.models import face_outlines
 from mosar.models.face_classes import CLASSES
 from mosar.models.losses import total
 from mosar.models.stages.segmentation import Config, Stage
-from mosar.models.stages.segmentation.augmentation import photometric, swap_backgrounds
+from mosar.models.stages.segmentation.augmentation import fade, photometric, swap_backgrounds
 from mosar.models.stages.segmentation.drawn_landmarks import draw
 from mosar.models.stages.segmentation.inference import classify
 from mosar.models.stages.segmentation.network import Segmentation, cut, paste, window
@@ -214,6 +214,19 @@ def test_augmentation_is_repeatable_and_stays_in_range():
     assert float(one.min()) >= 0
     assert float(one.max()) <= 1
     assert float((one - image).abs().mean()) > 0.02
+
+
+def test_frames_come_near_the_colours_around_them():
+    image = torch.full((8, 3, SIZE, SIZE), 0.6)
+    frames = torch.zeros(8, 1, SIZE, SIZE)
+    frames[..., 20:22, 10:40] = 1.0
+    drawn = torch.where(frames > 0, 0.1, image)
+    found = fade(drawn, frames, 1.0, generator())
+    assert torch.equal(found[:, :, 30:], drawn[:, :, 30:])
+    rims = found[:, 0, 20, 20]
+    assert 0.1 <= float(rims.min()) < float(rims.max()) < 0.6
+    assert float(rims.std()) > 0.05
+    assert torch.equal(fade(drawn, frames, 0.0, generator()), drawn)
 
 
 @pytest.mark.parametrize("preset", ["tiny", "cpu", "paper"])
