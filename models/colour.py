@@ -14,3 +14,8 @@ def to_linear(srgb: Tensor) -> Tensor:
 def to_srgb(linear: Tensor) -> Tensor:
     """Encode linear values, any shape, as sRGB; [0, 1] maps to [0, 1]. Nothing is clipped."""
     return where(linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055)
+
+
+def luminance(linear_b3hw: Tensor) -> Tensor:
+    """Luminance (b, 1, h, w) of linear RGB maps."""
+    return (linear_b3hw * linear_b3hw.new_tensor(LUMINANCE)[:, None, None]).sum(dim=1, keepdim=True)

@@ -10,20 +10,19 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from mosar.models.losses import resized
+from mosar.models.reconstruct.open_skin import open_skin
 
 _MOST = 1.1  # times the average skin in the person's colour, in the deepest creases
 _DEEP, _OPEN = 0.7, 0.95  # occlusion of places where the limit holds wholly, and where it no longer matters
 _LOOSE = 3.0  # by how much the limit is higher there
 _REACH = 2  # texels of the coarse map over which colours are compared, so that detail stays
-_PLAIN = 0.85  # occlusion above which texels tell the person's colour
-_LEAST = 50  # of these texels
 
 
 def without_glow(albedo_13ss: Tensor, ao_11nn: Tensor, average_13nn: Tensor, known_11nn: Tensor) -> Tensor:
     """The albedo (1, 3, s, s), in creases not brighter than average skin in the person's colour allows.
 
-    Each channel has its own limit, so that creases are not too red either. Where fewer than 50 open texels are known,
-    nothing tells the person's colour, and the albedo stays as it is.
+    Each channel has its own limit, so that creases are not too red either. The albedo stays as it is where
+    :func:`~mosar.models.reconstruct.open_skin.open_skin` finds nothing.
 
     Args:
         ao_11nn: occlusion by the person's geometry, by which the albedo was divided; 0 beside the chart.
@@ -31,8 +30,8 @@ def without_glow(albedo_13ss: Tensor, ao_11nn: Tensor, average_13nn: Tensor, kno
         known_11nn: how well the photograph, or its mirror image, shows a texel.
     """
     albedo, average = resized(albedo_13ss, ao_11nn), average_13nn.clamp_min(0.01)
-    open_hw = ((ao_11nn > _PLAIN) & (known_11nn > 0.5))[0, 0]
-    if int(open_hw.sum()) < _LEAST:
+    open_hw = open_skin(ao_11nn, known_11nn)
+    if open_hw is None:
         return albedo_13ss
     gain_3 = (albedo / average)[0, :, open_hw].median(dim=1).values
     inside = (ao_11nn > 0).to(albedo)

@@ -26,7 +26,7 @@ _OPAQUE = 0.88  # coverage of the skin by short-cropped hair
 _LINE = (0.40, 0.80)  # of the blurred scalp: where hair starts to grow, and where it is dense
 _SOFT = 7.0  # texels of the hairline's blur, of 512
 _BARE = (0.40, 0.60)  # blurred share of texels that are not seen as skin: where the scalp is bare, where it has hair
-_HALF = 0.5  # coverage above which texels are hair that may be an island
+_HALF = 0.5  # coverage above which a texel counts as hair when pieces are told apart
 _DARKEST, _BRIGHTEST = 0.012, 0.5  # luminance of hair albedo
 _HUE, _SHADED = 0.22, (-0.75, 1.1)  # logarithms of ratios to the usual colour of skin that may still be skin
 _BALD, _FULL = 0.08, 0.28  # shares of the visible scalp that hair covers
@@ -75,7 +75,10 @@ def find_hair(estimate: Estimate) -> Hair:
 
 
 def crop_hair(head: Head, diffuse_13tt: Tensor, known_11tt: Tensor, hair: Hair, generator: torch.Generator) -> Tensor:
-    """The albedo with hair on the scalp, where the photograph does not show skin."""
+    """The albedo with hair on the scalp, where the photograph shows skin with less than half weight.
+
+    Hair is one piece, or the few that reach the back of the head.
+    """
     size = diffuse_13tt.shape[-1]
     base = min(size, 512)
     line = _density(head, base, generator).to(diffuse_13tt)
@@ -114,13 +117,16 @@ def _hidden(known_11tt: Tensor) -> Tensor:
 
 
 def _without_islands(head: Head, cover_11tt: Tensor) -> Tensor:
-    """The coverage without what is not connected to the hair at the back of the head, where there is some always."""
+    """The coverage of the pieces that reach the back of the head; of the largest piece where none does."""
     size = cover_11tt.shape[-1]
     triangles = torch.tensor(head.triangles_f3)
     back = vertex_normals(torch.tensor(head.template_v3)[None], triangles)[0, :, 2] < 0
     behind_hw = texels_of(head, back.numpy() & head.region("scalp"), size).numpy()
     islands_hw, _ = label(cover_11tt[0, 0].cpu().numpy() > _HALF)
-    connected_hw = np.isin(islands_hw, np.setdiff1d(np.unique(islands_hw[behind_hw]), [0]))
+    kept_n = np.setdiff1d(np.unique(islands_hw[behind_hw]), [0])
+    if not len(kept_n):
+        kept_n = np.array([1 + np.bincount(islands_hw.ravel(), minlength=2)[1:].argmax()])
+    connected_hw = np.isin(islands_hw, kept_n)
     kept = blur(torch.from_numpy(connected_hw)[None, None].to(cover_11tt), _SOFT * size / 512)
     return cover_11tt * (2.0 * kept).clamp_max(1.0)
 

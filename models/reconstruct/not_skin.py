@@ -2,11 +2,10 @@
 
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from mosar.models.colour import LUMINANCE
+from mosar.models.colour import luminance
 from mosar.models.head import Head
 from mosar.models.losses import resized
 from mosar.models.reconstruct.seen import BASE, Seen
@@ -25,7 +24,7 @@ def without_collars(head: Head, seen: Seen, light: Lighting, tone: Tone) -> Seen
     """Leave out texels of the neck that are paler than the person's skin: white collars that are taken for skin."""
     even = _even(seen, light)
     red, _, blue = tone.albedo_3
-    pale = (even[:, :1] / even[:, 2:] < _PALE * red / blue) & (_luminance(even) > _BRIGHT * tone.luminance)
+    pale = (even[:, :1] / even[:, 2:] < _PALE * red / blue) & (luminance(even) > _BRIGHT * tone.luminance)
     neck = texels_of(head, head.region("neck"), BASE).to(even.device)[None, None]
     return _without(seen, pale & neck & (seen.small_weight_11hw > 0), _COLLAR)
 
@@ -38,7 +37,7 @@ def without_fringe(head: Head, seen: Seen, light: Lighting, tone: Tone) -> Seen:
     even = _even(seen, light)
     upper = texels_of(head, head.region("forehead") | head.region("scalp"), BASE).to(even.device)[None, None]
     hidden = upper & (seen.small_weight_11hw <= 0)
-    dark = upper & (seen.small_weight_11hw > 0) & (_luminance(even) < _DARK * tone.luminance)
+    dark = upper & (seen.small_weight_11hw > 0) & (luminance(even) < _DARK * tone.luminance)
     found = hidden.to(even.dtype)
     allowed = (dark | hidden).to(even.dtype)
     for _ in range(_REACH):
@@ -48,10 +47,6 @@ def without_fringe(head: Head, seen: Seen, light: Lighting, tone: Tone) -> Seen:
 
 def _even(seen: Seen, light: Lighting) -> Tensor:
     return light.even(seen.small_colour_13hw).clamp_min(1e-4)
-
-
-def _luminance(even_13hw: Tensor) -> Tensor:
-    return torch.tensordot(even_13hw.new_tensor(LUMINANCE), even_13hw, dims=([0], [1]))[:, None]
 
 
 def _without(seen: Seen, wrong_11hw: Tensor, around: int) -> Seen:

@@ -12,6 +12,7 @@ from mosar.jobs.evaluation.avatar.appearance import appearance_metrics
 from mosar.jobs.evaluation.avatar.reconstruction import Bench
 from mosar.jobs.evaluation.avatar.truth import Capture, places, read_captures
 from mosar.models.camera import position, project
+from mosar.models.colour import luminance
 from mosar.models.texture_space.lighting import shading
 from mosar.models.uv import chart, surface
 from mosar.platform import cluster
@@ -85,7 +86,7 @@ def _lit(avatar: Any, capture: Capture, light_1lc: torch.Tensor) -> torch.Tensor
     truth = capture.truth
     normal = surface(chart(avatar.head, texels.SIZE), avatar.head, truth.vertices_1v3).normal_b3hw
     shown = capture.shown_hw & texels.facial(avatar.head)
-    return texels.luminance(shading(light_1lc, normal))[0, 0][shown]
+    return luminance(shading(light_1lc, normal))[0, 0][shown]
 
 
 def test_actors_give_results_in_order(pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ from mosar.avatar.encode import srgb8
 from mosar.avatar.lighting import LightLike
 from mosar.avatar.render import Picture, render
 from mosar.datasets.skin_mask import skin_mask
-from mosar.jobs.evaluation.avatar.texels import luminance
 from mosar.models.camera import Camera, transform_image
+from mosar.models.colour import luminance
 
 Image = NDArray[np.uint8]
 

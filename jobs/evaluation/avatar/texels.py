@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from mosar.models.colour import LUMINANCE, to_srgb
+from mosar.models.colour import luminance, to_srgb
 from mosar.models.head import Head
 from mosar.models.reconstruct.estimate import Maps
 from mosar.models.uv import texels_of
@@ -40,11 +40,6 @@ def maps_at_size(maps: Maps, size: int = SIZE) -> Maps:
     """All maps at one size; normals stay unit vectors."""
     found = {name: at_size(value, size) for name, value in vars(maps).items()}
     return Maps(**(found | {"normal": unit(found["normal"])}))
-
-
-def luminance(linear_1chw: Tensor) -> Tensor:
-    """Luminance (1, 1, h, w)."""
-    return (linear_1chw * linear_1chw.new_tensor(LUMINANCE)[:, None, None]).sum(dim=1, keepdim=True)
 
 
 def log_luminance(linear_1chw: Tensor) -> Tensor:

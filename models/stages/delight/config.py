@@ -20,7 +20,8 @@ class Config:
         photograph_share: share of each batch that are photographs without truth, as ``make_shards.py source=estimates``
             unwraps them; 0 trains without the stream ``wild``.
         photograph_weight: weight of their loss: what the correction changes that no other light would explain.
-        unexplained_weight: weight of the same loss on captures. A network that learns for seconds fades less with it.
+        unexplained_weight: weight of the like loss on captures, beside that on their truth. Cast shadows and damage of
+            the picture count as unexplained there, so it holds corrections back: for networks that learn for seconds.
         mirrored_share: share of the captures whose hidden texels are filled without learning.
         gradient_weight: weight of the loss on the gradients of the maps.
     """

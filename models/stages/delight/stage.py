@@ -71,7 +71,7 @@ class TrainingPair:
             known_b1hw=known,
             light=Lighting(shading, highlight),
             truth_b3hw=truth,
-            normal_b3hw=normal,  # moved, not mirrored: functions of it stay functions of it
+            normal_b3hw=normal,  # x keeps its sign: the harmonics of a band are fitted all together
         )
 
 
@@ -106,7 +106,7 @@ class Stage:
         prediction = pair.prediction(module)
         losses = self._objective(prediction, pair)
         if self.config.unexplained_weight:
-            before, after = pair.light.even(pair.lit_b3hw), to_linear(prediction.clamp(0.0, 1.0))
+            before, after = pair.light.even(pair.lit_b3hw).clamp(0.0, 1.0), to_linear(prediction.clamp(0.0, 1.0))
             rest = unexplained(before, after, pair.normal_b3hw, pair.known_b1hw)
             losses["unexplained"] = self.config.unexplained_weight * rest
         if "wild" in batch:

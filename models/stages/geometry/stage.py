@@ -163,7 +163,8 @@ class Stage:
         truth = self._truth(module, labelled, intrinsics)
         labelled = {**labelled, "intrinsics": intrinsics}
         answers = []
-        for sample, projected in ((labelled, self.config.projected), (wild, False)):
+        training = generator is not None  # held-out captures are judged as inference sees them
+        for sample, projected in ((labelled, self.config.projected and training), (wild, False)):
             seen = self._noisy(seen_in(sample, projected), generator)
             if average:
                 answers.append((module.average(seen, self.config.crop_size),) * 2)
@@ -293,12 +294,14 @@ def seen_in(sample: Mapping[str, Tensor], projected: bool = False) -> Seen:
     """What the detector saw; the true points, without depth, of the few captures in which it found no face.
 
     Args:
-        projected: the true points, with the detector's depth, of all.
+        projected: take the true positions, with the detector's depth, of the points that the head has.
     """
     found = sample["found"].reshape(-1, 1, 1) > 0.5
-    depth = torch.where(found, sample["detected"][..., 2:], 0.0)
-    true = torch.cat([sample["landmarks"][..., :2], depth], dim=2)
-    points = true if projected else torch.where(found, sample["detected"], true)
+    detected, true = sample["detected"], sample["landmarks"][..., :2]
+    if projected:
+        has = sample["landmarks"][..., 2:] > 0  # other rows are zero
+        detected = torch.cat([torch.where(has, true, detected[..., :2]), detected[..., 2:]], dim=2)
+    points = torch.where(found, detected, torch.cat([true, torch.zeros_like(true[..., :1])], dim=2))
     return Seen(points, sample["blendshapes"], sample["intrinsics"])
 
 

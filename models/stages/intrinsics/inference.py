@@ -8,7 +8,7 @@ from torch.nn.functional import max_pool2d
 from mosar.models.losses import resized
 from mosar.models.reconstruct.creases import without_glow
 from mosar.models.reconstruct.estimate import Estimate, Maps
-from mosar.models.reconstruct.hues import without_casts
+from mosar.models.reconstruct.hues import REACH, without_casts
 from mosar.models.reconstruct.own_occlusion import own_occlusion
 from mosar.models.reconstruct.thin_parts import thinner
 from mosar.models.stages.intrinsics.network import OPEN, SCALARS, IntrinsicsNetwork
@@ -16,7 +16,6 @@ from mosar.models.uv import texels_of
 
 SMALLEST = 256
 """Texels a side of the scalar maps, at least."""
-_AROUND = 4  # texels around the lips that may have their colour
 
 
 @torch.no_grad()
@@ -38,8 +37,9 @@ def infer(module: IntrinsicsNetwork, estimate: Estimate) -> Estimate:
     diffuse = module.albedo(module.grid(small, ao), texture, resized(whole, texture)).clamp_(0.0, 1.0)
     known = resized((filled.known_b1hw + filled.mirrored_b1hw).clamp(0.0, 1.0), fine)
     diffuse = without_glow(diffuse, fine, resized(module.mean_diffuse_13hw, fine), known)
-    lips = texels_of(estimate.head, estimate.head.region("lips"), size).to(fine)[None, None]
-    diffuse = without_casts(diffuse, fine, known, max_pool2d(lips, 2 * _AROUND + 1, stride=1, padding=_AROUND))
+    lips, around = texels_of(estimate.head, estimate.head.region("lips"), size), round(3 * REACH * size)
+    free = max_pool2d(lips.to(fine)[None, None], 2 * around + 1, stride=1, padding=around)
+    diffuse = without_casts(diffuse, fine, known, free)
     flat = torch.zeros_like(texture)
     flat[:, 2] = 1.0
     maps = Maps(

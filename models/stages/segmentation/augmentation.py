@@ -40,9 +40,10 @@ def fade(image_b3hw: Tensor, part_b1hw: Tensor, share: float, generator: torch.G
     def smooth(maps: Tensor) -> Tensor:
         return avg_pool2d(maps, side, stride=1, padding=side // 2)
 
-    around = smooth(image_b3hw * (1.0 - part_b1hw)) / smooth(1.0 - part_b1hw).clamp_min(1e-3)
+    others = smooth(1.0 - part_b1hw)
+    around = smooth(image_b3hw * (1.0 - part_b1hw)) / others.clamp_min(0.5 / side**2)
     chosen, strength = torch.rand(2, count, 1, 1, 1, generator=generator, device=generator.device).to(image_b3hw)
-    return torch.lerp(image_b3hw, around, (chosen < share) * 0.85 * strength * part_b1hw)
+    return torch.lerp(image_b3hw, around, (chosen < share) * 0.85 * strength * part_b1hw * (others > 0))
 
 
 def photometric(image_b3hw: Tensor, strength: float, generator: torch.Generator) -> Tensor:

@@ -21,8 +21,7 @@ def infer(module: Segmentation, estimate: Estimate) -> Estimate:
 def classify(module: Segmentation, crop_13hw: Tensor, landmarks_1n2: Tensor) -> Tensor:
     """Probabilities (1, k, h, w) of the classes of a square crop, sRGB-encoded in [0, 1]; landmarks in its pixels.
 
-    They are those of the crop and of its mirror image together. On 21 captures with glasses the frames overlap the true
-    ones by 0.501 then, by 0.488 without the mirror image; hair by 0.899 and 0.890.
+    Logits of the crop and of its mirror image are averaged (docs/evaluation.md says what it gives).
     """
     size = crop_13hw.shape[-1]
     image = interpolate(crop_13hw, size=(module.size, module.size), mode="area")

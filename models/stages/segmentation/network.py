@@ -105,7 +105,7 @@ def paste(map_bchw: Tensor, part_bchw: Tensor, window_bn: Tensor) -> Tensor:
 
 
 def _standardized(map_bchw: Tensor) -> Tensor:
-    """The maps with mean 0 and deviation 1 each, or less where there is hardly any contrast."""
+    """The maps with mean 0 and deviation 1 each; those of a deviation below 0.05 are multiplied by 20."""
     mean, spread = (f(dim=(1, 2, 3), keepdim=True) for f in (map_bchw.mean, map_bchw.std))
     return (map_bchw - mean) / spread.clamp_min(0.05)
 

@@ -244,14 +244,30 @@ def test_inputs_can_be_switched_off(parent: torch.nn.Module, batch: dict[str, Sa
     assert torch.equal(first, changed.identity_bk)
 
 
-def test_projected_points_are_the_true_ones(batch: dict[str, Sample]) -> None:
-    sample = batch["lightstage"]
-    found, true = seen_in(sample).points_bn3, seen_in(sample, projected=True).points_bn3
-    assert torch.equal(true[..., :2], sample["landmarks"][..., :2])
-    seen = sample["found"].flatten() > 0.5
-    assert seen.any()
-    assert torch.equal(found[seen], sample["detected"][seen])
-    assert torch.equal(true[seen][..., 2], sample["detected"][seen][..., 2])
+def test_projected_points_are_true_where_the_head_has_them(batch: dict[str, Sample]) -> None:
+    embedded = torch.from_numpy(load_head().landmark_triangle_l >= 0)
+    assert not embedded.all()
+    true = torch.where(embedded[:, None], batch["lightstage"]["landmarks"], 0.0)  # as data sets have it
+    sample = batch["lightstage"] | {"landmarks": true}
+    sample["found"] = torch.ones_like(sample["found"])
+    sample["found"][0] = 0.0
+    seen, other = seen_in(sample).points_bn3, seen_in(sample, projected=True).points_bn3
+    assert torch.equal(other[1:, embedded, :2], true[1:, embedded, :2])
+    assert torch.equal(other[1:, ~embedded], sample["detected"][1:, ~embedded])
+    assert torch.equal(other[1:, :, 2], sample["detected"][1:, :, 2])
+    assert not torch.equal(seen[1:], other[1:])
+    assert torch.equal(seen[0], other[0])  # no face was found
+
+
+def test_projected_points_are_for_training_alone(
+    stage: geometry.Stage, module: Geometry, batch: dict[str, Sample]
+) -> None:
+    torch.nn.init.normal_(module.answer.weight, std=0.02)
+    other = geometry.Stage(replace(CONFIG, projected=True), load_head())
+    seen, true = (each.losses(module, batch, torch.Generator().manual_seed(0))["points"] for each in (stage, other))
+    assert not torch.equal(seen, true)
+    held_out, again = (each.metrics(module, batch, torch.Generator())["points"] for each in (stage, other))
+    assert torch.equal(held_out, again)
 
 
 def test_an_empty_mask_is_accepted(stage: geometry.Stage, module: Geometry, batch: dict[str, Sample]) -> None:

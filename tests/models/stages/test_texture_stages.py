@@ -284,7 +284,7 @@ def test_stages_learn_to_leave_photographs_as_they_are(name, head, make_captures
 
 
 def test_delight_can_learn_to_change_captures_as_light_would(head, make_captures):
-    """A network whose corrections are bad changes less that no light explains, once that alone counts."""
+    """Training on ``unexplained`` alone lowers it, and only a weight above 0 adds it to the losses."""
     module, config = recipe("delight", "tiny")
     config, batch = replace(config, map_size=SIZE, unexplained_weight=2.0), {"lightstage": make_captures(3, SIZE, 3)}
     stage = module.Stage(config, head)
