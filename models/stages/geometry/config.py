@@ -14,7 +14,7 @@ class Config:
         points: whether the detector's points are an input.
         image: whether the crop is an input.
         projected: whether captures give the true points, projected, in place of the detected ones, as most methods
-            train. Inference sees detected points, so this is for comparison only: it leaves 0.92 of the average head's
+            train. Inference sees detected points, so this is for comparison only: it leaves 0.93 of the average head's
             error in place of 0.82.
         components: principal components of the aligned points.
         hidden: units of the perceptron on them.
