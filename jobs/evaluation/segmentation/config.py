@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from mosar.errors import ConfigError
 
-THRESHOLD = 0.0039
+THRESHOLD = 0.0031
 """Least share of the pixels near the eyes of somebody who wears glasses.
 
 It is ``glasses_threshold_best`` of the shipped weights on ``eval-v2``: 216 captures, glasses in 75 of them. Choose it
