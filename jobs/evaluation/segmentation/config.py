@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from mosar.errors import ConfigError
 
-THRESHOLD = 0.0031
+THRESHOLD = 0.0066
 """Least share of the pixels near the eyes of somebody who wears glasses.
 
 It is ``glasses_threshold_best`` of the shipped weights on the first 72 captures of ``eval-v2``, glasses in 21 of them.

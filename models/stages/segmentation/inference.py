@@ -6,8 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from mosar.models.face_classes import CLASSES
 from mosar.models.reconstruct.estimate import Estimate
 from mosar.models.stages.segmentation.network import Segmentation
+
+_FRAMES = 1.0
+"""Added to the logits of frames of glasses. A missed frame stays on the avatar's skin; what is taken for one is filled
+from around it. On people of the kind that training knows, it costs 0.025 of the overlap."""
 
 
 def infer(module: Segmentation, estimate: Estimate) -> Estimate:
@@ -30,4 +35,5 @@ def classify(module: Segmentation, crop_13hw: Tensor, landmarks_1n2: Tensor) -> 
     mirrored = torch.stack([module.size - landmarks[..., 0], landmarks[..., 1]], dim=-1)
     direct, other = module(torch.cat([image, image.flip(-1)]), torch.cat([landmarks, mirrored])).split(1)
     logits = (direct + other.flip(-1)) / 2
+    logits[:, CLASSES.index("glasses")] += _FRAMES
     return interpolate(logits, size=(size, size), mode="bilinear", align_corners=False).softmax(dim=1)
