@@ -15,6 +15,7 @@ from mosar.models.colour import to_linear, to_srgb
 from mosar.models.face_classes import share
 from mosar.models.reconstruct.cues import IRISES, sclera_colour, teeth_colour
 from mosar.models.reconstruct.estimate import Estimate, Portrait
+from mosar.models.reconstruct.smooth import smoothstep
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -119,8 +120,7 @@ def _ratio(wanted_3: Tensor, base_13ss: Tensor, weight_11ss: Tensor) -> Tensor:
 
 
 def _white(base_13ss: Tensor) -> Tensor:
-    t = ((base_13ss.mean(dim=1, keepdim=True) - _WHITE[0]) / (_WHITE[1] - _WHITE[0])).clamp(0, 1)
-    return t * t * (3 - 2 * t)
+    return smoothstep(base_13ss.mean(dim=1, keepdim=True), _WHITE)
 
 
 def _scaled_iris(base_13ss: Tensor, white_11ss: Tensor, scale: float) -> Tensor:

@@ -17,7 +17,7 @@ from mosar.models.head import Head, vertex_normals
 from mosar.models.losses import resized
 from mosar.models.rasterizer import covered, gather, rasterize, scatter
 from mosar.models.reconstruct.estimate import Estimate
-from mosar.models.reconstruct.smooth import blur, noise
+from mosar.models.reconstruct.smooth import blur, noise, smoothstep
 from mosar.models.uv import chart, texels_of
 from mosar.models.uv import interpolate as at_texels
 
@@ -105,15 +105,12 @@ def _density(head: Head, size: int, generator: torch.Generator) -> Tensor:
     inside = (texels.triangle_hw >= 0).to(member)[None, None]
     soft = blur(member, sigma) / blur(inside, sigma).clamp_min(0.1)  # the border of the chart is no hairline
     ragged = soft + 0.10 * noise(size, size / 40, generator) + 0.10 * noise(size, size / 160, generator)
-    t = ((ragged - _LINE[0]) / (_LINE[1] - _LINE[0])).clamp(0.0, 1.0) * (soft > 0.02)
-    return t * t * (3 - 2 * t)
+    return smoothstep(ragged, _LINE) * (soft > 0.02)
 
 
 def _hidden(known_11tt: Tensor) -> Tensor:
     """Where the photograph does not show skin (1, 1, t, t), with a smooth outline, though strands are ragged."""
-    t = blur(1.0 - known_11tt, _SOFT * known_11tt.shape[-1] / 512)
-    t = ((t - _BARE[0]) / (_BARE[1] - _BARE[0])).clamp(0.0, 1.0)
-    return t * t * (3 - 2 * t)
+    return smoothstep(blur(1.0 - known_11tt, _SOFT * known_11tt.shape[-1] / 512), _BARE)
 
 
 def _without_islands(head: Head, cover_11tt: Tensor) -> Tensor:

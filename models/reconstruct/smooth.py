@@ -1,4 +1,4 @@
-"""Blurs and band-limited noise on maps."""
+"""Blurs, smooth steps and band-limited noise on maps."""
 
 import math
 
@@ -16,6 +16,12 @@ def blur(map_1chw: Tensor, sigma: float) -> Tensor:
     wide = pad(map_1chw, (radius, radius, radius, radius), mode="replicate")
     across = conv2d(wide, weight.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
     return conv2d(across, weight.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
+
+
+def smoothstep(values: Tensor, limits: tuple[float, float]) -> Tensor:
+    """0 below both limits, 1 above them, and a cubic with flat ends between."""
+    t = ((values - limits[0]) / (limits[1] - limits[0])).clamp(0.0, 1.0)
+    return t * t * (3 - 2 * t)
 
 
 def noise(size: int, cell: float, generator: torch.Generator) -> Tensor:
