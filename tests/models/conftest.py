@@ -1,8 +1,19 @@
+import importlib
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
+import yaml
 from torch.nn.functional import interpolate, normalize
 
+from mosar.config import parse
+from mosar.models.colour import to_srgb
 from mosar.models.head import sample_identity, shape
+from mosar.models.relight import uniform_light
+from mosar.models.texture_space import light_normalized, read_maps
+
+RECIPES = Path(__file__).parents[2] / "jobs" / "config" / "recipe"
 
 
 @pytest.fixture(scope="session")
@@ -34,5 +45,40 @@ def make_captures(head):
             "light": light,
             "normal": normalize(torch.cat([slope, torch.ones_like(slope[:, :1])], dim=1), dim=1),
         } | {name: (255 * values).round().to(torch.uint8) for name, values in maps.items()}
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def estimated(head):
+    """Captures -> the same with estimates of their pictures that are right but half as bright, and one side unseen."""
+
+    def add(captures):
+        shown = light_normalized(read_maps(captures, head))
+        seen = torch.full_like(captures["ao"], 255)
+        seen[..., : seen.shape[-1] // 3] = 0
+        return captures | {
+            "unwrapped": (to_srgb(shown.clamp(0, 1)) * 255).round().to(torch.uint8),
+            "seen": seen,
+            "estimate_ao": captures["ao"],
+            "estimate_mesh": captures["mesh"],
+            "estimate_light": 2.0 * uniform_light(len(seen)),
+            "estimate_eye": torch.tensor([[0.0, 0.0, 1e4]] * len(seen)),
+        }
+
+    return add
+
+
+@pytest.fixture(scope="session")
+def untrained_parents(head):
+    """Small untrained networks of the stages that a stage requires."""
+
+    def make(stage, map_size):
+        found = {}
+        for name in stage.requires:
+            module = importlib.import_module(f"mosar.models.stages.{name}")
+            config = parse(module.Config, yaml.safe_load((RECIPES / name / "tiny.yaml").read_text())["model"])
+            found[name] = module.Stage(replace(config, map_size=map_size), head).build({})
+        return found
 
     return make

@@ -63,12 +63,16 @@ def test_pictures_of_a_head_are_those_of_the_cpu(head: Any) -> None:
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", ["completion", "delight", "intrinsics", "normals"])
-def test_a_texture_stage_takes_steps(name: str, device: str, head: Any, make_captures: Any) -> None:
+def test_a_texture_stage_takes_steps(
+    name: str, device: str, head: Any, make_captures: Any, estimated: Any, untrained_parents: Any
+) -> None:
     module, values = recipe(name, device)
     if device == "cpu":
         values |= {"map_size": 32} | ({"patch": 8} if name == "normals" else {})
     config = parse(module.Config, values, name)
-    train(module.Stage(config, head), {}, {"lightstage": make_captures(2, config.map_size)}, device)
+    stage = module.Stage(config, head)
+    parents = {name: each.to(device) for name, each in untrained_parents(stage, config.map_size).items()}
+    train(stage, parents, {"lightstage": estimated(make_captures(2, config.map_size))}, device)
 
 
 @pytest.mark.parametrize("device", DEVICES)

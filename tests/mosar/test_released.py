@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from skimage.data import astronaut
 
 import mosar
@@ -58,3 +59,17 @@ def test_the_shape_is_that_of_a_person(avatar: Avatar) -> None:
     off = avatar.neutral_1v3[0].numpy()[face] - head.template_v3[face]
     off -= off.mean(axis=0)
     assert 0.5 < float(np.linalg.norm(off, axis=1).mean()) < 8.0  # mm from the average head
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_avatar_of_a_gpu_is_that_of_the_cpu(avatar: Avatar) -> None:
+    with mosar.load(size=512, device="cuda") as reconstructor:
+        other = reconstructor(astronaut())
+    apart = (other.neutral_1v3.cpu() - avatar.neutral_1v3).norm(dim=2)
+    assert float(apart.mean()) < 0.05  # mm: rounding, carried through the steps of the shape fit
+    seen = avatar.maps.confidence > 0.5
+    for name in ("diffuse", "specular", "ao", "translucency"):
+        one, two = (getattr(each.maps, name).cpu() for each in (avatar, other))
+        assert float((one - two).abs().mean()) < 0.01, name
+    assert seen.any()
+    assert set(other.files()) == set(avatar.files())

@@ -9,9 +9,7 @@ import torch
 import yaml
 
 from mosar.config import parse
-from mosar.models.colour import to_srgb
 from mosar.models.losses import total
-from mosar.models.relight import uniform_light
 from mosar.models.texture_space import Lighting, even_gloss, light_normalized, read_maps
 from mosar.models.texture_space.lighting import SPECULAR
 
@@ -202,41 +200,17 @@ def test_state_round_trip_gives_the_same_loss(trained):
     )
 
 
-def estimated(captures, head):
-    """The captures with estimates of their pictures that are right, but half as bright, and one side not seen."""
-    shown = light_normalized(read_maps(captures, head))
-    seen = torch.full_like(captures["ao"], 255)
-    seen[..., : SIZE // 3] = 0
-    return captures | {
-        "unwrapped": (to_srgb(shown.clamp(0, 1)) * 255).round().to(torch.uint8),
-        "seen": seen,
-        "estimate_ao": captures["ao"],
-        "estimate_mesh": captures["mesh"],
-        "estimate_light": 2.0 * uniform_light(len(seen)),
-        "estimate_eye": torch.tensor([[0.0, 0.0, 1e4]] * len(seen)),
-    }
-
-
-def untrained_parents(stage, head):
-    """Small untrained networks of the stages that this one requires."""
-    found = {}
-    for name in stage.requires:
-        module, config = recipe(name, "tiny")
-        found[name] = module.Stage(replace(config, map_size=SIZE), head).build({})
-    return found
-
-
 @pytest.mark.parametrize("name", NAMES)
-def test_stages_train_on_what_inference_sees(name, head, make_captures):
+def test_stages_train_on_what_inference_sees(name, head, make_captures, estimated, untrained_parents):
     """With estimates in the data and the networks before it, a stage sees unwrapped pictures, and its loss falls."""
     module, config = recipe(name, "tiny")
     shares = {"estimated_share": 1.0} | ({"upstream_share": 1.0} if hasattr(config, "upstream_share") else {})
     config = replace(config, map_size=SIZE, **shares, **({"patch": 8} if name == "normals" else {}))
     stage = module.Stage(config, head)
-    parents = untrained_parents(stage, head)
+    parents = untrained_parents(stage, SIZE)
     torch.manual_seed(0)
     network = stage.build(parents)
-    batch = {"lightstage": estimated(make_captures(3, SIZE, 3), head)}
+    batch = {"lightstage": estimated(make_captures(3, SIZE, 3))}
     stage.fit_statistics(network, [batch])
     assert not {n for n in network.state_dict() if n.startswith(("completion", "delight"))}
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3)
@@ -252,7 +226,7 @@ def test_stages_train_on_what_inference_sees(name, head, make_captures):
 
 
 @pytest.mark.parametrize("name", ["delight", "intrinsics"])
-def test_stages_learn_to_leave_photographs_as_they_are(name, head, make_captures):
+def test_stages_learn_to_leave_photographs_as_they_are(name, head, make_captures, estimated, untrained_parents):
     """A network whose corrections are bad changes photographs less once they are part of its batches."""
     module, config = recipe(name, "tiny")
     shares = {"upstream_share": 1.0} if name == "intrinsics" else {}
@@ -260,10 +234,10 @@ def test_stages_learn_to_leave_photographs_as_they_are(name, head, make_captures
     stage = module.Stage(config, head)
     assert set(stage.streams) == {"lightstage", "wild"}
     assert not set(stage.streams["wild"].fields) & {"diffuse", "mesh", "light"}
-    parents = untrained_parents(stage, head)
+    parents = untrained_parents(stage, SIZE)
     torch.manual_seed(0)
     network = stage.build(parents)
-    photographs = estimated(make_captures(3, SIZE, 4), head)
+    photographs = estimated(make_captures(3, SIZE, 4))
     batch = {
         "lightstage": make_captures(3, SIZE, 3),
         "wild": {field: photographs[field] for field in stage.streams["wild"].fields},
