@@ -1,4 +1,4 @@
-"""The triangle that each pixel sees: scan conversion in numba on the CPU, pytorch3d's kernel on CUDA. No gradients.
+"""The triangle that each pixel sees: scan conversion in numba on the CPU, torch operations on CUDA. No gradients.
 
 Homogeneous edge functions (Olano and Greer 1997): with camera-space corners a, b, c and the ray d = K^-1 (x, y, 1) of a
 pixel centre, ``d . (b x c)``, ``d . (c x a)`` and ``d . (a x b)`` are the barycentrics times a common factor. They need
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mosar.models.numba_parallel import bands_of, compiled, side_by_side
 from mosar.models.rasterizer.layout import Layout
+from mosar.models.rasterizer.pairwise import visible_pairwise
 
 NEAR = 1.0
 """Smallest depth that is drawn, mm."""
@@ -30,8 +31,10 @@ def visible(
 
     Among equally near triangles a pixel sees the one with the lowest index. A centre on a shared edge sees one of both.
     """
-    function = _visible_cuda if points_p3.is_cuda else _visible_cpu
-    return function(points_p3.detach(), layout, intrinsics_b33.detach(), size, cull_backfaces)
+    points_p3, intrinsics_b33 = points_p3.detach(), intrinsics_b33.detach()
+    if points_p3.is_cuda:
+        return visible_pairwise(points_p3, layout, intrinsics_b33, size, cull_backfaces, NEAR)
+    return _visible_cpu(points_p3, layout, intrinsics_b33, size, cull_backfaces)
 
 
 def _visible_cpu(
@@ -128,36 +131,3 @@ def _in_pixels(x, y, z, inverse):  # type: ignore[no-untyped-def]
         inverse[0, 1] * x + inverse[1, 1] * y,
         inverse[0, 2] * x + inverse[1, 2] * y + z,
     )
-
-
-def _visible_cuda(
-    points_p3: Tensor, layout: Layout, intrinsics_b33: Tensor, size: tuple[int, int], cull: bool
-) -> Tensor:
-    from pytorch3d.renderer.mesh.rasterize_meshes import rasterize_meshes
-    from pytorch3d.structures import Meshes
-
-    height, width = size
-    counts = [len(t) for t in layout.triangles]
-    image_q = torch.repeat_interleave(torch.tensor(counts, device=points_p3.device))
-    # Each triangle has its own copy of its corners, so that images may share vertices.
-    corners_q33 = points_p3[layout.packed()]
-    homogeneous_q33 = corners_q33 @ intrinsics_b33[image_q].mT
-    depth_q31 = homogeneous_q33[..., 2:]
-    away_q31 = torch.where(depth_q31.abs() < 1e-6, 1e-6, depth_q31)
-    pixels_q32 = homogeneous_q33[..., :2] / away_q31
-    # pytorch3d: +x is left, +y is up, and the shorter side of the image is [-1, 1].
-    centre = pixels_q32.new_tensor([width / 2, height / 2])
-    ndc_q33 = torch.cat([(centre - pixels_q32) * (2 / min(size)), depth_q31], -1)
-    meshes = Meshes(
-        [c.reshape(-1, 3) for c in ndc_q33.split(counts)],
-        [torch.arange(3 * n, device=points_p3.device).view(-1, 3) for n in counts],
-    )
-    return rasterize_meshes(
-        meshes,
-        size,
-        blur_radius=0.0,
-        faces_per_pixel=1,
-        perspective_correct=True,
-        cull_backfaces=cull,
-        z_clip_value=NEAR,
-    )[0][..., 0]

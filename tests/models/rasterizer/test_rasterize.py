@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -18,6 +20,7 @@ from mosar.models.rasterizer import (
     visibility,
 )
 from mosar.models.rasterizer.layout import Layout
+from mosar.models.rasterizer.pairwise import visible_pairwise
 
 
 def cast(vertices, triangles, camera, size):
@@ -62,6 +65,10 @@ def test_equals_brute_force(sphere, make_camera, size, distance):
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6))
 def test_equals_brute_force_on_random_triangles(seed):
+    brute_force(seed)
+
+
+def brute_force(seed):
     # Random triangles around the camera: they cross its plane, lie behind it or are larger than the picture.
     generator = torch.Generator().manual_seed(seed)
     size = (17, 23)
@@ -94,13 +101,31 @@ def test_equals_pytorch3d(sphere, make_camera, size):
     torch.testing.assert_close(ours.zbuf[same], theirs.zbuf[same], atol=5e-3, rtol=1e-5)
 
 
-def test_both_kernels_see_the_same(sphere, make_camera):
-    vertices, triangles = sphere[0].float(), sphere[1]
-    camera = make_camera(2, (40, 60), distance=104.0, dtype=torch.float32)
-    points = to_camera(camera, vertices[None]).reshape(-1, 3)
-    meshes = Layout((triangles, triangles), (0, len(vertices)), (0, len(triangles)))
-    arguments = (points, meshes, camera.intrinsics_b33, (40, 60), True)
-    assert (visibility._visible_cpu(*arguments) != visibility._visible_cuda(*arguments)).sum() <= 3
+def pairwise(monkeypatch):
+    """Rasterise as on a GPU."""
+    monkeypatch.setattr(visibility, "_visible_cpu", functools.partial(visible_pairwise, near=visibility.NEAR))
+
+
+@pytest.mark.parametrize("pairs", [1 << 23, 5000])
+def test_torch_sees_what_the_compiled_kernel_sees(head, make_camera, monkeypatch, pairs):
+    monkeypatch.setattr("mosar.models.rasterizer.pairwise._PAIRS", pairs)
+    vertices, triangles = torch.tensor(head.template_v3)[None].repeat(2, 1, 1), torch.tensor(head.triangles_f3)
+    camera = make_camera(2, (96, 128), distance=600.0, dtype=torch.float32)
+    for cull in (True, False):
+        points = to_camera(camera, vertices).reshape(-1, 3)
+        meshes = Layout((triangles, triangles), (0, len(vertices[0])), (0, len(triangles)))
+        arguments = (points, meshes, camera.intrinsics_b33, (96, 128), cull)
+        seen = visible_pairwise(*arguments, visibility.NEAR)
+        assert (seen >= 0).float().mean() > 0.1
+        assert (visibility._visible_cpu(*arguments) != seen).sum() <= 1  # the inverse of K may round differently
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6))
+def test_torch_equals_brute_force_on_random_triangles(seed):
+    with pytest.MonkeyPatch.context() as patch:
+        pairwise(patch)
+        brute_force(seed)
 
 
 def test_a_pixel_centre_is_at_a_half():
@@ -111,7 +136,10 @@ def test_a_pixel_centre_is_at_a_half():
     assert torch.nonzero(seen[0, ..., 0] == 0).tolist() == [[4, 4], [4, 5], [5, 4]]
 
 
-def test_shared_edges_leave_no_gap():
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_shared_edges_leave_no_gap(device, monkeypatch):
+    if device == "gpu":
+        pairwise(monkeypatch)
     # The lines of the grid pass through pixel centres, at depths that round differently.
     generator = torch.Generator().manual_seed(0)
     n = 9
