@@ -4,9 +4,9 @@ Every triangle is tested on the pixels of its bounding box, all pairs of triangl
 nearest of its hits. The arithmetic is that of :mod:`~mosar.models.rasterizer.visibility`, in double precision and
 without fused multiply-adds, so that both find the same triangles.
 
-pytorch3d's CUDA kernel is not used: for every pixel it walks through a list as long as the fullest bin may become, which
-grows with the triangles of the whole batch. A step of ``geometry`` with it (16 heads drawn at 224 x 224 pixels) took
-0.9 s on an H200.
+pytorch3d's CUDA kernel is not used: for every pixel it walks through a list as long as the fullest bin may become,
+which grows with the triangles of the whole batch. A step of ``geometry`` with it (16 heads drawn at 224 x 224 pixels)
+took 0.9 s on an H200.
 Shapes: p packed vertices, q packed triangles, b images, h w rows and columns, n pairs, m hits.
 """
 
