@@ -41,20 +41,28 @@ _DERIVED = (
 )
 _LIGHTSTAGE = {
     "virtual": "**Trained on synthetic captures** of a virtual light stage",
+    "avatars": "**Trained on synthetic captures** of a virtual light stage, some of whose people wear the skin of "
+    "avatars that an earlier bundle made of photographs (a round of self-training)",
     "studio": "**Trained on captures of a light stage**, imported with `make_shards source=studio`",
     "unknown": "**Trained on light-stage captures** of unknown origin",
 }
+_VIRTUAL_WILD = "; renders of virtual people, without their ground truth, stand in for photographs"
 _WILD = {
-    "virtual": "; renders of virtual people, without their ground truth, stand in for photographs",
+    "virtual": _VIRTUAL_WILD,
+    "avatars": _VIRTUAL_WILD,
     "photographs": ", and on photographs without ground truth",
     "unknown": ", and on a wild data set of unknown origin",
 }
 _UNKNOWN = "unknown"
 _WATTS = 10.0
 """Of a busy core, with its share of memory and cooling; an assumption."""
+_OF_VIRTUAL_PEOPLE = (
+    "Expect poor reconstructions of children, who are rare\non the virtual light stage, and of what it never shows: "
+    "tinted glasses, face masks, jewellery and tattoos."
+)
 _LIMITS = {
-    "virtual": "Expect poor reconstructions of children, who are rare\non the virtual light stage, and of what it "
-    "never shows: tinted glasses, face masks, jewellery and tattoos.",
+    "virtual": _OF_VIRTUAL_PEOPLE,
+    "avatars": _OF_VIRTUAL_PEOPLE,
     "studio": "Expect poor reconstructions of people unlike those captured.",
     "unknown": "Expect poor reconstructions of people unlike those captured.",
 }
@@ -183,7 +191,10 @@ def _card(
         data = ", ".join(f"{s} {d['digest'][:12]}" for s, d in fingerprints[name]["data"].items())
         hours = f"{found['core_hours']:.2g}" if "core_hours" in found else "not recorded"
         rows.append(f"| {name} | {found['steps']} | {' | '.join(figures)} | {hours} | {data} |")
-    sources = {stream: d["source"] for f in fingerprints.values() for stream, d in _data(f).items()}
+    sources: dict[str, str] = {}
+    for stream, about in (pair for f in fingerprints.values() for pair in _data(f).items()):
+        if sources.get(stream) != "avatars":  # told even if only some stages saw them
+            sources[stream] = about["source"]
     stage, wild = (sources.get(stream, _UNKNOWN) for stream in ("lightstage", "wild"))
     return _CARD.format(
         preset=config.preset,
@@ -243,7 +254,8 @@ def _source(about: Mapping[str, Any]) -> str:
         recipe = Manifest(about["location"]).about.get("recipe", {}) if "location" in about else {}
     except DataError:
         return _UNKNOWN  # the data set is lost
-    return str(recipe.get("captures", recipe).get("source", _UNKNOWN))  # of the captures that estimates were added to
+    recipe = recipe.get("captures", recipe)  # of the captures that estimates were added to
+    return "avatars" if "avatars" in recipe else str(recipe.get("source", _UNKNOWN))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ captures or photographs with what a bundle estimates from their pictures (traini
 
     python jobs/make_shards.py source=virtual preset=tiny
     python jobs/make_shards.py source=virtual preset=cpu renderer=mixed share=0.2
+    python jobs/make_shards.py source=virtual preset=cpu avatars=/data/avatars name=self      # self-training
     python jobs/make_shards.py source=evaluation preset=v2
     python jobs/make_shards.py source=photographs preset=tiny folder=/data/portraits without=[blurred,small]
     python jobs/make_shards.py source=photographs preset=tiny folder=/data/portraits exclude=held_out.txt
@@ -29,6 +30,7 @@ from mosar.errors import ConfigError, DataError
 from mosar.jobs import hydra_main
 from mosar.jobs.inspection import contact_sheet
 from mosar.jobs.sources import (
+    avatars,
     estimates,
     evaluation,
     held_out,
@@ -38,6 +40,7 @@ from mosar.jobs.sources import (
     trained_segmentation,
     virtual,
 )
+from mosar.jobs.sources.avatars import Avatars
 from mosar.jobs.sources.image_files import Picture
 from mosar.jobs.sources.trained_segmentation import TrainedSegmentation
 from mosar.platform import cluster, storage
@@ -133,6 +136,8 @@ class MakeShards:
     renderer: renderer of virtual captures: fast, path (path traced with Mitsuba), or mixed.
     share: share of the captures that are path traced if the renderer is mixed.
     glasses: share of the virtual people who wear glasses; by default 12 % of those below 40 and 35 % of the others.
+    avatars: folder of avatars that ``mosar reconstruct`` made of photographs, whose skins some virtual people wear.
+    avatar_share: share of the virtual people who do.
     head: head file to use instead of the default.
     concurrency: number of shards made at once; the cluster's cores if null; 0 runs without Ray.
     """
@@ -156,6 +161,8 @@ class MakeShards:
     renderer: Literal["fast", "path", "mixed"] = "fast"
     share: float = 0.5
     glasses: float | None = None
+    avatars: str | None = None
+    avatar_share: float = 0.5
     head: str | None = None
     concurrency: int | None = None
 
@@ -183,11 +190,13 @@ class MakeShards:
             raise ConfigError(f"without: got {unknown[0]!r}, expected some of {', '.join(FLAGS)}")
         if not 0 <= self.seed < 1000:
             raise ConfigError(f"seed: got {self.seed}, expected 0 to 999")
-        for name in ("share", "glasses"):
+        for name in ("share", "glasses", "avatar_share"):
             if not 0 <= (getattr(self, name) or 0) <= 1:
                 raise ConfigError(f"{name}: got {getattr(self, name)}, expected 0 to 1")
         if self.glasses is not None and self.source != "virtual":
             raise ConfigError("glasses: expected with source=virtual only")
+        if self.avatars is not None and (self.source != "virtual" or self.head is not None):
+            raise ConfigError("avatars: expected with source=virtual only, and with the default head")
 
 
 def main(config: MakeShards) -> None:
@@ -204,6 +213,10 @@ def main(config: MakeShards) -> None:
     planned = [plan[0] for plan in _plans(config, locations, [], 0)]  # reports invalid input before anything is begun
     begun = locations if config.source == "photographs" else planned  # a preset may want none of a kind
     recipe = _recipe(config, found)
+    if config.avatars is not None:
+        skins = _avatars(config)
+        told = "; ".join(f"{reason}: {count}" for reason, count in sorted(skins.left_out.items()))
+        print(f"{config.avatars}: {len(skins.places)} avatars{f'; left out, {told}' if told else ''}")
     for location in begun:
         writer.begin(location, recipe, schema.VERSION, _inputs(config, found))
     if config.concurrency == 0 or all(_finished(location) for location in begun):
@@ -218,7 +231,9 @@ def _plans(config: MakeShards, locations: Sequence[str], found: Sequence[Picture
     """Return the location, the tasks and the function that produces records, for each data set that has tasks."""
     sizes = config.presets[config.preset]
     made = functools.partial(virtual.produce, config.head)
-    drawn = config.seed, config.renderer, config.share, config.glasses
+    worn = _avatars(config).places if config.avatars is not None else ()
+    skins = virtual.Skins(worn, config.avatar_share, config.licence)
+    drawn = config.seed, config.renderer, config.share, config.glasses, skins
     plans: list[tuple[Sequence[Any], Callable[..., Any]]]
     match config.source:
         case "photographs":
@@ -279,7 +294,11 @@ def _recipe(config: MakeShards, found: Sequence[Picture]) -> dict[str, Any]:
         return recipe | {"studio": studio.settings(str(config.folder))}
     if config.source == "evaluation":
         return recipe | {"generator": evaluation.GENERATOR}
-    wearing = {} if config.glasses is None else {"glasses": config.glasses}
+    wearing: dict[str, Any] = {} if config.glasses is None else {"glasses": config.glasses}
+    if config.avatars is not None:
+        found_there = _avatars(config)
+        skins = {"count": len(found_there.places), "sha256": found_there.sha256, "share": config.avatar_share}
+        wearing |= {"avatars": skins, "licence": config.licence}
     return recipe | {"generator": virtual.GENERATOR, "renderer": config.renderer, "share": config.share} | wearing
 
 
@@ -292,6 +311,15 @@ def _inputs(config: MakeShards, found: Sequence[Picture]) -> dict[str, str]:
 
 def _captures(config: MakeShards) -> Manifest:
     return open_manifest(storage.join(storage.root(config.storage), "data", str(config.captures)))
+
+
+@functools.lru_cache(maxsize=1)
+def _avatars_below(folder: str) -> Avatars:
+    return avatars.find(folder)
+
+
+def _avatars(config: MakeShards) -> Avatars:
+    return _avatars_below(str(config.avatars))
 
 
 def _excluded(config: MakeShards) -> frozenset[str]:

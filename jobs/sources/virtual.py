@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -10,7 +10,11 @@ from mosar.datasets import lights, schema
 from mosar.datasets.schema import Kind
 from mosar.datasets.virtual_stage.renderers import Choice, Renderer, check
 from mosar.errors import DataError
+from mosar.jobs.sources import avatars
 from mosar.platform.data.shards import Record
+
+if TYPE_CHECKING:
+    from mosar.datasets.virtual_stage.photographed_skin import PhotographedSkin
 
 GENERATOR = 11
 """Version, raised when a seed gives other people or images; data sets of another version are not continued."""
@@ -18,6 +22,7 @@ GENERATOR = 11
 _SPLIT_STEP, _KIND_STEP, SEED_STEP = 10**7, 10**8, 10**9
 _SPLITS = ("train", "validation", "test")
 
+_SKIN = 17  # stream of random numbers of a seed
 _TAKES = 12
 """Pictures that are taken of a person, at most, until the detector finds a face for a sample in the wild."""
 
@@ -33,6 +38,15 @@ class Sizes(Protocol):
     def image_size(self) -> int: ...
     @property
     def shard(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Skins:
+    """Folders of avatars, the share of the people who wear the skin of one, and the licence of their photographs."""
+
+    places: tuple[str, ...] = ()
+    share: float = 0.0
+    licence: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +67,7 @@ class Task:
     renderer: Choice = "fast"
     share: float = 0.5
     glasses: float | None = None
+    skins: Skins = Skins()
 
 
 def tasks(
@@ -63,6 +78,7 @@ def tasks(
     renderer: Choice = "fast",
     share: float = 0.5,
     glasses: float | None = None,
+    skins: Skins = Skins(),
 ) -> list[Task]:
     """Return the shards of a data set. No person is in two splits, nor in both the light stage and the wild set.
 
@@ -77,7 +93,7 @@ def tasks(
         for first in range(0, count, people):
             number = min(people, count - first), sizes.captures
             pixels = sizes.map_size, sizes.image_size
-            found.append(Task(kind, split, start + first, *number, *pixels, renderer, share, glasses))
+            found.append(Task(kind, split, start + first, *number, *pixels, renderer, share, glasses, skins))
     return found
 
 
@@ -88,7 +104,7 @@ def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record
 
     from mosar.datasets import detection
     from mosar.datasets.landmarks import Detector
-    from mosar.datasets.virtual_stage import skin
+    from mosar.datasets.virtual_stage import photographed_skin, skin
     from mosar.datasets.virtual_stage.camera_pipeline import snapshot
     from mosar.datasets.virtual_stage.capture import VirtualStage, capture
     from mosar.datasets.virtual_stage.subjects import sample_subject, some_with_glasses
@@ -103,7 +119,12 @@ def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record
             person = sample_subject(head, seed)
             if task.glasses is not None:
                 person = some_with_glasses(person, task.glasses)
-            painted = skin.paint(atlas(head, task.map_size), person)
+            a, worn = atlas(head, task.map_size), _skin(task, seed)
+            if worn is not None:
+                person = photographed_skin.wear(a, person, worn)
+            painted = skin.paint(a, person)
+            if worn is not None:
+                painted = photographed_skin.dress(a, painted, worn)
             for number in range(task.captures):
                 stage = VirtualStage(head, task.map_size, task.image_size, names, _renderer(task, seed, number))
                 sample: dict[str, Any] | None = None
@@ -118,6 +139,8 @@ def produce(head_path: str | None, location: str, task: Task) -> Iterator[Record
                 if sample is None:
                     raise DataError(f"person {seed}: no face is found in {_TAKES} pictures of {task.image_size} pixels")
                 sample["capture"]["split"] = task.split
+                if worn is not None:
+                    sample["capture"] |= {"skin": worn.name, "licence": task.skins.licence or "unknown"}
                 members = schema.encode(sample)
                 schema.validate(members, task.kind)
                 subject = f"{task.kind}-{seed}"
@@ -129,6 +152,14 @@ def _renderer(task: Task, seed: int, number: int) -> Renderer:
     if task.renderer != "mixed":
         return task.renderer
     return "path" if np.random.default_rng([seed, number, 1]).random() < task.share else "fast"
+
+
+def _skin(task: Task, seed: int) -> "PhotographedSkin | None":
+    """The skin of an avatar that a person wears, if any: one in ten avatars is for people of the other splits."""
+    rng = np.random.default_rng([seed, _SKIN])
+    wears = rng.random() < task.skins.share
+    own = [place for i, place in enumerate(task.skins.places) if (i % 10 == 9) == (task.split != "train")]
+    return avatars.read_skin(own[int(rng.integers(len(own)))]) if wears and own else None
 
 
 def head_digest(path: str | None) -> str:

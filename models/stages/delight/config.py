@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from mosar.errors import ConfigError
+from mosar.models.networks.patchgan import CriticConfig
 from mosar.models.networks.unet import UNetConfig
 from mosar.models.stages.limits import at_least, shares
 
@@ -22,6 +23,8 @@ class Config:
         photograph_weight: weight of their loss: what the correction changes that no other light would explain.
         unexplained_weight: weight of the like loss on captures, beside that on their truth. Cast shadows and damage of
             the picture count as unexplained there, so it holds corrections back: for networks that learn for seconds.
+        critic: patch discriminator that tells even textures of photographs from true ones of captures; null trains
+            without one. It needs photographs.
         mirrored_share: share of the captures whose hidden texels are filled without learning.
         gradient_weight: weight of the loss on the gradients of the maps.
     """
@@ -33,6 +36,7 @@ class Config:
     photograph_share: float = 0.0
     photograph_weight: float = 1.0
     unexplained_weight: float = 0.0
+    critic: CriticConfig | None = None
     mirrored_share: float = 0.5
     gradient_weight: float = 1.0
 
@@ -43,3 +47,5 @@ class Config:
         at_least(self, 0, "gradient_weight", "photograph_weight", "unexplained_weight")
         shares(self, "estimated_share", "mirrored_share")
         shares(self, "photograph_share", whole=False)
+        if self.critic and not self.photograph_share:
+            raise ConfigError("model.critic: judges photographs; set model.photograph_share above 0, or critic to null")

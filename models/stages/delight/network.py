@@ -7,6 +7,7 @@ from mosar.models.colour import to_srgb
 from mosar.models.losses import resized
 from mosar.models.networks import bilateral_grid
 from mosar.models.networks.bilateral_grid import Correction
+from mosar.models.networks.patchgan import PatchDiscriminator
 from mosar.models.stages.delight.config import Config
 from mosar.models.texture_space import AverageSkin, Lighting
 
@@ -26,6 +27,7 @@ class Delight(nn.Module):
         super().__init__()
         self.average = AverageSkin(config.map_size)
         self.correction = Correction(16, 3, config.cells, config.network)
+        self.critic = PatchDiscriminator(4, config.critic) if config.critic else None
         # Per channel, over the training set: mean of the even textures / mean of the lit ones.
         self.register_buffer("mean_gain_13", torch.ones(1, 3))
 

@@ -6,10 +6,11 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from mosar.models.colour import to_linear, to_srgb
 from mosar.models.head import Head
-from mosar.models.losses import psnr, ssim, total
+from mosar.models.losses import adversarial, psnr, ssim, total
 from mosar.models.relight import perturb_light
 from mosar.models.stages.delight.config import Config
 from mosar.models.stages.delight.network import Delight
@@ -36,6 +37,7 @@ from mosar.models.texture_space import (
 )
 
 Batch = Mapping[str, Mapping[str, Tensor]]
+_SHARPNESS = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +112,10 @@ class Stage:
             rest = unexplained(before, after, pair.normal_b3hw, pair.known_b1hw)
             losses["unexplained"] = self.config.unexplained_weight * rest
         if "wild" in batch:
-            losses["photographs"] = self.config.photograph_weight * self._changed(module, batch["wild"], generator)
+            rest, found, known = self._photographs(module, batch["wild"], generator)
+            losses["photographs"] = self.config.photograph_weight * rest
+            if module.critic and self.config.critic:
+                losses |= adversarial(module.critic, *_judged(found, known, pair), self.config.critic.weight)
         return losses
 
     @torch.no_grad()
@@ -120,7 +125,7 @@ class Stage:
         prediction = pair.prediction(module).clamp(0.0, 1.0)
         losses = self._objective(prediction, pair)
         # Apart from the loss, which the baseline is compared with: that knows no photographs.
-        photographs = {"photographs": self._changed(module, batch["wild"], generator)} if "wild" in batch else {}
+        photographs = {"photographs": self._photographs(module, batch["wild"], generator)[0]} if "wild" in batch else {}
         return (
             losses
             | photographs
@@ -170,8 +175,10 @@ class Stage:
             estimated_b=capture.estimated_b,
         ).mirrored(generator)
 
-    def _changed(self, module: Delight, sample: Mapping[str, Tensor], generator: torch.Generator) -> Tensor:
-        """What the correction of photographs changes that no other light explains.
+    def _photographs(
+        self, module: Delight, sample: Mapping[str, Tensor], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What the correction of photographs changes that no other light explains; the textures; what is known of them.
 
         Half of them have shadows of other things, a camera's damage and a wrong light, which have to go. Beyond that
         a photograph's own detail is the person's.
@@ -185,11 +192,25 @@ class Stage:
         filled = _filled(module.average, lit, seen.known_b1hw, light)
         lit = light.lit(to_linear(filled.texture_bchw.clamp(0.0, 1.0)))
         found = module.corrected(module.grid(lit, light, filled.known_b1hw), light.even(lit))
-        return unexplained(true.even(seen.lit_b3hw), found, seen.surface.normal_b3hw, seen.known_b1hw)
+        rest = unexplained(true.even(seen.lit_b3hw), found, seen.surface.normal_b3hw, seen.known_b1hw)
+        return rest, found, seen.known_b1hw
 
     def _objective(self, prediction: Tensor, pair: TrainingPair) -> dict[str, Tensor]:
         truth, weight = pair.truth_b3hw, pair.inside_11hw
         return texture_losses(prediction, truth, weight, pair.estimated_b, self.config.gradient_weight)
+
+
+def _judged(found_b3hw: Tensor, known_b1hw: Tensor, pair: TrainingPair) -> tuple[Tensor, Tensor]:
+    """What a critic compares: even textures of photographs, and true ones of captures, with the photographs' holes.
+
+    Both are at most as sharp as photographs are, :data:`_SHARPNESS` texels a side.
+    """
+    others = known_b1hw[torch.arange(len(pair.truth_b3hw), device=known_b1hw.device) % len(known_b1hw)]
+    pictures = (to_srgb(found_b3hw.clamp(0.0, 1.0)), known_b1hw), (pair.truth_b3hw, others)
+    fake, real = (torch.cat([texture * known, known], dim=1) for texture, known in pictures)
+    if fake.shape[-1] > _SHARPNESS:
+        fake, real = (interpolate(m, size=(_SHARPNESS, _SHARPNESS), mode="area") for m in (fake, real))
+    return fake, real
 
 
 def _filled(average: AverageSkin, lit_b3hw: Tensor, known_b1hw: Tensor, light: Lighting) -> Filled:

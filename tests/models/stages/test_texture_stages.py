@@ -9,7 +9,9 @@ import torch
 import yaml
 
 from mosar.config import parse
+from mosar.errors import ConfigError
 from mosar.models.losses import total
+from mosar.models.networks.patchgan import CriticConfig
 from mosar.models.texture_space import Lighting, even_gloss, light_normalized, read_maps
 from mosar.models.texture_space.lighting import SPECULAR
 
@@ -277,6 +279,37 @@ def test_delight_can_learn_to_change_captures_as_light_would(head, make_captures
     assert stage.losses(network, batch, generator())["unexplained"].item() < 0.7 * before
     without = module.Stage(replace(config, unexplained_weight=0.0), head).losses(network, batch, generator())
     assert losses.keys() - without.keys() == {"unexplained"}
+
+
+def test_a_critic_of_delight_tells_textures_of_photographs_from_true_ones(head, make_captures, estimated):
+    """It learns to tell green photographs. Corrections get a gradient from it, and it gets none from theirs."""
+    module, config = recipe("delight", "tiny")
+    config = replace(config, map_size=SIZE, photograph_share=0.5, critic=CriticConfig(1.0, 8, 2))
+    stage = module.Stage(config, head)
+    torch.manual_seed(0)
+    network = stage.build({})
+    photographs = estimated(make_captures(3, SIZE, 4))
+    photographs["unwrapped"] = photographs["unwrapped"] // torch.tensor([2, 1, 2])[:, None, None]
+    batch = {
+        "lightstage": make_captures(2, SIZE, 3),
+        "wild": {field: photographs[field] for field in stage.streams["wild"].fields},
+    }
+    stage.fit_statistics(network, [batch])
+    first = stage.losses(network, batch, generator())["discriminator"].item()
+    optimiser = torch.optim.AdamW(network.critic.parameters(), lr=1e-2)
+    for step in range(30):
+        optimiser.zero_grad()
+        stage.losses(network, batch, generator(step % 2))["discriminator"].backward()
+        optimiser.step()
+    losses = stage.losses(network, batch, generator())
+    assert losses["discriminator"].item() < 0.5 * first
+    of_grid = list(network.correction.network.last.parameters())
+    assert any(bool(g.any()) for g in torch.autograd.grad(losses["adversarial"], of_grid, retain_graph=True))
+    network.zero_grad()
+    losses["adversarial"].backward(retain_graph=True)
+    assert all(p.grad is None for p in network.critic.parameters())
+    with pytest.raises(ConfigError, match="judges photographs"):
+        replace(config, photograph_share=0.0)
 
 
 @pytest.mark.parametrize("name", NAMES)
