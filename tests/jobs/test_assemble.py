@@ -1,6 +1,7 @@
 """The model card says what the stages were trained on."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,11 +10,12 @@ from mosar.platform.data import writer
 from mosar.platform.data.shards import Record
 
 
-def data_set(place: Path, source: str) -> dict[str, str]:
+def data_set(place: Path, source: str, **more: Any) -> dict[str, str]:
     def produce(_: int) -> list[Record]:
         return [Record("a", "train", "s", {"x.json": b"{}"})]
 
-    found = writer.write_dataset(str(place), [0], produce, recipe={"source": source}, schema_version=1, concurrency=0)
+    recipe = {"source": source, **more}
+    found = writer.write_dataset(str(place), [0], produce, recipe=recipe, schema_version=1, concurrency=0)
     return {"location": str(place), "digest": found.digest}
 
 
@@ -49,3 +51,15 @@ def test_the_card_names_the_weights_that_training_went_on_from(tmp_path: Path) -
     about = {"geometry": {"data": data, "warm_start": {"location": "released", "weights_sha256": "ab" * 32}}}
     card = assemble._card(assemble.Assemble("finetune"), "head", "0" * 64, False, about, {})
     assert "went on from weights that an earlier one had left: geometry (sha256 `abababababab`)." in card
+
+
+def test_the_card_tells_of_self_training_even_if_one_stage_alone_saw_it(tmp_path: Path) -> None:
+    plain = {"lightstage": data_set(tmp_path / "plain", "virtual")}
+    captures = {"source": "virtual", "avatars": {"count": 3}}
+    worn = {"lightstage": data_set(tmp_path / "self", "estimates", captures=captures)}
+    about = {"completion": {"data": plain}, "delight": {"data": worn}, "normals": {"data": plain}}
+    card = assemble._card(assemble.Assemble("cpu"), "head", "0" * 64, False, about, {})
+    assert "a round of self-training" in card
+    assert "children" in card
+    without = {name: {"data": plain} for name in about}
+    assert "self-training" not in assemble._card(assemble.Assemble("cpu"), "head", "0" * 64, False, without, {})
