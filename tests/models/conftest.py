@@ -8,8 +8,9 @@ import yaml
 from torch.nn.functional import interpolate, normalize
 
 from mosar.config import parse
+from mosar.models.camera import Camera, project
 from mosar.models.colour import to_srgb
-from mosar.models.head import sample_identity, shape
+from mosar.models.head import landmarks, sample_identity, shape
 from mosar.models.relight import uniform_light
 from mosar.models.texture_space import light_normalized, read_maps
 
@@ -80,5 +81,39 @@ def untrained_parents(head):
             config = parse(module.Config, yaml.safe_load((RECIPES / name / "tiny.yaml").read_text())["model"])
             found[name] = module.Stage(replace(config, map_size=map_size), head).build({})
         return found
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def photographs(head):
+    """(stage ``geometry``, captures) -> a batch of one of its streams: the heads of the captures before noise."""
+
+    def make(stage, captures):
+        generator, count, size = torch.Generator().manual_seed(1), len(captures["mesh"]), stage.config.crop_size
+        intrinsics = torch.tensor([[3.4 * size, 0.0, size / 2], [0.0, 3.4 * size, size / 2], [0.0, 0.0, 1.0]])
+        rotation = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+        camera = Camera(
+            intrinsics.expand(count, 3, 3).clone(),
+            rotation.expand(count, 3, 3).clone(),
+            torch.tensor([[0.0, -30.0, 1100.0]]).expand(count, 3).clone(),
+        )
+        points = torch.cat([project(camera, landmarks(head, captures["mesh"])), torch.ones(count, 478, 1)], dim=2)
+        return {
+            "image": torch.randint(0, 256, (count, 3, size, size), generator=generator).byte(),
+            "mask": torch.full((count, 1, size, size), 255, dtype=torch.uint8),
+            "landmarks": points,
+            "detected": points + torch.randn(points.shape, generator=generator),
+            "blendshapes": torch.rand(count, 52, generator=generator),
+            "found": torch.ones(count, 1),
+            "intrinsics": camera.intrinsics_b33,
+            "mesh": captures["mesh"],
+            "neutral": captures["neutral"],
+            "diffuse": torch.randint(60, 200, (count, 3, 64, 64), generator=generator).byte(),
+            "specular": torch.randint(60, 200, (count, 1, 64, 64), generator=generator).byte(),
+            "rotation": camera.rotation_b33,
+            "translation": camera.translation_b3,
+            "light": captures["light"],
+        }
 
     return make

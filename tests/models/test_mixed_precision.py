@@ -76,14 +76,16 @@ def test_a_texture_stage_takes_steps(
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_the_morphable_model_and_the_encoder_take_steps(device: str, head: Any, make_captures: Any) -> None:
+def test_the_morphable_model_and_the_encoder_take_steps(
+    device: str, head: Any, make_captures: Any, photographs: Any
+) -> None:
     captures = make_captures(4, 64)
     captures["neutral"] = captures["mesh"].roll(1, 0)
     config = parse(morphable.Config, {**recipe("morphable", "cpu")[1], "texture_size": 64}, "morphable")
     parent = train(morphable.Stage(config, head), {}, {"lightstage": captures}, device)
     geometry, values = recipe("geometry", device)
     stage = geometry.Stage(parse(geometry.Config, values, "geometry"), head)
-    batch = {name: photographs(stage, head, captures) for name in stage.streams}
+    batch = {name: photographs(stage, captures) for name in stage.streams}
     train(stage, {"morphable": parent.cpu()}, batch, device)
 
 
@@ -121,35 +123,3 @@ def train(stage: Any, parents: Any, batch: Any, device: str) -> torch.nn.Module:
             bool(v.isfinite()) for v in stage.metrics(module, learner.on_device(batch), learner.generator).values()
         )
     return module
-
-
-def photographs(stage: Any, head: Any, captures: Any) -> Any:
-    """A batch of the encoder's streams: the heads of the captures before noise."""
-    from mosar.models.camera import project
-    from mosar.models.head import landmarks
-
-    generator, count, size = torch.Generator().manual_seed(1), len(captures["mesh"]), stage.config.crop_size
-    intrinsics = torch.tensor([[3.4 * size, 0.0, size / 2], [0.0, 3.4 * size, size / 2], [0.0, 0.0, 1.0]])
-    rotation = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
-    camera = Camera(
-        intrinsics.expand(count, 3, 3).clone(),
-        rotation.expand(count, 3, 3).clone(),
-        torch.tensor([[0.0, -30.0, 1100.0]]).expand(count, 3).clone(),
-    )
-    points = torch.cat([project(camera, landmarks(head, captures["mesh"])), torch.ones(count, 478, 1)], dim=2)
-    return {
-        "image": torch.randint(0, 256, (count, 3, size, size), generator=generator).byte(),
-        "mask": torch.full((count, 1, size, size), 255, dtype=torch.uint8),
-        "landmarks": points,
-        "detected": points + torch.randn(points.shape, generator=generator),
-        "blendshapes": torch.rand(count, 52, generator=generator),
-        "found": torch.ones(count, 1),
-        "intrinsics": camera.intrinsics_b33,
-        "mesh": captures["mesh"],
-        "neutral": captures["neutral"],
-        "diffuse": torch.randint(60, 200, (count, 3, 64, 64), generator=generator).byte(),
-        "specular": torch.randint(60, 200, (count, 1, 64, 64), generator=generator).byte(),
-        "rotation": camera.rotation_b33,
-        "translation": camera.translation_b3,
-        "light": captures["light"],
-    }
