@@ -126,7 +126,8 @@ class MakeShards:
     fit_steps: steps of the shape fit of the estimates.
     example: instead of importing, write an example of a studio's folder here: three people of the virtual light stage.
     without: leave out photographs with these flags (small, blurred, turned, occluded, grey); by default none.
-    exclude: text file with names of photographs to leave out, one a line; jobs/list_held_out.py makes one.
+    exclude: text file with names of photographs, or of avatars, to leave out, one a line; jobs/list_held_out.py makes
+        one.
     segmentation: what makes the masks of photographs: released (the shipped segmentation, the default), none (the hull
         of the landmarks), or the name of a finished run of stage segmentation.
     licence: licence of the photographs, recorded in every sample.
@@ -181,8 +182,8 @@ class MakeShards:
             raise ConfigError("captures: expected with source=estimates, and only then")
         if self.fit_steps < 0:
             raise ConfigError(f"fit_steps: got {self.fit_steps}, expected 0 or more")
-        if self.exclude is not None and self.source != "photographs":
-            raise ConfigError("exclude: expected with source=photographs only")
+        if self.exclude is not None and self.source != "photographs" and self.avatars is None:
+            raise ConfigError("exclude: expected with source=photographs or avatars only")
         if self.segmentation is not None and self.source != "photographs":
             raise ConfigError("segmentation: expected with source=photographs only")
         unknown = sorted(set(self.without) - set(FLAGS))
@@ -216,7 +217,9 @@ def main(config: MakeShards) -> None:
     if config.avatars is not None:
         skins = _avatars(config)
         told = "; ".join(f"{reason}: {count}" for reason, count in sorted(skins.left_out.items()))
-        print(f"{config.avatars}: {len(skins.places)} avatars{f'; left out, {told}' if told else ''}")
+        training, others = (len(skins.of_split(split)) for split in ("train", "validation"))
+        print(f"{config.avatars}: avatars for training {training}, for other splits {others}", end="")
+        print(f"; left out, {told}" if told else "")
     for location in begun:
         writer.begin(location, recipe, schema.VERSION, _inputs(config, found))
     if config.concurrency == 0 or all(_finished(location) for location in begun):
@@ -231,7 +234,7 @@ def _plans(config: MakeShards, locations: Sequence[str], found: Sequence[Picture
     """Return the location, the tasks and the function that produces records, for each data set that has tasks."""
     sizes = config.presets[config.preset]
     made = functools.partial(virtual.produce, config.head)
-    worn = _avatars(config).places if config.avatars is not None else ()
+    worn = _avatars(config) if config.avatars is not None else None
     skins = virtual.Skins(worn, config.avatar_share, config.licence)
     drawn = config.seed, config.renderer, config.share, config.glasses, skins
     plans: list[tuple[Sequence[Any], Callable[..., Any]]]
@@ -314,12 +317,12 @@ def _captures(config: MakeShards) -> Manifest:
 
 
 @functools.lru_cache(maxsize=1)
-def _avatars_below(folder: str) -> Avatars:
-    return avatars.find(folder)
+def _avatars_below(folder: str, excluded: frozenset[str]) -> Avatars:
+    return avatars.find(folder, excluded)
 
 
 def _avatars(config: MakeShards) -> Avatars:
-    return _avatars_below(str(config.avatars))
+    return _avatars_below(str(config.avatars), _excluded(config))
 
 
 def _excluded(config: MakeShards) -> frozenset[str]:

@@ -14,6 +14,7 @@ from mosar.platform.storage import config_diff, digest
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+_CRITIC = "critic."
 _EXPECTED = f"expected {bundle.RELEASED}, the name or the folder of a bundle, or the folder of a finished run"
 
 
@@ -142,6 +143,10 @@ def fill(weights: Weights, model: Mapping[str, Any], parents: Mapping[str, str],
             )
     mine = {key: value for key, value in own.items() if key not in inherited}
     theirs = {key: value for key, value in given.items() if key not in inherited}
+    # A critic judges only while networks train: a new one starts at random, and one that is not wanted is left.
+    for key in [key for key in mine.keys() ^ theirs.keys() if key.startswith(_CRITIC)]:
+        mine.pop(key, None)
+        theirs.pop(key, None)
     if odd := sorted(key for key in mine.keys() | theirs.keys() if _shape(mine, key) != _shape(theirs, key)):
         changes = config_diff.differences(dict(weights.model), dict(model), "model")
         what = "; ".join(f"{key}: {change}" for key, change in changes)

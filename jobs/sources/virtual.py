@@ -10,7 +10,7 @@ from mosar.datasets import lights, schema
 from mosar.datasets.schema import Kind
 from mosar.datasets.virtual_stage.renderers import Choice, Renderer, check
 from mosar.errors import DataError
-from mosar.jobs.sources import avatars
+from mosar.jobs.sources.avatars import Avatars, read_skin
 from mosar.platform.data.shards import Record
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ class Sizes(Protocol):
 
 @dataclass(frozen=True)
 class Skins:
-    """Folders of avatars, the share of the people who wear the skin of one, and the licence of their photographs."""
+    """Avatars, the share of the people who wear the skin of one, and the licence of their photographs."""
 
-    places: tuple[str, ...] = ()
+    avatars: Avatars | None = None
     share: float = 0.0
     licence: str | None = None
 
@@ -155,11 +155,11 @@ def _renderer(task: Task, seed: int, number: int) -> Renderer:
 
 
 def _skin(task: Task, seed: int) -> "PhotographedSkin | None":
-    """The skin of an avatar that a person wears, if any: one in ten avatars is for people of the other splits."""
+    """The skin of an avatar that a person wears, if any."""
     rng = np.random.default_rng([seed, _SKIN])
+    own = task.skins.avatars.of_split(task.split) if task.skins.avatars else ()
     wears = rng.random() < task.skins.share
-    own = [place for i, place in enumerate(task.skins.places) if (i % 10 == 9) == (task.split != "train")]
-    return avatars.read_skin(own[int(rng.integers(len(own)))]) if wears and own else None
+    return read_skin(own[int(rng.integers(len(own)))]) if wears and own else None
 
 
 def head_digest(path: str | None) -> str:

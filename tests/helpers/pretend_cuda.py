@@ -17,10 +17,12 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 _CUDA = torch.device("cuda", 0)
 _Generator = torch.Generator
-_INDEXING = {"__getitem__", "__setitem__", "index_put_"}
+_INDEXING = {"__getitem__", "index_put_"}
 """Operations that take indices on the CPU for a tensor on a GPU."""
-_CROSSING = {"copy_", "__repr__", "__len__", "__hash__", "__format__", "__set__"}
-"""Operations that work across devices, or compute nothing."""
+_CROSSING = {"copy_", "__setitem__", "__repr__", "__len__", "__hash__", "__format__", "__set__"}
+"""Operations that copy between devices, or compute nothing."""
+_JOINING = {"stack", "cat", "concat", "hstack", "vstack"}
+"""Operations that do not take single numbers from the CPU."""
 
 
 class OnCuda(Tensor):
@@ -81,11 +83,10 @@ class PretendCuda(TorchFunctionMode):
 
 def _check_mix(name: str, tensors: list[Tensor]) -> None:
     """Tensors of both devices do not mix. Single numbers may be on the CPU, and indices of a tensor on a GPU."""
-    others = tensors[1:] if name in _INDEXING and tensors and isinstance(tensors[0], OnCuda) else tensors
-    kinds = {isinstance(t, OnCuda) for t in others if t.ndim}
-    if name in _INDEXING and others is not tensors:
-        kinds = {isinstance(t, OnCuda) for t in others if t.ndim and t.is_floating_point()} | {True}
-    if len(kinds) > 1:
+    counted = [t for t in tensors if t.ndim or isinstance(t, OnCuda) or name in _JOINING]
+    if name in _INDEXING and counted and isinstance(counted[0], OnCuda):
+        counted = [t for t in counted if isinstance(t, OnCuda) or t.is_floating_point()]
+    if len({isinstance(t, OnCuda) for t in counted}) > 1:
         told = ", ".join(f"{tuple(t.shape)} on {'cuda' if isinstance(t, OnCuda) else 'cpu'}" for t in tensors)
         raise RuntimeError(f"{name}: expected all tensors to be on the same device, got {told}")
 
@@ -112,17 +113,17 @@ def _tagged(value: Any, on_cuda: bool) -> Any:
     return value.as_subclass(OnCuda if on_cuda else Tensor)  # type: ignore[arg-type]
 
 
-def _module_to(module: nn.Module, device: Any = None, *args: Any, **kwargs: Any) -> nn.Module:
+def _module_to(module: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
     """In place of ``nn.Module.to``: parameters become tagged leaves."""
-    on_cuda = device is not None and not isinstance(device, torch.dtype) and torch.device(device).type == "cuda"
+
+    def moved(value: Tensor) -> Tensor:
+        return _moved(Tensor.to, (value.detach(), *args), dict(kwargs)).requires_grad_(value.requires_grad)
+
     for each in module.modules():
-        for name, value in each._parameters.items():
-            if value is not None:
-                leaf = _tagged(value.detach(), on_cuda).requires_grad_(value.requires_grad)
-                each._parameters[name] = leaf
-        for name, value in each._buffers.items():
-            if value is not None:
-                each._buffers[name] = _tagged(value, on_cuda)
+        for values in (each._parameters, each._buffers):
+            for name, value in values.items():
+                if value is not None:
+                    values[name] = moved(value)
     return module
 
 

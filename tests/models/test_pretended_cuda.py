@@ -30,9 +30,21 @@ def test_what_a_gpu_refuses_is_refused() -> None:
         assert (there * here[0]).is_cuda  # a single number may be elsewhere
         assert torch.equal(there[torch.tensor([0, 2])], torch.ones(2, device="cuda"))
         assert here.to(there).is_cuda
-        for mixed in (lambda: here + there, lambda: torch.cat([here, there]), lambda: here[there.long()]):
+        refused = (
+            lambda: here + there,
+            lambda: here * there[0],
+            lambda: torch.cat([here, there]),
+            lambda: torch.stack([here[0], there[0]]),
+            lambda: here[there.long()],
+        )
+        for mixed in refused:
             with pytest.raises(RuntimeError, match="same device"):
                 mixed()
+        there[1:] = here[:2]  # copies between devices
+        network = torch.nn.Linear(2, 2).to("cuda").to(torch.float64)
+        assert network.weight.is_cuda
+        assert network.weight.dtype == torch.float64
+        assert not network.to("cpu").weight.is_cuda
         with pytest.raises(TypeError, match="numpy"):
             there.numpy()
         with pytest.raises(RuntimeError, match="different devices"):
@@ -81,6 +93,21 @@ def test_the_morphable_model_and_the_encoder_are_those_of_the_cpu(
     geometry, config = recipe("geometry", {})
     stage = geometry.Stage(config, head)
     same(stage, {"morphable": parent}, {name: photographs(stage, captures) for name in stage.streams})
+
+
+def test_the_segmentation_is_that_of_the_cpu(head: Any) -> None:
+    module, config = recipe("segmentation", {})
+    stage = module.Stage(config, head)
+    drawn, size = torch.Generator().manual_seed(0), config.crop_size
+    detected = torch.rand(2, 478, 3, generator=drawn) * size
+    batch = {
+        "image": torch.randint(0, 256, (2, 3, size, size), generator=drawn).byte(),
+        "classes": torch.randint(0, 12, (2, 1, size, size), generator=drawn).byte(),
+        "landmarks": detected + 1.0,
+        "detected": detected,
+        "found": torch.tensor([1.0, 0.0]),
+    }
+    same(stage, {}, {"lightstage": batch})
 
 
 def recipe(name: str, values: dict[str, Any]) -> tuple[Any, Any]:
