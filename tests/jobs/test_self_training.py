@@ -94,7 +94,7 @@ def test_a_skin_brings_its_tone_and_its_detail_and_leaves_what_is_drawn_as_hairs
     # Nobody wears a beard whose class would be skin.
     chin = (a.areas["beard"] > 0.99) & (confidence > 0.9)
     assert chin.sum() > 20
-    np.testing.assert_allclose(dressed.diffuse_n3[chin], painted.diffuse_n3[chin], atol=1e-3)
+    np.testing.assert_allclose(dressed.diffuse_n3[chin], painted.diffuse_n3[chin], atol=5e-3)
 
 
 def test_people_wear_the_skins_of_their_split(folder, tmp_path, capsys):
