@@ -117,3 +117,21 @@ def photographs(head):
         }
 
     return make
+
+
+@pytest.fixture(scope="session")
+def crops():
+    """Stage ``segmentation`` -> a batch of two random crops, in one of which no face was found."""
+
+    def make(stage):
+        generator, size = torch.Generator().manual_seed(0), stage.config.crop_size
+        detected = torch.rand(2, 478, 3, generator=generator) * size
+        return {
+            "image": torch.randint(0, 256, (2, 3, size, size), generator=generator).byte(),
+            "classes": torch.randint(0, 12, (2, 1, size, size), generator=generator).byte(),
+            "landmarks": detected + 1.0,
+            "detected": detected,
+            "found": torch.tensor([1.0, 0.0]),
+        }
+
+    return make

@@ -90,19 +90,10 @@ def test_the_morphable_model_and_the_encoder_take_steps(
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_the_segmentation_takes_steps(device: str, head: Any) -> None:
+def test_the_segmentation_takes_steps(device: str, head: Any, crops: Any) -> None:
     module, values = recipe("segmentation", device)
     stage = module.Stage(parse(module.Config, values, "segmentation"), head)
-    generator, size = torch.Generator().manual_seed(0), stage.config.crop_size
-    detected = torch.rand(2, 478, 3, generator=generator) * size
-    batch = {
-        "image": torch.randint(0, 256, (2, 3, size, size), generator=generator).byte(),
-        "classes": torch.randint(0, 12, (2, 1, size, size), generator=generator).byte(),
-        "landmarks": detected + 1.0,
-        "detected": detected,
-        "found": torch.tensor([1.0, 0.0]),
-    }
-    train(stage, {}, {"lightstage": batch}, device)
+    train(stage, {}, {"lightstage": crops(stage)}, device)
 
 
 def train(stage: Any, parents: Any, batch: Any, device: str) -> torch.nn.Module:

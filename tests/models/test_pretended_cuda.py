@@ -95,19 +95,10 @@ def test_the_morphable_model_and_the_encoder_are_those_of_the_cpu(
     same(stage, {"morphable": parent}, {name: photographs(stage, captures) for name in stage.streams})
 
 
-def test_the_segmentation_is_that_of_the_cpu(head: Any) -> None:
+def test_the_segmentation_is_that_of_the_cpu(head: Any, crops: Any) -> None:
     module, config = recipe("segmentation", {})
     stage = module.Stage(config, head)
-    drawn, size = torch.Generator().manual_seed(0), config.crop_size
-    detected = torch.rand(2, 478, 3, generator=drawn) * size
-    batch = {
-        "image": torch.randint(0, 256, (2, 3, size, size), generator=drawn).byte(),
-        "classes": torch.randint(0, 12, (2, 1, size, size), generator=drawn).byte(),
-        "landmarks": detected + 1.0,
-        "detected": detected,
-        "found": torch.tensor([1.0, 0.0]),
-    }
-    same(stage, {}, {"lightstage": batch})
+    same(stage, {}, {"lightstage": crops(stage)})
 
 
 def recipe(name: str, values: dict[str, Any]) -> tuple[Any, Any]:
