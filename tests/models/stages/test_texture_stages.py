@@ -3,6 +3,7 @@
 import importlib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import yaml
 
 from mosar.config import parse
 from mosar.errors import ConfigError
+from mosar.models.colour import to_srgb
 from mosar.models.losses import total
 from mosar.models.networks.patchgan import CriticConfig
 from mosar.models.texture_space import Lighting, even_gloss, light_normalized, read_maps
@@ -310,6 +312,20 @@ def test_a_critic_of_delight_tells_textures_of_photographs_from_true_ones(head, 
     assert all(p.grad is None for p in network.critic.parameters())
     with pytest.raises(ConfigError, match="judges photographs"):
         replace(config, photograph_share=0.0)
+
+
+def test_a_critic_sees_no_more_than_photographs_show():
+    """Maps of 256 texels are judged at 128, and true textures behind the holes of the photographs."""
+    judged = importlib.import_module("mosar.models.stages.delight.stage")._judged
+    known = torch.ones(1, 1, 256, 256)
+    known[..., :128] = 0
+    pair = SimpleNamespace(truth_b3hw=torch.full((3, 3, 256, 256), 0.25))
+    fake, real = judged(torch.full((1, 3, 256, 256), 0.5), known, pair)
+    assert (fake.shape, real.shape) == ((1, 4, 128, 128), (3, 4, 128, 128))
+    assert not fake[..., :64].any()
+    assert not real[..., :64].any()
+    assert torch.allclose(real[:, :3, :, 64:], torch.tensor(0.25))
+    assert torch.allclose(fake[:, :3, :, 64:], to_srgb(torch.tensor(0.5)))
 
 
 @pytest.mark.parametrize("name", NAMES)
