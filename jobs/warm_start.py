@@ -14,7 +14,6 @@ from mosar.platform.storage import config_diff, digest
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_CRITIC = "critic."
 _EXPECTED = f"expected {bundle.RELEASED}, the name or the folder of a bundle, or the folder of a finished run"
 
 
@@ -130,6 +129,8 @@ def fill(weights: Weights, model: Mapping[str, Any], parents: Mapping[str, str],
         DataError: the file is missing, was altered, or belongs to other weights of a required stage.
         ConfigError: the network has another size.
     """
+    from mosar.platform.training.learner import CRITIC
+
     given, own = _read(weights), module.state_dict()
     inherited = {key: parent for key in own for parent in parents if key.startswith(f"{parent}.")}
     for parent in sorted(set(inherited.values())):
@@ -144,7 +145,7 @@ def fill(weights: Weights, model: Mapping[str, Any], parents: Mapping[str, str],
     mine = {key: value for key, value in own.items() if key not in inherited}
     theirs = {key: value for key, value in given.items() if key not in inherited}
     # A critic judges only while networks train: a new one starts at random, and one that is not wanted is left.
-    for key in [key for key in mine.keys() ^ theirs.keys() if key.startswith(_CRITIC)]:
+    for key in [key for key in mine.keys() ^ theirs.keys() if key.startswith(CRITIC)]:
         mine.pop(key, None)
         theirs.pop(key, None)
     if odd := sorted(key for key in mine.keys() | theirs.keys() if _shape(mine, key) != _shape(theirs, key)):

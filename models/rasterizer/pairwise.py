@@ -16,7 +16,7 @@ from torch import Tensor
 from mosar.models.rasterizer.layout import Layout
 
 _PAIRS = 1 << 23
-"""Approximate number of pairs that are tested at once: some 64 bytes each."""
+"""Approximate number of pairs that are tested at once: some 150 bytes each."""
 _MARGIN = 0.01
 """Pixels by which a box is larger, for the different rounding of box and edge functions."""
 

@@ -15,7 +15,7 @@ from mosar.platform.storage import digest
 from mosar.platform.training.stage import Batch, Stage
 from mosar.platform.training.train_config import TrainConfig
 
-_CRITIC = "critic."
+CRITIC = "critic."
 """Start of the names of a critic's parameters in a module."""
 _STATE = ("step", "exp_avg", "exp_avg_sq")
 """Names of AdamW's state tensors of a parameter."""
@@ -158,7 +158,7 @@ def _clipped(module: nn.Module) -> list[list[nn.Parameter]]:
     """Parameters whose gradients are clipped together: the critic's apart from all others."""
     groups: list[list[nn.Parameter]] = [[], []]
     for name, parameter in module.named_parameters():
-        groups[name.startswith(_CRITIC)].append(parameter)
+        groups[name.startswith(CRITIC)].append(parameter)
     return [group for group in groups if group]
 
 
