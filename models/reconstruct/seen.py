@@ -12,6 +12,7 @@ from mosar.models.colour import to_linear
 from mosar.models.face_classes import SKIN, share
 from mosar.models.head import Head
 from mosar.models.reconstruct.estimate import Portrait
+from mosar.models.reconstruct.frames import frames
 from mosar.models.uv import density, unwrap
 
 BASE = 512
@@ -76,6 +77,7 @@ def _picture(portrait: Portrait, left: int, top: int, size: tuple[int, int]) -> 
     cloth = share(portrait.classes_1khw, "cloth")
     skin = 1.0 - _grown(1.0 - share(portrait.classes_1khw, *SKIN), _RIM)
     skin = skin * (1.0 - _grown(cloth, _CLOTH_RIM))
+    skin = skin * (1.0 - frames(portrait.crop_13hw, portrait.classes_1khw, portrait.landmarks_1n2))
     picture = skin.new_empty(1, 4, *size)
     rows = max(1, _BAND // size[1])
     for first in range(0, size[0], rows):

@@ -16,7 +16,6 @@ from mosar.errors import ConfigError
 from mosar.jobs import registry
 from mosar.jobs.evaluation.segmentation import glasses
 from mosar.jobs.evaluation.segmentation.overlaps import Overlaps
-from mosar.models import face_outlines
 from mosar.models.face_classes import CLASSES
 from mosar.platform.data import writer
 from mosar.platform.data.shards import Record
@@ -140,16 +139,6 @@ def test_overlaps_are_those_of_all_pixels_together():
     assert metrics["iou_skin_x"] == 8 / 12
     assert metrics["iou_background_x"] == 12 / 16
     assert metrics["iou_hair_x"] is None
-
-
-def test_glasses_count_near_the_eyes_only():
-    points = np.zeros((478, 2))
-    points[list(face_outlines.LEFT_EYE)], points[list(face_outlines.RIGHT_EYE)] = (60, 40), (40, 40)
-    classes = np.zeros((100, 100), np.uint8)
-    classes[60:], classes[:, :20] = NUMBER["glasses"], NUMBER["glasses"]
-    assert glasses.share_near_eyes(classes, points) == 0
-    classes[38:42, 30:70] = NUMBER["glasses"]
-    assert glasses.share_near_eyes(classes, points) == pytest.approx(4 * 40 / (20 * 20 + np.pi * 100), rel=0.05)
 
 
 def test_the_threshold_separates_those_who_wear_glasses():

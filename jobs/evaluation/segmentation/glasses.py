@@ -1,4 +1,4 @@
-"""Who wears glasses: by the classes near the eyes, and by a list made by eye."""
+"""Who wears glasses: thresholds of what is found near the eyes, and a list made by eye."""
 
 from pathlib import Path
 
@@ -6,27 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosar.errors import ConfigError
-from mosar.models import face_outlines
-from mosar.models.face_classes import CLASSES
 from mosar.platform import storage
 
 SHIPPED = Path(__file__).with_name("glasses.txt")
-REACH = 0.5
-"""How far "near the eyes" reaches from the line between them, in distances of the eyes: just beyond large frames."""
-_GLASSES = CLASSES.index("glasses")
-
-
-def share_near_eyes(classes_hw: NDArray[np.integer], landmarks_n2: NDArray[np.floating]) -> float:
-    """Share of the pixels near the eyes that are classed as glasses; landmarks in pixels of the crop."""
-    points = np.asarray(landmarks_n2, np.float64)
-    left, right = (points[list(o), :2].mean(0) for o in (face_outlines.LEFT_EYE, face_outlines.RIGHT_EYE))
-    span = right - left
-    length2 = max(float(span @ span), 1e-9)
-    offset = np.stack(np.meshgrid(*(np.arange(n) + 0.5 for n in classes_hw.shape[::-1])), axis=-1) - left
-    along = np.clip(offset @ span / length2, 0, 1)
-    distance2 = ((offset - along[..., None] * span) ** 2).sum(-1)
-    near = distance2 < REACH**2 * length2
-    return float((classes_hw[near] == _GLASSES).mean()) if near.any() else 0.0
 
 
 def best_threshold(share_n: NDArray[np.floating], worn_n: NDArray[np.bool_]) -> float | None:

@@ -20,6 +20,7 @@ from mosar.jobs.evaluation.segmentation.overlaps import Overlaps
 from mosar.jobs.progress_bar import with_bar
 from mosar.jobs.sources import trained_segmentation
 from mosar.jobs.sources.image_files import Picture, read_image_file
+from mosar.models.reconstruct.frames import share_near_eyes
 from mosar.models.stages.segmentation.network import Segmentation
 from mosar.platform import storage
 from mosar.platform.data import shards
@@ -79,8 +80,8 @@ def _on_captures(
         truth, found = face.true_classes(seen, classes), face.segmented(network, seen)
         overlaps.add(found, truth)
         outline.add(face.outlined(seen), truth)
-        share.append(glasses.share_near_eyes(found, seen.landmarks_n2))
-        worn.append(glasses.share_near_eyes(truth, seen.landmarks_n2) > 0)
+        share.append(_glasses(found, seen))
+        worn.append(_glasses(truth, seen) > 0)
         if number in chosen:
             words = f"{number}: glasses {share[-1]:.2%}"
             tiles += [sheet.tile(seen.image_hw3, found, words), sheet.tile(seen.image_hw3, truth, "truth")]
@@ -138,7 +139,7 @@ def _on_portraits(
         missing += seen is None
         if seen is not None:
             found = face.segmented(network, seen)
-            share = glasses.share_near_eyes(found, seen.landmarks_n2)
+            share = _glasses(found, seen)
             answer = share > threshold
             as_listed = label is None or answer == label
             tiles.append(sheet.tile(seen.image_hw3, found, f"{number}: glasses {share:.2%}", not as_listed))
@@ -167,3 +168,8 @@ def _face(detector: Detector, data: bytes) -> face.Face | None:
         return face.find(detector, read_photograph(data))
     except PhotographError:
         return None
+
+
+def _glasses(classes_hw: NDArray[np.integer], seen: face.Face) -> float:
+    """Share of the pixels near the eyes that are classed as glasses."""
+    return share_near_eyes(torch.from_numpy(classes_hw), torch.from_numpy(seen.landmarks_n2))
