@@ -131,6 +131,7 @@ def fill(weights: Weights, model: Mapping[str, Any], parents: Mapping[str, str],
     """
     from mosar.platform.training.learner import CRITIC
 
+    for_training = (CRITIC, "source_")
     given, own = _read(weights), module.state_dict()
     inherited = {key: parent for key in own for parent in parents if key.startswith(f"{parent}.")}
     for parent in sorted(set(inherited.values())):
@@ -144,8 +145,9 @@ def fill(weights: Weights, model: Mapping[str, Any], parents: Mapping[str, str],
             )
     mine = {key: value for key, value in own.items() if key not in inherited}
     theirs = {key: value for key, value in given.items() if key not in inherited}
-    # A critic judges only while networks train: a new one starts at random, and one that is not wanted is left.
-    for key in [key for key in mine.keys() ^ theirs.keys() if key.startswith(CRITIC)]:
+    # A critic judges, and captures are told from photographs, only while networks train: new weights for it start
+    # where they were, and those that are not wanted are left.
+    for key in [key for key in mine.keys() ^ theirs.keys() if key.startswith(for_training)]:
         mine.pop(key, None)
         theirs.pop(key, None)
     if odd := sorted(key for key in mine.keys() | theirs.keys() if _shape(mine, key) != _shape(theirs, key)):

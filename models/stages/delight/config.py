@@ -23,6 +23,9 @@ class Config:
         photograph_weight: weight of their loss: what the correction changes that no other light would explain.
         unexplained_weight: weight of the like loss on captures, beside that on their truth. Cast shadows and damage of
             the picture count as unexplained there, so it holds corrections back: for networks that learn for seconds.
+        source_flag: tell the network which textures are of captures, whose pictures differ from photographs; inference
+            tells it that every picture is a photograph. Half of the captures are given as photographs, so that it
+            learns to remove the light from those too.
         critic: patch discriminator that tells even textures of photographs from true ones of captures; null trains
             without one. It needs photographs.
         mirrored_share: share of the captures whose hidden texels are filled without learning.
@@ -36,6 +39,7 @@ class Config:
     photograph_share: float = 0.0
     photograph_weight: float = 1.0
     unexplained_weight: float = 0.0
+    source_flag: bool = False
     critic: CriticConfig | None = None
     mirrored_share: float = 0.5
     gradient_weight: float = 1.0
@@ -47,5 +51,7 @@ class Config:
         at_least(self, 0, "gradient_weight", "photograph_weight", "unexplained_weight")
         shares(self, "estimated_share", "mirrored_share")
         shares(self, "photograph_share", whole=False)
+        if self.source_flag and not self.photograph_share:
+            raise ConfigError("model.source_flag: tells captures from photographs; set model.photograph_share above 0")
         if self.critic and not self.photograph_share:
             raise ConfigError("model.critic: judges photographs; set model.photograph_share above 0, or critic to null")

@@ -11,6 +11,7 @@ from mosar.models.networks.patchgan import PatchDiscriminator
 from mosar.models.stages.delight.config import Config
 from mosar.models.texture_space import AverageSkin, Lighting
 
+_INPUTS = 16
 _DARK = 0.02  # keeps logarithms of dark colours finite
 
 
@@ -26,7 +27,9 @@ class Delight(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.average = AverageSkin(config.map_size)
-        self.correction = Correction(16, 3, config.cells, config.network)
+        self.correction = Correction(_INPUTS, 3, config.cells, config.network)
+        # Logarithms of gains, and offsets, of the inputs of captures; those of photographs stay as they are.
+        self.source_2i = nn.Parameter(torch.zeros(2, _INPUTS)) if config.source_flag else None
         self.critic = PatchDiscriminator(4, config.critic) if config.critic else None
         # Per channel, over the training set: mean of the even textures / mean of the lit ones.
         self.register_buffer("mean_gain_13", torch.ones(1, 3))
@@ -41,15 +44,24 @@ class Delight(nn.Module):
         """
         return self.corrected(self.grid(texture_b3hw, light, known_b1hw), light.even(texture_b3hw)).clamp(0.0, 1.0)
 
-    def grid(self, texture_b3hw: Tensor, light: Lighting, known_b1hw: Tensor) -> Tensor:
-        """The grid of corrections for a lit texture of any size; the network sees it at its own size."""
+    def grid(
+        self, texture_b3hw: Tensor, light: Lighting, known_b1hw: Tensor, captured_b: Tensor | None = None
+    ) -> Tensor:
+        """The grid of corrections for a lit texture of any size; the network sees it at its own size.
+
+        ``captured_b``: which textures are given as those of captures; None: none of them.
+        """
         texture, known = (resized(m, self.average.inside_11hw) for m in (texture_b3hw, known_b1hw))
         light = light.resized(texture)
         even = light.even(texture)
         average = self.average.like(even.clamp(0.0, 1.0), torch.ones_like(known))
         maps = (texture, even, average, light.shading_b3hw)
         logarithms = [(m.clamp_min(0.0) + _DARK).log() for m in maps]
-        found: Tensor = self.correction(torch.cat([*logarithms, light.highlight_b3hw, known], dim=1))
+        inputs = torch.cat([*logarithms, light.highlight_b3hw, known], dim=1)
+        if self.source_2i is not None and captured_b is not None:
+            gain, offset = captured_b.to(inputs)[:, None, None, None] * self.source_2i[:, None, :, None, None]
+            inputs = inputs * gain.exp() + offset
+        found: Tensor = self.correction(inputs)
         return found
 
     @staticmethod

@@ -58,8 +58,9 @@ class TrainingPair:
         """The lit texture divided by its estimated light, sRGB-encoded."""
         return to_srgb(self.light.even(self.lit_b3hw).clamp(0.0, 1.0))
 
-    def prediction(self, module: Delight) -> Tensor:
-        grid = module.grid(self.lit_b3hw, self.light, self.known_b1hw)
+    def prediction(self, module: Delight, captured_b: Tensor | None = None) -> Tensor:
+        """The corrected even texture, sRGB-encoded, not clipped; ``captured_b``: as of :meth:`Delight.grid`."""
+        grid = module.grid(self.lit_b3hw, self.light, self.known_b1hw, captured_b)
         return to_srgb(module.corrected(grid, self.light.even(self.lit_b3hw)))
 
     def mirrored(self, generator: torch.Generator) -> "TrainingPair":
@@ -105,7 +106,7 @@ class Stage:
     def losses(self, module: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         module = cast(Delight, module)
         pair = self._problem(module.average, batch, generator)
-        prediction = pair.prediction(module)
+        prediction = pair.prediction(module, self._captured(pair, generator))
         losses = self._objective(prediction, pair)
         if self.config.unexplained_weight:
             before, after = pair.light.even(pair.lit_b3hw).clamp(0.0, 1.0), to_linear(prediction.clamp(0.0, 1.0))
@@ -194,6 +195,12 @@ class Stage:
         found = module.corrected(module.grid(lit, light, filled.known_b1hw), light.even(lit))
         rest = unexplained(true.even(seen.lit_b3hw), found, seen.surface.normal_b3hw, seen.known_b1hw)
         return rest, found, seen.known_b1hw
+
+    def _captured(self, pair: TrainingPair, generator: torch.Generator) -> Tensor | None:
+        """Which textures of captures are given as such; None without a source flag."""
+        if not self.config.source_flag:
+            return None
+        return _some(len(pair.lit_b3hw), 0.5, generator, pair.lit_b3hw.device).flatten()
 
     def _objective(self, prediction: Tensor, pair: TrainingPair) -> dict[str, Tensor]:
         truth, weight = pair.truth_b3hw, pair.inside_11hw

@@ -314,6 +314,39 @@ def test_a_critic_of_delight_tells_textures_of_photographs_from_true_ones(head, 
         replace(config, photograph_share=0.0)
 
 
+def test_a_source_flag_tells_captures_apart_while_it_trains(head, make_captures, estimated):
+    """Zero at first, so both are alike; it learns from captures, and nothing of it reaches photographs."""
+    module, config = recipe("delight", "tiny")
+    config = replace(config, map_size=SIZE, photograph_share=0.5, source_flag=True)
+    stage = module.Stage(config, head)
+    torch.manual_seed(0)
+    network = stage.build({})
+    photographs = estimated(make_captures(2, SIZE, 4))
+    batch = {
+        "lightstage": make_captures(4, SIZE, 3),
+        "wild": {field: photographs[field] for field in stage.streams["wild"].fields},
+    }
+    stage.fit_statistics(network, [batch])
+    with torch.no_grad():
+        network.correction.network.last.weight.normal_(0.0, 0.3, generator=generator(2))
+    losses = stage.losses(network, batch, generator())
+    (of_photographs,) = torch.autograd.grad(
+        losses["photographs"], network.source_2i, retain_graph=True, allow_unused=True
+    )
+    assert of_photographs is None
+    (of_captures,) = torch.autograd.grad(sum(losses.values()), network.source_2i)
+    assert bool((of_captures != 0).all())
+    before = stage.metrics(network, batch, generator())
+    with torch.no_grad():
+        network.source_2i += 0.5
+    assert stage.losses(network, batch, generator())["photographs"].equal(losses["photographs"])
+    assert not stage.losses(network, batch, generator())["l1"].equal(losses["l1"])
+    after = stage.metrics(network, batch, generator())  # held-out captures are judged as photographs
+    assert all(after[name].equal(value) for name, value in before.items())
+    with pytest.raises(ConfigError, match="tells captures from photographs"):
+        replace(config, photograph_share=0.0)
+
+
 def test_a_critic_sees_no_more_than_photographs_show():
     """Maps of 256 texels are judged at 128, and true textures behind the holes of the photographs."""
     judged = importlib.import_module("mosar.models.stages.delight.stage")._judged
