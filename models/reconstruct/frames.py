@@ -16,8 +16,8 @@ from mosar.models.face_outlines import LEFT_EYE, RIGHT_EYE
 WORN = 0.003
 """Least share of the pixels near the eyes, classed as glasses, of somebody whose frames are followed.
 
-Of the captures of ``eval-v2`` 75 of 75 with glasses have more, and 3 of 141 without. It is lower than the threshold that
-tells best who wears glasses: frames that stay on the skin are worse than skin that is filled.
+Of the captures of ``eval-v2`` 75 of 75 with glasses have more, and 3 of 141 without. It is lower than the threshold
+that tells best who wears glasses: frames that stay on the skin are worse than skin that is filled.
 """
 NEAR = 0.5
 """How far "near the eyes" reaches from the line between them, in distances of the eyes: just beyond large frames."""
@@ -25,7 +25,7 @@ NEAR = 0.5
 _GLASSES = CLASSES.index("glasses")
 _SURE, _POSSIBLE = 0.4, 0.04  # probabilities: of what needs no line to be seen, and of what is followed if it is one
 _CONTRAST, _ARM_CONTRAST = 0.1, 0.13  # of a line with what is beside it, in logarithms
-_BROW = 0.2
+_BROW = 0.2  # probability of brows that no line crosses: they stay
 _DARK = 0.05  # keeps logarithms of dark colours finite
 # In distances of the eyes:
 _LINE, _ARM = 0.05, 0.11  # half widths of the widest lines

@@ -3,13 +3,14 @@
 import torch
 from torch import Tensor
 
-from mosar.models.colour import to_srgb
+from mosar.models.colour import luminance, to_srgb
 from mosar.models.losses import l1
 from mosar.models.precision import full_precision
 from mosar.models.shading import sh
 
 _BANDS = 4  # of harmonics over the normals; a fifth explains little more
 _RIDGE = 1e-3  # keeps the fit finite where few normals are seen
+_EVEN = 0.01  # variance of the logarithm of a shading below which it tells little
 _DARK = 0.02  # keeps logarithms of dark colours finite
 
 
@@ -29,6 +30,26 @@ def unexplained(before_b3hw: Tensor, after_b3hw: Tensor, normal_b3hw: Tensor, we
     with torch.no_grad():
         smooth = _smooth((after / before).log(), normal_b3hw, weight_b1hw)
     return l1(_encoded(after - _DARK), _encoded(before * smooth.exp() - _DARK), weight_b1hw)
+
+
+@full_precision
+def light_left(found_b3hw: Tensor, true_b3hw: Tensor, shading_b3hw: Tensor, weight_b1hw: Tensor) -> Tensor:
+    """How much of the light is left in each even texture (b): slope of log(found / true) over the log of the shading.
+
+    0 if nothing goes with the light, 1 if all of it is left, negative if too much was taken off. Each network that is
+    unsure of the light takes off too little on average, because that errs least.
+
+    Args:
+        found_b3hw, true_b3hw: linear RGB.
+        shading_b3hw: irradiance / pi of the light in which the texture was seen.
+        weight_b1hw: in [0, 1], how well the photograph shows a texel.
+    """
+    found, true, shading = (
+        (luminance(m.clamp_min(0.0)) + _DARK).log().flatten(1) for m in (found_b3hw, true_b3hw, shading_b3hw)
+    )
+    weight = weight_b1hw.flatten(1) / weight_b1hw.flatten(1).sum(dim=1, keepdim=True).clamp_min(1e-6)
+    apart = shading - (weight * shading).sum(dim=1, keepdim=True)
+    return (weight * apart * (found - true)).sum(dim=1) / ((weight * apart.square()).sum(dim=1) + _EVEN)
 
 
 @full_precision

@@ -23,6 +23,8 @@ class Config:
         photograph_weight: weight of their loss: what the correction changes that no other light would explain.
         unexplained_weight: weight of the like loss on captures, beside that on their truth. Cast shadows and damage of
             the picture count as unexplained there, so it holds corrections back: for networks that learn for seconds.
+        light_weight: weight of the square of what is left of the light in a batch, on average: a network that is unsure
+            of the light would otherwise take off too little.
         source_flag: tell the network which textures are of captures, whose pictures differ from photographs; inference
             tells it that every picture is a photograph. Half of the captures are given as photographs, so that it
             learns to remove the light from those too.
@@ -39,6 +41,7 @@ class Config:
     photograph_share: float = 0.0
     photograph_weight: float = 1.0
     unexplained_weight: float = 0.0
+    light_weight: float = 0.0
     source_flag: bool = False
     critic: CriticConfig | None = None
     mirrored_share: float = 0.5
@@ -48,7 +51,7 @@ class Config:
         if self.map_size < 16 or not 1 <= self.cells <= self.map_size:
             got = (self.map_size, self.cells)
             raise ConfigError(f"model.map_size, cells: got {got}, expected at least 16 texels and 1 to map_size cells")
-        at_least(self, 0, "gradient_weight", "photograph_weight", "unexplained_weight")
+        at_least(self, 0, "gradient_weight", "light_weight", "photograph_weight", "unexplained_weight")
         shares(self, "estimated_share", "mirrored_share")
         shares(self, "photograph_share", whole=False)
         if self.source_flag and not self.photograph_share:

@@ -15,7 +15,7 @@ from mosar.models.relight import perturb_light
 from mosar.models.stages.delight.config import Config
 from mosar.models.stages.delight.network import Delight
 from mosar.models.stages.preview import rows
-from mosar.models.stages.reshading import unexplained
+from mosar.models.stages.reshading import light_left, unexplained
 from mosar.models.stages.texture_input import texture_streams
 from mosar.models.stages.texture_loss import texture_losses
 from mosar.models.texture_space import (
@@ -112,6 +112,10 @@ class Stage:
             before, after = pair.light.even(pair.lit_b3hw).clamp(0.0, 1.0), to_linear(prediction.clamp(0.0, 1.0))
             rest = unexplained(before, after, pair.normal_b3hw, pair.known_b1hw)
             losses["unexplained"] = self.config.unexplained_weight * rest
+        if self.config.light_weight:
+            even, true = (to_linear(m.clamp(0.0, 1.0)) for m in (prediction, pair.truth_b3hw))
+            left = light_left(even, true, pair.light.shading_b3hw, pair.known_b1hw)
+            losses["light"] = self.config.light_weight * left.mean().square()
         if "wild" in batch:
             rest, found, known = self._photographs(module, batch["wild"], generator)
             losses["photographs"] = self.config.photograph_weight * rest

@@ -5,7 +5,7 @@ import torch
 
 from mosar.models.colour import to_srgb
 from mosar.models.shading import sh
-from mosar.models.stages.reshading import unexplained
+from mosar.models.stages.reshading import light_left, unexplained
 
 SIZE = 24
 
@@ -60,3 +60,21 @@ def test_what_is_not_seen_does_not_count_and_the_rest_has_gradients(face):
     seen = weight.expand_as(after) > 0
     assert bool(after.grad[seen].any())
     assert not bool(after.grad[~seen].any())
+
+
+def test_the_light_that_is_left_is_measured_and_nothing_else(face):
+    texture, normal, weight = face
+    shading = 1.0 + 0.6 * normal[:, :1].expand(-1, 3, -1, -1)
+    lit = texture * shading.sqrt()
+    hidden = torch.where(weight > 0, lit, 0.9)
+    # An even light counts less, so it is a little below one half.
+    assert light_left(hidden, texture, shading, weight).tolist() == pytest.approx([0.5, 0.5], abs=0.08)
+    assert light_left(texture / shading, texture, shading, weight).max() < -0.8  # too much was taken off
+    assert light_left(1.7 * texture, texture, shading, weight).abs().max() < 0.01  # brighter all over
+    even = torch.ones_like(shading)  # it tells nothing
+    assert light_left(lit, texture, even, weight).abs().max() < 1e-6
+    inputs = [m[:, :, ::6, ::6].double() for m in (texture, shading)]
+    true, few = texture[:, :, ::6, ::6].double() + 0.1, weight[:, :, ::6, ::6].double()
+    assert torch.autograd.gradcheck(
+        lambda found: light_left(found, true, inputs[1], few), inputs[0].requires_grad_(), fast_mode=True
+    )

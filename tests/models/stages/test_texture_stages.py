@@ -314,6 +314,24 @@ def test_a_critic_of_delight_tells_textures_of_photographs_from_true_ones(head, 
         replace(config, photograph_share=0.0)
 
 
+def test_delight_learns_to_leave_no_light(head, make_captures):
+    module, config = recipe("delight", "tiny")
+    config = replace(config, map_size=SIZE, light_weight=1.0)
+    stage = module.Stage(config, head)
+    torch.manual_seed(0)
+    batch = {"lightstage": make_captures(4, SIZE, 3)}
+    network = stage.build({})
+    stage.fit_statistics(network, [batch])
+    before = stage.losses(network, batch, generator())["light"].item()
+    assert before > 1e-5
+    optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3)
+    for _ in range(25):
+        optimiser.zero_grad()
+        stage.losses(network, batch, generator())["light"].backward()
+        optimiser.step()
+    assert stage.losses(network, batch, generator())["light"].item() < 0.1 * before
+
+
 def test_a_source_flag_tells_captures_apart_while_it_trains(head, make_captures, estimated):
     """Zero at first, so both are alike; it learns from captures, and nothing of it reaches photographs."""
     module, config = recipe("delight", "tiny")
