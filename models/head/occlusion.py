@@ -32,14 +32,35 @@ class Visibility:
 
 def visibility(head: Head, vertices_v3: NDArray[np.floating], normals_v3: NDArray[np.floating]) -> Visibility:
     """Cast rays from every vertex (V 3, mm) in those of the fixed directions that lie above its surface."""
-    directions = _sphere()
-    cosine = np.maximum(normals_v3 @ directions.T, 0).astype(np.float32)
-    cosine[cosine < 0.02] = 0  # grazing rays hit the triangles around the vertex
-    vertex, direction = np.nonzero(cosine)
-    start = vertices_v3 + 0.2 * normals_v3
-    hit = _run(head, vertices_v3, start[vertex], directions[direction], "OCCLUDED") >= 0
+    return _seen(head, vertices_v3, vertices_v3, normals_v3, _sphere(DIRECTIONS))
+
+
+def openness_at(
+    head: Head,
+    vertices_v3: NDArray[np.floating],
+    points_n3: NDArray[np.floating],
+    normals_n3: NDArray[np.floating],
+    directions: int,
+) -> Values:
+    """Ambient occlusion (n) at points of the surface, mm, by so many directions of the sphere; not smoothed."""
+    seen = _seen(head, vertices_v3, points_n3, normals_n3, _sphere(directions))
+    return np.asarray(seen.open_vd.sum(1) / np.maximum(seen.cosine_vd.sum(1), 1e-6), np.float32)
+
+
+def _seen(
+    head: Head,
+    vertices_v3: NDArray[np.floating],
+    points_n3: NDArray[np.floating],
+    normals_n3: NDArray[np.floating],
+    directions_d3: NDArray[np.float64],
+) -> Visibility:
+    cosine = np.maximum(normals_n3 @ directions_d3.T, 0).astype(np.float32)
+    cosine[cosine < 0.02] = 0  # grazing rays hit the triangles around the point
+    point, direction = np.nonzero(cosine)
+    start = points_n3 + 0.2 * normals_n3
+    hit = _run(head, vertices_v3, start[point], directions_d3[direction], "OCCLUDED") >= 0
     opened = cosine.copy()
-    opened[vertex[hit], direction[hit]] = 0
+    opened[point[hit], direction[hit]] = 0
     return Visibility(cosine, opened)
 
 
@@ -51,7 +72,7 @@ def openness(head: Head, seen: Visibility) -> Values:
 
 def shadow(head: Head, seen: Visibility, light_l3: NDArray[np.floating]) -> Values:
     """Share (V, 3) of the light's irradiance that the head's own shadows let through to a vertex."""
-    radiance = np.maximum(sh.evaluate(torch.from_numpy(_sphere())).numpy() @ light_l3, 1e-3)
+    radiance = np.maximum(sh.evaluate(torch.from_numpy(_sphere(DIRECTIONS))).numpy() @ light_l3, 1e-3)
     ratio = (seen.open_vd @ radiance) / np.maximum(seen.cosine_vd @ radiance, 1e-6)
     # light that scatters below the surface softens the edges of shadows, red light most of all
     return np.concatenate([_smooth(head, ratio[:, c : c + 1], rounds) for c, rounds in enumerate((4, 2, 1))], 1)
@@ -62,7 +83,7 @@ def openings(head: Head, seen: Visibility, bands: int = 4) -> Values:
 
     Evaluated along a mirror direction they say how much of a highlight the head itself hides: its horizon.
     """
-    basis = sh.evaluate(torch.from_numpy(_sphere()), bands).numpy()
+    basis = sh.evaluate(torch.from_numpy(_sphere(DIRECTIONS)), bands).numpy()
     return _smooth(head, (seen.open_vd > 0).astype(np.float64) @ basis * (4 * np.pi / DIRECTIONS), 1)
 
 
@@ -106,8 +127,8 @@ def _run(head: Head, vertices_v3: Any, start_n3: Any, way_n3: Any, query: str) -
 
 
 @functools.cache
-def _sphere() -> NDArray[np.float64]:
-    return on_sphere(DIRECTIONS)
+def _sphere(count: int) -> NDArray[np.float64]:
+    return on_sphere(count)
 
 
 def _smooth(head: Head, values_vc: NDArray[np.floating], rounds: int) -> Values:

@@ -40,7 +40,12 @@ def chart(head: "Head", size: int) -> Chart:
 
 @lru_cache(maxsize=16)
 def _chart(head: "Head", size: int) -> Chart:
-    skin_s = torch.tensor(np.flatnonzero(head.material_f == 0))
+    return chart_of(head, size, head.material_f == 0)
+
+
+def chart_of(head: "Head", size: int, chosen_f: NDArray[np.bool_]) -> Chart:
+    """The chart of some triangles (F bool) that do not overlap in it, on the CPU."""
+    chosen_s = torch.tensor(np.flatnonzero(chosen_f))
     uv_w2 = torch.tensor(head.uv_w2, dtype=torch.float64)
     # The chart lies in a plane that a camera sees with u to the right and v up.
     depth = 2.0
@@ -50,10 +55,10 @@ def _chart(head: "Head", size: int) -> Chart:
         torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))[None],
         torch.tensor([[0.0, 0.0, depth]], dtype=torch.float64),
     )
-    fragments = rasterize(plane_1w3, torch.tensor(head.uv_triangles_f3)[skin_s], flat, (size, size))
+    fragments = rasterize(plane_1w3, torch.tensor(head.uv_triangles_f3)[chosen_s], flat, (size, size))
     seen_hw = fragments.pix_to_face[0, ..., 0]
     return Chart(
-        triangle_hw=torch.where(seen_hw >= 0, skin_s[seen_hw.clamp_min(0)], -1),
+        triangle_hw=torch.where(seen_hw >= 0, chosen_s[seen_hw.clamp_min(0)], -1),
         barycentric_hw3=fragments.bary_coords[0, :, :, 0].clamp_min(0).float(),
     )
 
