@@ -1,9 +1,11 @@
 """Albedo of eyes and teeth as the photograph shows them: the head's own maps, recoloured.
 
 What is measured is albedo times the shade of lids, lashes and lips. The avatar's rendering does not shade eyes and
-teeth by them, so their maps contain this shade: on the eyes by the lids' shape, on the teeth evenly. Colours are linear RGB. Shapes: h w pixels of the crop, s texels a side
-of the map.
+teeth by them, so their maps contain this shade: on the eyes by the shape of the lids, on the teeth by their depth.
+Colours are linear RGB. Shapes: h w pixels of the crop, s texels a side of the map.
 """
+
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -13,17 +15,22 @@ from torch.nn.functional import grid_sample
 
 from mosar.models.colour import to_linear, to_srgb
 from mosar.models.face_classes import share
+from mosar.models.head import Head
 from mosar.models.losses import resized
 from mosar.models.reconstruct.cues import IRISES, sclera_colour, teeth_colour
 from mosar.models.reconstruct.estimate import Estimate, Portrait
 from mosar.models.reconstruct.lid_shade import lid_shade
 from mosar.models.reconstruct.smooth import smoothstep
+from mosar.models.uv import chart_of
+from mosar.models.uv import interpolate as at_texels
 
 Bytes = npt.NDArray[np.uint8]
 
 _SCLERA = (0.33, 0.28, 0.25)  # usual albedos, with their shade: medians of 36 portraits (not those of evaluations)
 _IRIS = (0.050, 0.033, 0.024)
 _TEETH = (0.40, 0.35, 0.27)
+_TEXELS = 64  # a side of the map of their shade
+_BEHIND_MM, _DEEP = (4.0, 24.0), 0.15  # behind the incisors light falls to this share
 _GUMS = 0.7  # shade of lips and teeth on gums and tongue
 _CORNEA = 0.02  # share of the light that the cornea reflects: it lies over the iris in the photograph
 _PIXELS = 14.0  # of the photograph: with as many pixels the measurement counts as much as the usual albedo
@@ -59,7 +66,18 @@ def mouth_map(estimate: Estimate) -> Bytes:
     pale = ((base[:, 2:] / base[:, :1] - 0.45) / 0.15).clamp(0, 1)
     seen, count = teeth_colour(estimate.portrait)
     teeth = _blended(seen, light, _TEETH, count)
-    return _bytes(base * (_ratio(teeth, base, pale) * pale + _GUMS * (1 - pale)))
+    found = base * (_ratio(teeth, base, pale) * pale + _GUMS * (1 - pale))
+    return _bytes(found * resized(_depth_shade(estimate.head).to(found), found))
+
+
+@lru_cache(maxsize=4)
+def _depth_shade(head: Head) -> Tensor:
+    """Light (1, 1, s, s) that reaches teeth and tongue through the lips: the less, the farther behind the incisors."""
+    depth = chart_of(head, _TEXELS, head.material_f == head.material_names.index("mouth"))
+    z = at_texels(depth, torch.tensor(head.triangles_f3), torch.tensor(head.template_v3)[None, :, 2:])
+    inside = (depth.triangle_hw >= 0)[None, None]
+    behind = torch.where(inside, z[inside].max() - z, 0.0)
+    return 1.0 - (1.0 - _DEEP) * smoothstep(behind, _BEHIND_MM)
 
 
 def iris_colour(portrait: Portrait) -> tuple[Tensor | None, float]:

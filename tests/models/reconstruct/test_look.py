@@ -13,7 +13,7 @@ from mosar.models.morphable import pretrained
 from mosar.models.reconstruct import seen as look_module
 from mosar.models.reconstruct.cues import sclera_colour, thumbnail
 from mosar.models.reconstruct.estimate import Estimate, Settings
-from mosar.models.reconstruct.eyes import eyes_map
+from mosar.models.reconstruct.eyes import eyes_map, mouth_map
 from mosar.models.reconstruct.light import see
 from mosar.models.reconstruct.refine import Fit
 from mosar.models.reconstruct.seen import look
@@ -181,3 +181,21 @@ def test_eyes_take_the_colour_of_the_photograph(avatar, seen_once):
     )
     colour, count = sclera_colour(seen_once.portrait)
     assert (colour is None) == (count == 0)
+
+
+def test_teeth_are_darker_the_farther_back_they_are(avatar, seen_once):
+    head = avatar.head
+    maps = mouth_map(seen_once), head.mouth_albedo_hw3
+    found, before = (to_linear(torch.tensor(np.array(m)) / 255.0) for m in maps)
+    corners_v = np.unique(head.triangles_f3[head.material_f == head.material_names.index("mouth")])
+    uv_v = np.zeros((len(head.template_v3), 2))
+    uv_v[head.triangles_f3] = head.uv_w2[head.uv_triangles_f3]
+    size = len(before)
+    column, row = (uv_v[corners_v] * size).astype(int).clip(0, size - 1).T
+    ratio = (found.mean(-1) / before.mean(-1))[size - 1 - row, column]
+    depth = head.template_v3[corners_v, 2].max() - head.template_v3[corners_v, 2]
+    teeth = before[size - 1 - row, column, 2] > 0.4 * before[size - 1 - row, column, 0]
+    front, back = (teeth & torch.tensor(where) for where in (depth < 4, depth > 26))
+    assert int(front.sum()) > 4
+    assert int(back.sum()) > 4
+    assert float(ratio[back].median()) < 0.3 * float(ratio[front].median())
