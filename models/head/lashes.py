@@ -23,6 +23,7 @@ ALBEDO = (0.016, 0.011, 0.008)
 """Linear RGB."""
 _WIDTH_MM = 0.15  # at the root
 _SIDES = 3
+_LOWER = 0.5  # length of the bars of lower lashes, over that of their hairs: bars are thick, and look like spiders there
 
 
 def hairs(head: Head, vertices_bv3: Tensor, stretch: float = 1.0) -> Tensor:
@@ -49,6 +50,8 @@ def bars(head: Head, vertices_bv3: Tensor) -> Tensor:
     points_bhk3 = hairs(head, vertices_bv3)
     if not points_bhk3.shape[1]:
         return vertices_bv3.new_zeros(len(vertices_bv3), 0, 3)
+    root_bh13 = points_bhk3[:, :, :1]
+    points_bhk3 = root_bh13 + _length(head).to(points_bhk3)[:, None, None] * (points_bhk3 - root_bh13)
     along_bhk3 = normalize(torch.gradient(points_bhk3, dim=2)[0], dim=-1)
     sideways = along_bhk3.new_tensor([1.0, 0, 0]).expand_as(along_bhk3)  # lashes do not point along x
     side_bhk3 = normalize(torch.cross(along_bhk3, sideways, dim=-1), dim=-1)
@@ -61,6 +64,14 @@ def bars(head: Head, vertices_bv3: Tensor) -> Tensor:
         rings.append(points_bhk3[:, :, :-1] + radius_k1 * way[:, :, :-1])
     sides_bhx3 = torch.stack(rings, dim=3).flatten(2, 3)
     return torch.cat([sides_bhx3, points_bhk3[:, :, -1:]], dim=2).flatten(1, 2)
+
+
+@functools.lru_cache(maxsize=8)
+def _length(head: Head) -> Tensor:
+    """Ratio (h) of a bar's length to its hair's."""
+    points_hk3 = hairs(head, torch.tensor(head.template_v3)[None])[0]
+    down_h = points_hk3[:, -1, 1] < points_hk3[:, 0, 1]
+    return torch.where(down_h, _LOWER, 1.0)
 
 
 @functools.lru_cache(maxsize=8)
