@@ -23,13 +23,13 @@ NEAR = 0.5
 """How far "near the eyes" reaches from the line between them, in distances of the eyes: just beyond large frames."""
 
 _GLASSES = CLASSES.index("glasses")
-_SURE, _POSSIBLE = 0.4, 0.04  # probabilities: of what needs no line to be seen, and of what is followed if it is one
-_CONTRAST, _ARM_CONTRAST = 0.1, 0.13  # of a line with what is beside it, in logarithms
+_SURE, _POSSIBLE = 0.4, 0.12  # probabilities: of what needs no line to be seen, and of what is followed if it is one
+_CONTRAST, _ARM_CONTRAST = 0.14, 0.2  # of a line with what is beside it, in logarithms
 _BROW = 0.2  # probability of brows that no line crosses: they stay
 _DARK = 0.05  # keeps logarithms of dark colours finite
 # In distances of the eyes:
 _LINE, _ARM = 0.05, 0.11  # half widths of the widest lines
-_BESIDE = 0.04  # how far a line may lie beside what is possible
+_BESIDE = 0.02  # how far a line may lie beside what is possible
 _EDGE = 0.01  # around all that is found: pixels that show the frame in part
 _GAP = 0.01  # half of the gaps that are bridged
 _BAND = 0.16  # half width of the band in which an arm is looked for

@@ -11,8 +11,10 @@ from mosar.models.camera import Camera, project, transform_image
 from mosar.models.colour import to_linear
 from mosar.models.face_classes import SKIN, share
 from mosar.models.head import Head
+from mosar.models.losses import resized
 from mosar.models.reconstruct.estimate import Portrait
 from mosar.models.reconstruct.frames import frames
+from mosar.models.texture_space.fill import pull_push
 from mosar.models.uv import density, unwrap
 
 BASE = 512
@@ -22,6 +24,7 @@ SIZES = (512, 1024, 2048, 4096)
 
 _RIM, _CLOTH_RIM = 0.002, 0.012  # left out inside the outline of the skin, and beside cloth; shares of the crop's side
 _CLIPPED, _BLACK = 253.0, 2.0  # a pixel with a channel above the first, or all below the second, shows no colour
+_FRAMED = 0.1  # share of a texel that frames of glasses cover, from which the skin below is continued
 _BAND = 1 << 20  # pixels of the photograph at a time
 
 
@@ -56,12 +59,33 @@ def look(head: Head, portrait: Portrait, mesh_1v3: Tensor, crop_camera: Camera, 
     picture = _picture(portrait, left, top, (bottom - top, right - left)).to(mesh_1v3.dtype)
     move = torch.eye(3, device=mesh_1v3.device, dtype=mesh_1v3.dtype)
     move[:2, 2] = -move.new_tensor([left, top])
-    texture, weight = unwrap(picture, head, mesh_1v3, transform_image(camera, move), size)
-    weight = weight * ((texture[:, 3:] - 0.6) / 0.35).clamp(0.0, 1.0)
+    texture, facing = unwrap(picture, head, mesh_1v3, transform_image(camera, move), size)
+    weight = facing * ((texture[:, 3:4] - 0.6) / 0.35).clamp(0.0, 1.0)
     colour = texture[:, :3] * (weight > 0)
-    small_weight = interpolate(weight, size=(BASE, BASE), mode="area")
-    small_colour = interpolate(colour * weight, size=(BASE, BASE), mode="area") / small_weight.clamp_min(1e-6)
+    small_weight, small_colour = _small(colour, weight)
+    framed = (facing - weight).clamp_min(0.0) * (texture[:, 4:] > _FRAMED)
+    if bool(framed.any()):
+        colour, weight = _continued(colour, weight, framed, small_colour, small_weight)
+        small_weight, small_colour = _small(colour, weight)
     return Seen(colour, weight, small_colour, small_weight)
+
+
+def _small(colour_13hw: Tensor, weight_11hw: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean weights and colours on ``BASE`` x ``BASE`` texels."""
+    weight = interpolate(weight_11hw, size=(BASE, BASE), mode="area")
+    return weight, interpolate(colour_13hw * weight_11hw, size=(BASE, BASE), mode="area") / weight.clamp_min(1e-6)
+
+
+def _continued(
+    colour_13hw: Tensor, weight_11hw: Tensor, framed_11hw: Tensor, small_colour_13nn: Tensor, small_weight_11nn: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Colours and weights in which the skin goes on smoothly below frames of glasses.
+
+    They are thin: what is beside them says more of the skin below than its mirror image or the average skin.
+    """
+    below = resized(pull_push(small_colour_13nn * small_weight_11nn, small_weight_11nn), colour_13hw)
+    whole = weight_11hw + framed_11hw
+    return torch.lerp(below, colour_13hw, weight_11hw / whole.clamp_min(1e-6)) * (whole > 0), whole
 
 
 def _box(pixel_v2: Tensor, width: int, height: int) -> tuple[int, int, int, int]:
@@ -73,12 +97,16 @@ def _box(pixel_v2: Tensor, width: int, height: int) -> tuple[int, int, int, int]
 
 
 def _picture(portrait: Portrait, left: int, top: int, size: tuple[int, int]) -> Tensor:
-    """Linear colour and usable skin (1, 4, h, w) of a box; in bands, because large photographs take gigabytes."""
+    """Linear colour, usable skin and frames of glasses (1, 5, h, w) of a box.
+
+    In bands, because large photographs take gigabytes.
+    """
     cloth = share(portrait.classes_1khw, "cloth")
     skin = 1.0 - _grown(1.0 - share(portrait.classes_1khw, *SKIN), _RIM)
     skin = skin * (1.0 - _grown(cloth, _CLOTH_RIM))
-    skin = skin * (1.0 - frames(portrait.crop_13hw, portrait.classes_1khw, portrait.landmarks_1n2))
-    picture = skin.new_empty(1, 4, *size)
+    framed = frames(portrait.crop_13hw, portrait.classes_1khw, portrait.landmarks_1n2)
+    skin = skin * (1.0 - framed)
+    picture = skin.new_empty(1, 5, *size)
     rows = max(1, _BAND // size[1])
     for first in range(0, size[0], rows):
         band = portrait.photograph_hw3[top + first : top + min(first + rows, size[0]), left : left + size[1]]
@@ -86,7 +114,8 @@ def _picture(portrait: Portrait, left: int, top: int, size: tuple[int, int]) -> 
         here = slice(first, first + pixels.shape[2])
         picture[:, :3, here] = to_linear(pixels / 255.0)
         usable = _inside(portrait, skin, left, top + first, (pixels.shape[2], size[1]))
-        picture[:, 3:, here] = usable * (1.0 - _unusable(pixels))
+        picture[:, 3:4, here] = usable * (1.0 - _unusable(pixels))
+        picture[:, 4:, here] = _inside(portrait, framed, left, top + first, (pixels.shape[2], size[1]))
     return picture
 
 
