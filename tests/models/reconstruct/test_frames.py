@@ -7,6 +7,7 @@ import torch
 from mosar.models import face_outlines
 from mosar.models.face_classes import CLASSES
 from mosar.models.reconstruct.frames import frames, share_near_eyes
+from mosar.models.reconstruct.seen import BASE, _continued, _small
 
 SIDE = 300
 EYES = ((100.0, 150.0), (200.0, 150.0))
@@ -49,7 +50,7 @@ def classes(**probability_of_hw):
 def test_frames_are_followed_from_the_parts_that_are_found(crop, landmarks):
     sure = RIMS & (X < 120)  # a part of one rim
     hinge = ARM & (X < 242)
-    glasses = torch.where(sure, 0.8, torch.where(RIMS | BRIDGE | hinge, 0.08, 0.0))
+    glasses = torch.where(sure, 0.8, torch.where(RIMS | BRIDGE | hinge, 0.2, 0.0))
     found = frames(crop, classes(glasses=glasses, brows=0.9 * BROWS), landmarks)
     assert found.shape == (1, 1, SIDE, SIDE)
     covered = found[0, 0] > 0
@@ -83,3 +84,22 @@ def test_glasses_count_near_the_eyes_only():
     assert share_near_eyes(found, points) == 0
     found[38:42, 30:70] = number
     assert share_near_eyes(found, points) == pytest.approx(4 * 40 / (20 * 20 + np.pi * 100), rel=0.05)
+
+
+def test_the_skin_goes_on_below_frames_and_nowhere_else():
+    """A thin line over a slope of colours takes those beside it; a hole that no frame makes stays one."""
+    slope = torch.linspace(0.2, 0.6, 2 * BASE)[None, :].expand(2 * BASE, -1)
+    colour, weight = slope.expand(1, 3, -1, -1).clone(), torch.ones(1, 1, 2 * BASE, 2 * BASE)
+    line, hole = (torch.zeros_like(weight, dtype=torch.bool) for _ in range(2))
+    line[..., 500:508] = True
+    hole[..., 700:720, :] = True
+    weight[line | hole] = 0.0
+    dirty = torch.where(line | hole, 0.0, colour)
+    framed = (line & ~hole).float()
+    small_weight, small_colour = _small(dirty, weight)
+    found, whole = _continued(dirty, weight, framed, small_colour, small_weight)
+    assert torch.equal(whole, 1.0 - hole.float())
+    assert float((found - colour)[(line & ~hole).expand_as(colour)].abs().max()) < 0.01
+    seen = (~line & ~hole).expand_as(colour)
+    assert torch.equal(found[seen], colour[seen])
+    assert not found[hole.expand_as(colour)].any()
