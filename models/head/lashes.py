@@ -21,9 +21,9 @@ Array = npt.NDArray[np.float64]
 
 ALBEDO = (0.016, 0.011, 0.008)
 """Linear RGB."""
-_WIDTH_MM = 0.15  # at the root
+_WIDTH_MM = 0.1  # at the root
 _SIDES = 3
-_LOWER = 0.5  # length of the bars of lower lashes over that of their hairs: thick bars stand out on the skin below
+_LOWER = 0.3  # length of the bars of lower lashes over that of their hairs: thick bars stand out on the skin below
 
 
 def hairs(head: Head, vertices_bv3: Tensor, stretch: float = 1.0) -> Tensor:
@@ -48,7 +48,7 @@ def hairs(head: Head, vertices_bv3: Tensor, stretch: float = 1.0) -> Tensor:
 def bars(head: Head, vertices_bv3: Tensor) -> Tensor:
     """The hairs as three-sided bars that taper to a point: vertices (B X 3) for :func:`bar_triangles`, mm.
 
-    Those of the lower lids are half as long as their hairs.
+    Those of the lower lids are shorter than their hairs.
     """
     points_bhk3 = hairs(head, vertices_bv3)
     if not points_bhk3.shape[1]:

@@ -23,8 +23,11 @@ NEAR = 0.5
 """How far "near the eyes" reaches from the line between them, in distances of the eyes: just beyond large frames."""
 
 _GLASSES = CLASSES.index("glasses")
-_SURE, _POSSIBLE = 0.4, 0.12  # probabilities: of what needs no line to be seen, and of what is followed if it is one
-_CONTRAST, _ARM_CONTRAST = 0.14, 0.2  # of a line with what is beside it, in logarithms
+_SURE = 0.4  # probability of what needs no line to be seen
+# Least probability and contrast (difference in logarithms) of what is followed if it is a line:
+_POSSIBLE, _DISTINCT = (0.12, 0.14), (0.03, 0.4)
+_ARM_CONTRAST = 0.2
+_BLACK = 0.55  # contrast of lines that are no brows
 _BROW = 0.2  # probability of brows that no line crosses: they stay
 _DARK = 0.05  # keeps logarithms of dark colours finite
 # In distances of the eyes:
@@ -36,7 +39,7 @@ _BAND = 0.16  # half width of the band in which an arm is looked for
 
 # The detector's points at the sides of the face, where arms end, and at the forehead and the chin.
 _SIDES, _TOP, _BOTTOM = (127, 356), 10, 152
-_ARM_FROM, _ARM_TO, _ARM_UP = 0.75, 1.3, 0.15  # ends on the way from the eye to the side, and how far above it
+_ARM_FROM, _ARM_TO, _ARM_UP = 0.75, 1.3, 0.18  # ends on the way from the eye to the side, and how far above it
 
 
 def share_near_eyes(classes_hw: Tensor, landmarks_n2: Tensor) -> float:
@@ -65,10 +68,14 @@ def frames(crop_13hw: Tensor, classes_1khw: Tensor, landmarks_1n2: Tensor) -> Te
         return max(1, round(width * float(distance)))
 
     brightness = (crop_13hw.mean(dim=1, keepdim=True) + _DARK).log()
-    beside = _grown((glasses > _POSSIBLE).to(glasses), pixels(_BESIDE)) > 0
+    contrast = _contrast(brightness, pixels(_LINE))
+
+    def lines_of(probability: float, least: float) -> Tensor:
+        return (_grown((glasses > probability).to(glasses), pixels(_BESIDE)) > 0) & (contrast > least)
+
     band = _arms(glasses[0, 0], points)
-    brows = (share(classes_1khw, "brows") > _BROW) & (glasses < _SURE) & ~band
-    rims = beside & (_contrast(brightness, pixels(_LINE)) > _CONTRAST)
+    brows = (share(classes_1khw, "brows") > _BROW) & (glasses < _SURE) & ~band & (contrast < _BLACK)
+    rims = lines_of(*_POSSIBLE) | lines_of(*_DISTINCT)
     arms = band & (_contrast(brightness, pixels(_ARM)) > _ARM_CONTRAST)
     lines = _grown((rims | arms).to(glasses), pixels(_EDGE))
     allowed = torch.maximum((glasses > _SURE).to(glasses), lines) * ~brows

@@ -16,7 +16,7 @@ RADIUS = ((X - EYES[0][0]) ** 2 + (Y - EYES[0][1]) ** 2).sqrt(), ((X - EYES[1][0
 RIMS = ((RADIUS[0] - 32).abs() < 2) | ((RADIUS[1] - 32).abs() < 2)
 BRIDGE = ((Y - 150).abs() < 2) & ((X - 150).abs() < 18)
 ARM = ((Y - 140).abs() < 5) & (X > 232) & (X < 265)
-BROWS = ((Y - 108).abs() < 5) & ((X - 100).abs() < 30)
+BROWS = ((Y - 106).abs() < 8) & ((X - 100).abs() < 30)
 
 
 @pytest.fixture
