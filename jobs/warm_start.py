@@ -145,8 +145,8 @@ def fill(weights: Weights, model: Mapping[str, Any], parents: Mapping[str, str],
             )
     mine = {key: value for key, value in own.items() if key not in inherited}
     theirs = {key: value for key, value in given.items() if key not in inherited}
-    # A critic judges, and captures are told from photographs, only while networks train: new weights for it start
-    # where they were, and those that are not wanted are left.
+    # A critic judges, and a flag tells captures from photographs, only while networks train: where the given weights
+    # lack them they start new, and where they are not wanted they are left.
     for key in [key for key in mine.keys() ^ theirs.keys() if key.startswith(for_training)]:
         mine.pop(key, None)
         theirs.pop(key, None)

@@ -73,6 +73,7 @@ def mouth_map(estimate: Estimate) -> Bytes:
 @lru_cache(maxsize=4)
 def _depth_shade(head: Head) -> Tensor:
     """Light (1, 1, s, s) that reaches teeth and tongue through the lips: the less, the farther behind the incisors."""
+    # Upper and lower teeth share texels, and have the same depth there.
     depth = chart_of(head, _TEXELS, head.material_f == head.material_names.index("mouth"))
     z = at_texels(depth, torch.tensor(head.triangles_f3), torch.tensor(head.template_v3)[None, :, 2:])
     inside = (depth.triangle_hw >= 0)[None, None]

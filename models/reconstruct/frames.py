@@ -26,7 +26,7 @@ _GLASSES = CLASSES.index("glasses")
 _SURE = 0.4  # probability of what needs no line to be seen
 # Least probability and contrast (difference in logarithms) of what is followed if it is a line:
 _POSSIBLE, _DISTINCT = (0.12, 0.14), (0.03, 0.4)
-_ARM_CONTRAST = 0.2
+_ARM_CONTRAST = 0.2  # of an arm with what is beside it
 _BLACK = 0.55  # contrast of lines that are no brows
 _BROW = 0.2  # probability of brows that no line crosses: they stay
 _DARK = 0.05  # keeps logarithms of dark colours finite

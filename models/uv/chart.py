@@ -44,7 +44,7 @@ def _chart(head: "Head", size: int) -> Chart:
 
 
 def chart_of(head: "Head", size: int, chosen_f: NDArray[np.bool_]) -> Chart:
-    """The chart of some triangles (F bool) that do not overlap in it, on the CPU."""
+    """The chart of some triangles (F bool), on the CPU; where they overlap in it, one of them."""
     chosen_s = torch.tensor(np.flatnonzero(chosen_f))
     uv_w2 = torch.tensor(head.uv_w2, dtype=torch.float64)
     # The chart lies in a plane that a camera sees with u to the right and v up.

@@ -115,18 +115,18 @@ def test_every_stage_has_the_size_of_the_released_network(root: Path) -> None:
     assert (merged["gradient_weight"], merged["cells"]) == (0.5, models["delight"]["cells"])
 
 
-def test_a_critic_starts_new_beside_trained_weights_and_is_left_without_one(root: Path) -> None:
+def test_critic_and_source_flag_start_new_beside_trained_weights(root: Path) -> None:
     config = job(root, "delight")
-    with_critic = {"photograph_share": 0.25, "critic": {"width": 8, "levels": 2}}
-    model = stages.model_config("delight", {**config.model, **with_critic})
+    for_training = {"photograph_share": 0.25, "critic": {"width": 8, "levels": 2}, "source_flag": True}
+    model = stages.model_config("delight", {**config.model, **for_training})
     weights = warm_start.find("released", "delight", None)
     _, module = stages.build("delight", model, None, {})
     random = {key: value.clone() for key, value in module.state_dict().items()}
     warm_start.fill(weights, model, {}, module)
     theirs = open_bundle(str(RELEASED)).modules["delight"].state_dict()
     for key, value in module.state_dict().items():
-        assert torch.equal(value, random[key] if key.startswith("critic.") else theirs[key]), key
-    assert any(key.startswith("critic.") for key in random)
+        assert torch.equal(value, random[key] if key.startswith(("critic.", "source_")) else theirs[key]), key
+    assert {"source_2i"} < {key for key in random if key.startswith(("critic.", "source_"))}
 
 
 def test_unusable_weights_are_refused_at_once(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
