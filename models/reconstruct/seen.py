@@ -24,7 +24,7 @@ SIZES = (512, 1024, 2048, 4096)
 
 _RIM, _CLOTH_RIM = 0.002, 0.012  # left out inside the outline of the skin, and beside cloth; shares of the crop's side
 _CLIPPED, _BLACK = 253.0, 2.0  # a pixel with a channel above the first, or all below the second, shows no colour
-_FRAMED = 0.1  # share of a texel that frames of glasses cover, from which the skin below is continued
+_FRAMED = 0.5  # share of a texel that frames of glasses on skin cover, from which the skin below is continued
 _BAND = 1 << 20  # pixels of the photograph at a time
 
 
@@ -106,6 +106,7 @@ def _picture(portrait: Portrait, left: int, top: int, size: tuple[int, int]) -> 
     skin = skin * (1.0 - _grown(cloth, _CLOTH_RIM))
     framed = frames(portrait.crop_13hw, portrait.classes_1khw, portrait.landmarks_1n2)
     skin = skin * (1.0 - framed)
+    framed = framed * share(portrait.classes_1khw, *SKIN, "glasses")  # arms over hair have no skin below
     picture = skin.new_empty(1, 5, *size)
     rows = max(1, _BAND // size[1])
     for first in range(0, size[0], rows):
